@@ -1,0 +1,1 @@
+"""Operations with a plain PyTorch specification and, where built, a native implementation: one file an op."""

@@ -1,0 +1,90 @@
+"""The geometry of an SSIM index: its window, where windows lie, and its two constants."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from nerf_ssim.errors import ConfigError
+
+LARGEST_WINDOW = 11
+
+
+@dataclass(frozen=True)
+class SsimWindow:
+    """A separable window and the grid of places it is put at.
+
+    Args:
+        size: pixels a side, 1 to 11; even sizes have their centre at index `size // 2`.
+        sigma: standard deviation of the Gaussian weights in pixels, or None for equal weights.
+        stride: pixels between windows.
+        padding: zeros around the image, which count with full weight: "valid" (none), "same" (at stride 1 the map is as
+            large as the image; `(size - 1) // 2` before, the rest after) or a number, on every side, under `size`.
+        c1, c2: what steadies the luminance and the contrast-structure quotient (>= 0), for values in [0, 1].
+        clamp_variance: variances are at least 0 and the covariance at most their geometric mean, as they are in exact
+            arithmetic for weights that sum to one.
+    Raises:
+        ConfigError: an argument outside these ranges.
+    """
+
+    size: int = 11
+    sigma: float | None = 1.5
+    stride: int = 1
+    padding: str | int = "same"
+    c1: float = 1e-4
+    c2: float = 9e-4
+    clamp_variance: bool = False
+
+    def __post_init__(self) -> None:
+        if not _is_int(self.size) or not 1 <= self.size <= LARGEST_WINDOW:
+            raise ConfigError(f"SSIM window: {self.size!r} is not a whole number from 1 to {LARGEST_WINDOW}; choose one.")
+        if self.sigma is not None and not (_is_number(self.sigma) and self.sigma > 0):
+            raise ConfigError(f"SSIM sigma: {self.sigma!r} is not above 0; give pixels, or None for equal weights.")
+        if not _is_int(self.stride) or self.stride < 1:
+            raise ConfigError(f"SSIM stride: {self.stride!r} is not a whole number of at least 1.")
+        if self.padding not in ("same", "valid") and not (_is_int(self.padding) and 0 <= self.padding < self.size):
+            raise ConfigError(
+                f"SSIM padding: {self.padding!r} is not 'same', 'valid' or a whole number from 0 to {self.size - 1} "
+                f"(a window of {self.size} must meet the image)."
+            )
+        for name, value in (("c1", self.c1), ("c2", self.c2)):
+            if not _is_number(value) or value < 0:
+                raise ConfigError(f"SSIM {name}: {value!r} is not a finite number of at least 0.")
+
+    @cached_property
+    def taps(self) -> tuple[float, ...]:
+        """The window's weights along one axis; they sum to one, and the window is their outer product."""
+        if self.sigma is None:
+            return (1.0 / self.size,) * self.size
+        centre = self.size // 2
+        weights = [math.exp(-0.5 * ((i - centre) / self.sigma) ** 2) for i in range(self.size)]
+        return tuple(weight / sum(weights) for weight in weights)
+
+    @property
+    def padding_before(self) -> int:
+        """Zeros above the first row and left of the first column."""
+        return {"valid": 0, "same": (self.size - 1) // 2}.get(self.padding, self.padding)
+
+    @property
+    def padding_after(self) -> int:
+        """Zeros below the last row and right of the last column."""
+        return {"valid": 0, "same": self.size - 1 - (self.size - 1) // 2}.get(self.padding, self.padding)
+
+    def map_size(self, height: int, width: int) -> tuple[int, int]:
+        """How many windows an image of `height` x `width` has along each axis; an image too small is a ConfigError."""
+        extra = self.padding_before + self.padding_after - self.size
+        if min(height, width) + extra < 0 or min(height, width) < 1:
+            raise ConfigError(
+                f"SSIM: an image of {height}x{width} holds no window of {self.size} with padding {self.padding!r}; "
+                "use a smaller window or padding 'same'."
+            )
+        return (height + extra) // self.stride + 1, (width + extra) // self.stride + 1
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,102 @@
+"""When the SSIM term is part of the loss: a function of the iteration, and of luminance where asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from nerf_ssim.errors import CheckpointError, ConfigError
+from nerf_ssim.ops.ssim import SsimStatistics
+from nerf_ssim.ssim.luminance import DEFAULT_PATIENCE, DEFAULT_TOLERANCE, LuminanceConvergence
+
+
+class SsimSchedule:
+    """SSIM is on for `add_at <= iteration < removal`, iterations counted from 0; off means not computed.
+
+    Args:
+        weight: of the term while it is on, >= 0; 0 is a run without SSIM.
+        add_at: first iteration with SSIM.
+        remove_at: first iteration without it; "end" never removes it; "auto" removes it after the first iteration at
+            which luminance has converged (see `LuminanceConvergence`).
+        tolerance, patience: of "auto".
+    Raises:
+        ConfigError: an option out of range, or `remove_at <= add_at`.
+    Example:
+        >>> schedule = SsimSchedule(weight=1.0, remove_at=70)
+        >>> schedule.is_active(69), schedule.weight_at(70)
+        (True, 0.0)
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        add_at: int = 0,
+        remove_at: str | int = "end",
+        *,
+        tolerance: float = DEFAULT_TOLERANCE,
+        patience: int = DEFAULT_PATIENCE,
+    ) -> None:
+        if not math.isfinite(weight) or weight < 0:
+            raise ConfigError(f"s3im_weight: {weight!r} is not a finite number of at least 0.")
+        if not _is_int(add_at) or add_at < 0:
+            raise ConfigError(f"ssim_add_at: {add_at!r} is not an iteration (a whole number of at least 0).")
+        if remove_at not in ("end", "auto") and not _is_int(remove_at):
+            raise ConfigError(f"ssim_remove_at: {remove_at!r} is not an iteration, 'auto' or 'end'.")
+        if _is_int(remove_at) and remove_at <= add_at:
+            raise ConfigError(
+                f"ssim_remove_at: {remove_at} is not after ssim_add_at {add_at}, so SSIM would never be on; "
+                "for that, give --s3im_weight 0."
+            )
+        self.weight, self.add_at, self.remove_at = float(weight), add_at, remove_at
+        self.convergence = LuminanceConvergence(tolerance, patience)
+        self._removed_at = remove_at if _is_int(remove_at) else None
+
+    @property
+    def removed_at(self) -> int | None:
+        """First iteration without SSIM: the one given, the one "auto" chose, or None while there is none."""
+        return self._removed_at
+
+    def is_active(self, iteration: int) -> bool:
+        """Whether SSIM is to be computed at this iteration."""
+        has_been_removed = self._removed_at is not None and iteration >= self._removed_at
+        return self.weight > 0 and iteration >= self.add_at and not has_been_removed
+
+    def weight_at(self, iteration: int) -> float:
+        """The term's weight in the loss of this iteration, 0.0 where it is off."""
+        return self.weight if self.is_active(iteration) else 0.0
+
+    def observe(self, iteration: int, statistics: SsimStatistics) -> bool:
+        """Take the statistics of an iteration; True where they end SSIM (from the next iteration on).
+
+        Only "auto" looks at them, and only while SSIM is on; anything else returns False without reading the tensor.
+        """
+        if self.remove_at != "auto" or not self.is_active(iteration):
+            return False
+        if self.convergence.observe(float(statistics.luminance)):
+            self._removed_at = iteration + 1
+            return True
+        return False
+
+    def state_dict(self) -> dict[str, object]:
+        """What a restart needs beyond the options, in plain values."""
+        return {"removed_at": self._removed_at, "convergence": self.convergence.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Continue where `state_dict` was taken. A schedule that is not "auto" keeps to its own options.
+
+        Raises:
+            CheckpointError: keys missing or of another kind.
+        """
+        try:
+            removed_at, convergence = state["removed_at"], state["convergence"]
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"SSIM schedule: the checkpoint's state is not readable ({error!r}).") from error
+        if removed_at is not None and not _is_int(removed_at):
+            raise CheckpointError(f"SSIM schedule: the checkpoint's removed_at is {removed_at!r}, not an iteration.")
+        if self.remove_at == "auto":
+            self._removed_at = removed_at
+            self.convergence.load_state_dict(convergence)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
