@@ -1,0 +1,1 @@
+"""Training: the loop, its optimisers, and what a run leaves behind (checkpoints, metrics, manifest)."""

@@ -1,0 +1,191 @@
+"""The run's manifest: everything needed to say how its numbers came about."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import nerf_ssim
+from nerf_ssim.errors import TrainingError
+from nerf_ssim.training.atomic import atomic_file
+
+NAME = "manifest.json"
+
+
+def write_manifest(
+    folder: str | os.PathLike,
+    *,
+    config: Mapping[str, Any],
+    backend: Mapping[str, Any],
+    scene: Mapping[str, Any],
+    seed: int,
+    device: torch.device | str,
+    resume_iteration: int | None = None,
+) -> Path:
+    """Write `manifest.json` into the run's folder, atomically.
+
+    Args:
+        folder: the run's folder.
+        config: the resolved configuration, plain values.
+        backend: each op's implementation and the reason for it (`nerf_ssim.ops.backend.describe()`).
+        scene: name, content hash, numbers of views, ... of the data.
+        seed: the run's seed.
+        device: where it trains.
+        resume_iteration: updates done before this start; the first start's time is kept, and this one is added to
+            the list `resumed` with its version and git state. None for a fresh run.
+    Returns:
+        The file's path.
+    Raises:
+        TypeError: a value that JSON can't hold; the message names where.
+        TrainingError: the file can't be written, or the one to continue can't be read.
+    """
+    path = Path(folder) / NAME
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    started, resumed = now, []
+    if resume_iteration is not None and path.exists():
+        previous = read_manifest(folder)
+        started, resumed = previous.get("started", now), list(previous.get("resumed", []))
+    if resume_iteration is not None:
+        resumed.append({"iteration": resume_iteration, "time": now, "version": project_version(), "git": git_state()})
+    record = {
+        "started": started,
+        "resumed": resumed,
+        "version": project_version(),
+        "git": git_state(),
+        "seed": seed,
+        "device": str(device),
+        "scene": scene,
+        "backend": backend,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
+        "machine": describe_machine(device),
+        "config": config,
+    }
+    text = json.dumps(_jsonable(record, ""), indent=2, allow_nan=False) + "\n"
+    try:
+        with atomic_file(path) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise TrainingError(f"{path}: can't be written ({error.strerror or error}); choose another --basedir") from error
+    return path
+
+
+def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
+    """The manifest of the run in `folder`.
+
+    Raises:
+        TrainingError: it is missing or isn't a JSON object.
+    """
+    path = Path(folder) / NAME
+    try:
+        record = json.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: no manifest; is this the folder of a run?") from None
+    except OSError as error:
+        raise TrainingError(f"{path}: can't be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise TrainingError(f"{path}: not valid JSON ({error}); the run's manifest was damaged") from error
+    if not isinstance(record, dict):
+        raise TrainingError(f"{path}: a JSON object was expected, found {type(record).__name__}")
+    return record
+
+
+def project_version() -> str:
+    """The package's version: its own statement, else the installed distribution's, else "unknown"."""
+    stated = getattr(nerf_ssim, "__version__", None)
+    if stated is not None:
+        return str(stated)
+    try:
+        return metadata.version("nerf_ssim")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def git_state(folder: str | os.PathLike | None = None) -> dict[str, Any] | None:
+    """`{"sha": str, "dirty": bool}` of the checkout that the package runs from, or None without one or without git.
+
+    Args:
+        folder: the checkout's root; by default the package's parent folder.
+    """
+    root = Path(folder).resolve() if folder is not None else Path(__file__).resolve().parents[2]
+    top = _git(root, "rev-parse", "--show-toplevel")
+    # An installed package may lie inside somebody else's repository; its commit would say nothing about this code.
+    if top is None or Path(top).resolve() != root:
+        return None
+    sha = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    if sha is None or changes is None:
+        return None
+    return {"sha": sha, "dirty": bool(changes)}
+
+
+def describe_machine(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Processor, cores (those this process may use, and all), memory in GiB, system, and the GPU if `device` is one.
+
+    What the system doesn't tell is None. The machine's name isn't recorded.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    device = torch.device(device)
+    has_gpu = device.type == "cuda" and torch.cuda.is_available()
+    return {
+        "cpu": _cpu_model(),
+        "cores": usable,
+        "cores_total": os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "gpu": torch.cuda.get_device_name(device) if has_gpu else None,
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None when it is missing, fails or hangs."""
+    try:
+        # No optional locks: `git status` must not fight with the user's own git commands over the index.
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_model() -> str | None:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or None
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 2)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _jsonable(value: Any, where: str) -> Any:
+    """`value` in JSON's own types; a path becomes text, and so does a float that JSON has no number for."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item, f"{where}.{key}" if where else str(key)) for key, item in value.items()}
+    raise TypeError(f"{where}: {type(value).__name__} can't be in a manifest; give plain values")
