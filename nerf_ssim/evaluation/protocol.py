@@ -1,0 +1,275 @@
+"""The test protocol: render a split, score every image, keep the pictures, write `results.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nerf_ssim.datasets.scene import Views
+from nerf_ssim.errors import MissingDependency
+from nerf_ssim.evaluation import metrics, pictures
+from nerf_ssim.evaluation.files import write_atomically
+from nerf_ssim.evaluation.perceptual import LpipsScorer
+
+SHEET_ROWS = 8
+METRICS = ("psnr", "ssim", "lpips_alex", "lpips_vgg")
+
+
+@dataclass(frozen=True)
+class RenderedView:
+    """One rendered camera: `rgb [height, width, 3]` in [0, 1], `depth` (scene units, along the ray) and `opacity`
+    (in [0, 1]), both `[height, width]`."""
+
+    rgb: Tensor
+    depth: Tensor
+    opacity: Tensor
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The metrics of one image; None where one could not be computed."""
+
+    name: str
+    psnr: float | None
+    ssim: float | None
+    lpips_alex: float | None
+    lpips_vgg: float | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metrics of a split, means over its images.
+
+    A mean is None as soon as one image lacks the metric: a mean over the others would compare with nothing.
+    `notes[metric]` says why a metric is None; `lpips_note` also says where LPIPS's weights came from.
+    """
+
+    per_image: tuple[ImageScore, ...]
+    ssim_variant: str
+    lpips_note: str
+    notes: Mapping[str, str]
+
+    def _mean(self, metric: str) -> float | None:
+        values = [getattr(score, metric) for score in self.per_image]
+        return None if not values or None in values else math.fsum(values) / len(values)
+
+    @property
+    def psnr(self) -> float | None:
+        """Mean over images of the PSNR, dB (not the PSNR of the mean error)."""
+        return self._mean("psnr")
+
+    @property
+    def ssim(self) -> float | None:
+        """Mean SSIM in the variant `ssim_variant`."""
+        return self._mean("ssim")
+
+    @property
+    def lpips_alex(self) -> float | None:
+        """Mean LPIPS distance, AlexNet."""
+        return self._mean("lpips_alex")
+
+    @property
+    def lpips_vgg(self) -> float | None:
+        """Mean LPIPS distance, VGG16."""
+        return self._mean("lpips_vgg")
+
+
+def score_views(
+    render_view: Callable[[int], RenderedView],
+    views: Views,
+    folder: str | Path | None,
+    *,
+    ssim_variant: str = "tensorf",
+    lpips: Sequence[LpipsScorer] = (),
+    indices: Sequence[int] | None = None,
+    depth_range: tuple[float, float] | None = None,
+    title: str = "",
+    progress: bool = True,
+) -> Scores:
+    """Render the views of a split, score each against its photograph, and keep the pictures.
+
+    Writes `<frame>.png` (render), `error_<frame>.png`, `depth_<frame>.png` and `contact_sheet.png` into `folder`, each
+    view's as soon as it is rendered: an interruption keeps what was done, the sheet of the views so far included.
+
+    Args:
+        render_view: from a view's index to its render.
+        views: the split with the truth.
+        folder: where the pictures go (made when missing), usually the run's `test`; None writes no picture.
+        ssim_variant: one of `metrics.SSIM_VARIANTS`.
+        lpips: scorers of `perceptual.lpips_scorers`; none leaves both LPIPS scores None.
+        indices: the views to score, all by default.
+        depth_range: the depths that the colours span; by default each picture spans its own, named on the sheet.
+        title: heads the contact sheet.
+        progress: show a bar with the mean PSNR so far.
+    Raises:
+        ValueError: an unknown variant, or a render of another size than the photograph.
+    """
+    if ssim_variant not in metrics.SSIM_VARIANTS:
+        raise ValueError(f"ssim variant {ssim_variant!r} is not one of {', '.join(metrics.SSIM_VARIANTS)}")
+    indices = range(len(views)) if indices is None else list(indices)
+    if folder is not None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    names = picture_names(views.names)
+    on_sheet = set(_spread(indices, SHEET_ROWS))
+    scores: list[ImageScore] = []
+    notes: dict[str, str] = {}
+    rows: list[pictures.SheetRow] = []
+    bar = tqdm(indices, desc="scoring", unit="view", leave=False, disable=None if progress else True)
+    try:
+        for index in bar:
+            view = render_view(index)
+            truth = views.images[index].to(view.rgb.device).float() / 255.0
+            scores.append(_score_image(views.names[index], view.rgb, truth, ssim_variant, lpips, notes))
+            if folder is not None:
+                _save_view(folder, names[index], view, truth, depth_range)
+                if index in on_sheet:
+                    shown = (truth, view.rgb, view.depth, view.opacity)
+                    rows.append(pictures.sheet_row(names[index], scores[-1].psnr, *shown, depth_range))
+            known = [score.psnr for score in scores if score.psnr is not None]
+            if known:
+                bar.set_postfix_str(f"PSNR {math.fsum(known) / len(known):.2f} dB")
+    finally:
+        bar.close()
+        if rows:
+            pictures.save_png(
+                folder / "contact_sheet.png", pictures.contact_sheet(rows, title or f"{len(scores)} views")
+            )
+    if not lpips:
+        notes.setdefault("lpips_alex", "LPIPS was not asked for")
+        notes.setdefault("lpips_vgg", "LPIPS was not asked for")
+    return Scores(tuple(scores), ssim_variant, _lpips_note(lpips, notes), notes)
+
+
+def write_results(
+    path: str | Path,
+    scores: Scores,
+    *,
+    scene: str,
+    model: str,
+    label: str | None,
+    iterations: int,
+    stopped_at: int,
+    schedule: Mapping[str, Any],
+    seed: int,
+    backend: Any,
+    seconds_train: float | None,
+) -> dict[str, Any]:
+    """Write `results.json`, whole or not at all, and return what was written.
+
+    Every key is always there. A metric that could not be computed is null, with its reason in `<metric>_note` beside it
+    (`lpips_note` for both LPIPS distances); NaN and infinity are never written.
+
+    Args:
+        scene, model, label: what was trained; `label` such as "recovered poses" qualifies every score, or None.
+        iterations, stopped_at: updates the schedules are laid out for, and updates done.
+        schedule: at least `weight`, `add_at`, `remove_at`, `removed_at`.
+        backend: which implementation each op used (plain values).
+        seconds_train: wall time of the training, or None if it is not known.
+    Raises:
+        ValueError: the schedule lacks one of its four entries.
+        OSError: the folder cannot be written to.
+    """
+    missing = [key for key in ("weight", "add_at", "remove_at", "removed_at") if key not in schedule]
+    if missing:
+        raise ValueError(f"the schedule lacks {', '.join(missing)}")
+    results: dict[str, Any] = {
+        "scene": scene,
+        "model": model,
+        "label": label,
+        "iterations": iterations,
+        "stopped_at": stopped_at,
+        "schedule": dict(schedule),
+        "seed": seed,
+        "backend": backend,
+        "seconds_train": seconds_train,
+        "psnr": scores.psnr,
+        "ssim": scores.ssim,
+        "ssim_variant": scores.ssim_variant,
+        "lpips_alex": scores.lpips_alex,
+        "lpips_vgg": scores.lpips_vgg,
+        "lpips_note": scores.lpips_note,
+    }
+    for metric in ("psnr", "ssim"):
+        if results[metric] is None:
+            results[f"{metric}_note"] = scores.notes.get(metric, "no view was scored")
+    if seconds_train is None:
+        results["seconds_train_note"] = "the run did not record it"
+    results["per_image"] = [asdict(score) for score in scores.per_image]
+    results = _finite(results)
+    write_atomically(Path(path), (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
+    return results
+
+
+def picture_names(names: Sequence[str]) -> tuple[str, ...]:
+    """A file name (no suffix) for each frame: its stem, with the frame's number before it where stems would collide."""
+    stems = [Path(name).stem for name in names]
+    files = Counter(kind + stem for stem in stems for kind in ("", "error_", "depth_"))
+    if "contact_sheet" in files or any(count > 1 for count in files.values()):
+        return tuple(f"{index:04d}_{stem}" for index, stem in enumerate(stems))
+    return tuple(stems)
+
+
+def _score_image(
+    name: str, rendered: Tensor, truth: Tensor, variant: str, lpips: Sequence[LpipsScorer], notes: dict[str, str]
+) -> ImageScore:
+    found: dict[str, float | None] = dict.fromkeys(METRICS)
+    if not bool(torch.isfinite(rendered).all()):
+        for metric in ("psnr", "ssim", *(f"lpips_{scorer.net}" for scorer in lpips)):
+            notes.setdefault(metric, f"{name}: the render holds NaN or infinity")
+        return ImageScore(name, **found)
+    decibel = metrics.psnr(rendered, truth)
+    if math.isfinite(decibel):
+        found["psnr"] = decibel
+    else:
+        notes.setdefault("psnr", f"{name}: the render equals the truth, its PSNR is infinite")
+    try:
+        found["ssim"] = metrics.ssim(rendered, truth, variant)
+    except (ValueError, MissingDependency) as error:
+        notes.setdefault("ssim", f"{name}: {error}")
+    for scorer in lpips:
+        found[f"lpips_{scorer.net}"] = scorer.score(rendered, truth)
+        if found[f"lpips_{scorer.net}"] is None:
+            notes.setdefault(f"lpips_{scorer.net}", scorer.note)
+    return ImageScore(name, **found)
+
+
+def _save_view(
+    folder: Path, name: str, view: RenderedView, truth: Tensor, depth_range: tuple[float, float] | None
+) -> None:
+    extent = pictures.depth_extent(view.depth, view.opacity) if depth_range is None else depth_range
+    pictures.save_png(folder / f"{name}.png", view.rgb)
+    pictures.save_png(folder / f"error_{name}.png", pictures.error_map(view.rgb, truth))
+    pictures.save_png(folder / f"depth_{name}.png", pictures.depth_map(view.depth, extent, view.opacity))
+
+
+def _lpips_note(lpips: Sequence[LpipsScorer], notes: Mapping[str, str]) -> str:
+    if not lpips:
+        return "LPIPS was not asked for"
+    return "; ".join(dict.fromkeys(notes.get(f"lpips_{scorer.net}", scorer.note) for scorer in lpips))
+
+
+def _spread(indices: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the indices, evenly spaced, the first and last among them."""
+    if len(indices) <= count:
+        return list(indices)
+    return [indices[round(place * (len(indices) - 1) / (count - 1))] for place in range(count)]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
