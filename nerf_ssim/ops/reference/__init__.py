@@ -1,1 +1,1 @@
-"""The plain PyTorch specification of each op: any floating dtype, any device, differentiable."""
+"""The specification of each op in plain PyTorch: any floating dtype, any device, differentiable."""

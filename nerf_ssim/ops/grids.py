@@ -1,0 +1,86 @@
+"""Factorised grids sampled at packed points: density and appearance features of the VM and CP decompositions.
+
+Source: Chen et al. 2022, "TensoRF: Tensorial Radiance Fields", section 4. Interpolation is (bi)linear with corners
+aligned: coordinate -1 is the first node, 1 the last, and the grid is zero beyond, as in `grid_sample`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from nerf_ssim.ops.reference import grids as reference
+
+
+def vm_density(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> Tensor:
+    """Density feature of the vector-matrix decomposition.
+
+    Args:
+        planes: three planes `[n_v, n_u, C_m]` over the axes (u, v) = (x, y), (x, z), (y, z).
+        lines: their three lines `[n_w, C_m]` along w = z, y, x.
+        coords: points `[S, 3]` in [-1, 1] of the grid's box, ordered x, y, z.
+    Returns:
+        Sum over orientations and components of plane times line, `[S]`, differentiable in the grids.
+    Raises:
+        ValueError: grids or points of other shapes.
+    """
+    _check_vm(planes, lines, coords)
+    return reference.vm_density(planes, lines, coords)
+
+
+def vm_features(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> Tensor:
+    """Appearance features of the vector-matrix decomposition, one a component.
+
+    Args:
+        planes, lines, coords: as for `vm_density`.
+    Returns:
+        Plane times line of each component, orientations one after the other, `[S, C_0 + C_1 + C_2]`.
+    Raises:
+        ValueError: grids or points of other shapes.
+    """
+    _check_vm(planes, lines, coords)
+    return reference.vm_features(planes, lines, coords)
+
+
+def cp_density(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
+    """Density feature of the CP decomposition.
+
+    Args:
+        lines: three lines `[n, C]` along x, y, z, of one C.
+        coords: points `[S, 3]` in [-1, 1] of the grid's box.
+    Returns:
+        Sum over components of the product of the three lines, `[S]`, differentiable in the lines.
+    Raises:
+        ValueError: lines or points of other shapes.
+    """
+    _check_cp(lines, coords)
+    return reference.cp_density(lines, coords)
+
+
+def cp_features(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
+    """Appearance features of the CP decomposition: the product of the three lines, `[S, C]`; see `cp_density`."""
+    _check_cp(lines, coords)
+    return reference.cp_features(lines, coords)
+
+
+def _check_vm(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> None:
+    _check_coords(coords)
+    if len(planes) != 3 or len(lines) != 3:
+        raise ValueError(f"expected three planes and three lines, not {len(planes)} and {len(lines)}")
+    for plane, line in zip(planes, lines, strict=True):
+        if plane.dim() != 3 or line.dim() != 2 or plane.shape[2] != line.shape[1]:
+            shapes = f"{tuple(plane.shape)} and {tuple(line.shape)}"
+            raise ValueError(f"expected a plane [n_v, n_u, C] and its line [n_w, C], not {shapes}")
+
+
+def _check_cp(lines: Sequence[Tensor], coords: Tensor) -> None:
+    _check_coords(coords)
+    shapes = [tuple(line.shape) for line in lines]
+    if len(lines) != 3 or any(len(shape) != 2 or shape[1] != shapes[0][1] for shape in shapes):
+        raise ValueError(f"expected three lines [n, C] of one C, not {shapes}")
+
+
+def _check_coords(coords: Tensor) -> None:
+    if coords.dim() != 2 or coords.shape[1] != 3:
+        raise ValueError(f"coords: expected [S, 3], not {tuple(coords.shape)}")

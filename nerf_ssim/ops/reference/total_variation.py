@@ -1,0 +1,22 @@
+"""Specification of total variation on channel-last planes and lines."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def plane_tv(plane: Tensor) -> Tensor:
+    """`2 * (mean squared difference along v + the same along u)` of `plane` `[n_v, n_u, C]`, a scalar.
+
+    A side of length one has no differences and adds nothing.
+    """
+    total = plane.new_zeros(())
+    for difference in (plane[1:] - plane[:-1], plane[:, 1:] - plane[:, :-1]):
+        if difference.numel():
+            total = total + difference.square().mean()
+    return 2 * total
+
+
+def line_tv(line: Tensor) -> Tensor:
+    """`2 * mean squared difference` of neighbours of `line` `[n, C]`, a scalar."""
+    return plane_tv(line[:, None])

@@ -1,0 +1,33 @@
+"""Total variation of the factorised grids.
+
+Source: TensoRF's regulariser, without the factor 1e-2 that it applies outside.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nerf_ssim.ops.reference import total_variation as reference
+
+
+def plane_tv(plane: Tensor) -> Tensor:
+    """Smoothness penalty of a plane.
+
+    Args:
+        plane: `[n_v, n_u, C]`.
+    Returns:
+        The scalar `2 * (mean squared difference along v + mean squared difference along u)`, differentiable. A side
+        of length one adds nothing.
+    Raises:
+        ValueError: a plane that is not three-dimensional.
+    """
+    if plane.dim() != 3:
+        raise ValueError(f"plane: expected [n_v, n_u, C], not {tuple(plane.shape)}")
+    return reference.plane_tv(plane)
+
+
+def line_tv(line: Tensor) -> Tensor:
+    """Smoothness penalty of a line `[n, C]`: the scalar `2 * mean squared difference of neighbours`."""
+    if line.dim() != 2:
+        raise ValueError(f"line: expected [n, C], not {tuple(line.shape)}")
+    return plane_tv(line[:, None])
