@@ -112,9 +112,7 @@ class CheckpointFolder:
         warn: takes one line when a damaged checkpoint is passed over; prints to stderr by default.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike, keep: int = 2, warn: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, folder: str | os.PathLike, keep: int = 2, warn: Callable[[str], None] | None = None) -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         self.folder = Path(folder) / "checkpoints"
@@ -218,7 +216,9 @@ def _plain_copy(value: Any, where: str) -> Any:
         copy = {}
         for key, item in value.items():
             if type(key) not in (str, int):
-                raise TypeError(f"{where or 'payload'}: key {key!r} is a {type(key).__name__}; only str and int are saved")
+                raise TypeError(
+                    f"{where or 'payload'}: key {key!r} is a {type(key).__name__}; only str and int are saved"
+                )
             copy[key] = _plain_copy(item, f"{where}.{key}" if where else str(key))
         return copy
     raise TypeError(

@@ -73,7 +73,9 @@ class Generators:
         if set(states) != set(self._streams):
             missing = ", ".join(sorted(set(self._streams) - set(states))) or "none"
             unknown = ", ".join(sorted(set(states) - set(self._streams))) or "none"
-            raise CheckpointError(f"random generator states don't fit this run (missing: {missing}; unknown: {unknown})")
+            raise CheckpointError(
+                f"random generator states don't fit this run (missing: {missing}; unknown: {unknown})"
+            )
         # Rehearsed on fresh generators first: a state that doesn't fit must not leave half of the streams moved.
         for name, state in states.items():
             try:

@@ -131,7 +131,8 @@ class MetricsLog:
 def _open_events(folder: Path, resume_iteration: int | None):
     """A SummaryWriter, or None where TensorBoard isn't installed."""
     try:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, and optional
+        # Imported here because it is optional and slow.
+        from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
     if resume_iteration is None:

@@ -9,7 +9,6 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,9 @@ def write_manifest(
         with atomic_file(path) as file:
             file.write(text.encode())
     except OSError as error:
-        raise TrainingError(f"{path}: can't be written ({error.strerror or error}); choose another --basedir") from error
+        raise TrainingError(
+            f"{path}: can't be written ({error.strerror or error}); choose another --basedir"
+        ) from error
     return path
 
 
@@ -102,14 +103,8 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def project_version() -> str:
-    """The package's version: its own statement, else the installed distribution's, else "unknown"."""
-    stated = getattr(nerf_ssim, "__version__", None)
-    if stated is not None:
-        return str(stated)
-    try:
-        return metadata.version("nerf_ssim")
-    except metadata.PackageNotFoundError:
-        return "unknown"
+    """The package's version."""
+    return nerf_ssim.__version__
 
 
 def git_state(folder: str | os.PathLike | None = None) -> dict[str, Any] | None:
@@ -153,7 +148,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
     try:
         # No optional locks: `git status` must not fight with the user's own git commands over the index.
         command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

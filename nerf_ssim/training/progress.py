@@ -51,7 +51,13 @@ class Progress:
         self._bar: tqdm | None = None
         if self._file.isatty():
             self._bar = tqdm(
-                total=total, initial=initial, desc=description, file=self._file, dynamic_ncols=True, unit="it", leave=True
+                total=total,
+                initial=initial,
+                desc=description,
+                file=self._file,
+                dynamic_ncols=True,
+                unit="it",
+                leave=True,
             )
 
     def update(
