@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from nerf_ssim.errors import SceneError
 
 _RIGID_TOLERANCE = 1e-3
-_SKEW_TOLERANCE = 1e-3  # of fx: what an RQ decomposition in float32 leaves
 
 
 def read_matrix(value: Any, shapes: Sequence[tuple[int, int]], where: str, name: str) -> NDArray[np.float64]:
@@ -64,16 +63,15 @@ def check_intrinsics(K: NDArray[np.float64], height: int, width: int, where: str
     `K` is in the convention of pixel centres at halves.
 
     Raises:
-        SceneError: focal length <= 0, skew, a last row other than 0 0 1, a principal point outside the image.
+        SceneError: focal length <= 0, not upper triangular, a last row other than 0 0 1, a principal point outside the image.
     """
     K = K[:3, :3]
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    if not np.allclose(K[2], (0, 0, 1), atol=1e-6) or abs(K[1, 0]) > _SKEW_TOLERANCE * abs(fx):
-        raise SceneError(f"{where}: intrinsics are not [fx 0 cx; 0 fy cy; 0 0 1]: rows {'; '.join(map(_row, K))}")
+    if not np.allclose(K[2], (0, 0, 1), atol=1e-6) or abs(K[1, 0]) > 1e-6 * abs(fy):
+        rows = "; ".join(map(_row, K))
+        raise SceneError(f"{where}: intrinsics must be [fx skew cx; 0 fy cy; 0 0 1], they are [{rows}] (transposed?)")
     if fx <= 0 or fy <= 0:
         raise SceneError(f"{where}: intrinsics have a focal length that is not positive (fx {fx:.6g}, fy {fy:.6g})")
-    if abs(K[0, 1]) > _SKEW_TOLERANCE * fx:
-        raise SceneError(f"{where}: intrinsics have skew {K[0, 1]:.6g}; undistort the images to a camera without")
     if not (0 <= cx <= width and 0 <= cy <= height):
         raise SceneError(
             f"{where}: principal point ({cx:.6g}, {cy:.6g}) is outside the {width}x{height} image; "
