@@ -1,0 +1,17 @@
+"""Every option of a run: `parse(argv)` makes a checked, frozen `Config` from the command line and a text file."""
+
+from .config import OPTIONS, Config
+from .parsing import parse
+from .sections import DataConfig, EvaluationConfig, ModelConfig, OptimConfig, RunConfig, SsimConfig
+
+__all__ = [
+    "OPTIONS",
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "RunConfig",
+    "SsimConfig",
+    "parse",
+]

@@ -1,0 +1,107 @@
+"""What options must agree on with each other, checked before any work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nerf_ssim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from .config import Config
+
+
+def cross_check(config: Config) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        ConfigError: names the options, their values and what to change.
+    """
+    _check_run(config)
+    _check_model(config)
+    _check_events(config)
+    _check_ssim(config)
+
+
+def _check_run(config: Config) -> None:
+    run = config.run
+    if run.resume and run.overwrite:
+        raise ConfigError("resume and overwrite contradict each other; give one of them")
+    if run.stop_at is not None and run.stop_at > run.n_iters:
+        raise ConfigError(f"stop_at: {run.stop_at} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
+    _check_ascending("vis_at", run.vis_at)
+    if run.vis_at and run.vis_at[-1] > run.n_iters:
+        raise ConfigError(f"vis_at: {run.vis_at[-1]} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
+    if config.optim.lr_decay_iters == 0:
+        raise ConfigError("lr_decay_iters: 0 is out of range; it must be at least 1, or -1 for n_iters")
+
+
+def _check_model(config: Config) -> None:
+    model = config.model
+    if model.N_voxel_final < model.N_voxel_init:
+        raise ConfigError(
+            f"N_voxel_final: {model.N_voxel_final} is less than N_voxel_init {model.N_voxel_init}; "
+            "upsampling cannot make a grid coarser"
+        )
+    count = 3 if model.model_name == "TensorVMSplit" else 1
+    canonical = {"n_lamb_sigma": ("[16,16,16]", "[96]"), "n_lamb_sh": ("[48,48,48]", "[288]")}
+    for name, (split, single) in canonical.items():
+        value = getattr(model, name)
+        if len(value) != count:
+            raise ConfigError(
+                f"{name}: {list(value)} has {len(value)} numbers where {model.model_name} takes {count}; "
+                f"canonical is {split if count == 3 else single}"
+            )
+    needed = {"SH": 27, "RGB": 3}.get(model.shadingMode)
+    if needed is not None and model.data_dim_color != needed:
+        raise ConfigError(
+            f"data_dim_color: {model.data_dim_color} does not go with shadingMode {model.shadingMode}, "
+            f"which takes {needed}"
+        )
+
+
+def _check_events(config: Config) -> None:
+    n_iters = config.run.n_iters
+    for name in ("upsamp_list", "update_AlphaMask_list"):
+        iterations = getattr(config.model, name)
+        _check_ascending(name, iterations)
+        if iterations and iterations[-1] >= n_iters:
+            raise ConfigError(
+                f"{name}: {iterations[-1]} would never come with n_iters {n_iters}; shorten the list, or keep n_iters "
+                "and end early with stop_at"
+            )
+
+
+def _check_ssim(config: Config) -> None:
+    ssim, n_iters = config.ssim, config.run.n_iters
+    if isinstance(ssim.ssim_remove_at, int):
+        if ssim.ssim_remove_at <= ssim.ssim_add_at:
+            raise ConfigError(
+                f"ssim_remove_at: {ssim.ssim_remove_at} is not after ssim_add_at {ssim.ssim_add_at}, so SSIM would "
+                "never be on; for that, give s3im_weight 0"
+            )
+        if ssim.ssim_remove_at > n_iters:
+            raise ConfigError(f"ssim_remove_at: {ssim.ssim_remove_at} is beyond n_iters {n_iters}; for that, give end")
+    if ssim.s3im_weight > 0 and ssim.ssim_add_at >= n_iters:
+        raise ConfigError(
+            f"ssim_add_at: {ssim.ssim_add_at} would never come with n_iters {n_iters}; for a run without SSIM give "
+            "s3im_weight 0"
+        )
+    if ssim.s3im_weight == 0 and ssim.luminance_every == 0:
+        return
+    height, width, batch = ssim.s3im_patch_height, ssim.s3im_patch_width, config.optim.batch_size
+    if height * width != batch:
+        raise ConfigError(
+            f"batch_size: {batch} is not s3im_patch_height*s3im_patch_width = {height}*{width} = {height * width}; "
+            "make them equal, or do without SSIM and its measurement (s3im_weight 0 and luminance_every 0)"
+        )
+    if ssim.s3im_kernel > min(height, width * ssim.s3im_repeat_time):
+        raise ConfigError(
+            f"s3im_kernel: {ssim.s3im_kernel} does not fit an image of {height} x {width * ssim.s3im_repeat_time} "
+            "(s3im_patch_height x s3im_patch_width*s3im_repeat_time); use a smaller one"
+        )
+
+
+def _check_ascending(name: str, values: tuple[int, ...]) -> None:
+    for earlier, later in zip(values, values[1:], strict=False):
+        if later <= earlier:
+            raise ConfigError(f"{name}: {list(values)} is not ascending ({later} after {earlier})")

@@ -1,0 +1,99 @@
+"""Reading text configurations as TensoRF and S3IM have them: `name = value`, `#` comments, the last one counts."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import configargparse
+
+from nerf_ssim.errors import ConfigError
+from nerf_ssim.resources import find_resource
+
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_QUOTED = re.compile(r"""(?P<quote>['"])(?P<text>.*?)(?P=quote)\s*(#.*)?""")
+
+
+def open_config(path: str) -> TextIO:
+    """Open a configuration: the file named, else the one of that name (with or without `.txt`) that comes with us.
+
+    Raises:
+        ConfigError: there is no such file, or it cannot be read.
+    """
+    given = Path(path).expanduser()
+    found = given
+    try:
+        if not given.exists() and given.name == str(path):
+            found = find_resource("configs", path if given.suffix else f"{path}.txt")
+        return found.open(encoding="utf-8-sig")
+    except OSError as error:
+        hint = "" if given.exists() else "; a bare name, such as room.txt, is looked for among the bundled ones"
+        raise ConfigError(f"{path}: cannot read this configuration ({error.strerror or error}){hint}") from error
+
+
+class TextConfigParser(configargparse.ConfigFileParser):
+    """What ConfigArgParse calls to read a file; it also remembers where each value stood.
+
+    Args:
+        flags: names that may stand alone on a line, meaning 1.
+        refuse_unknown: called with an unknown name, it returns the message of the error to raise; None for a known one.
+    """
+
+    def __init__(self, flags: Mapping[str, Any] | set[str], refuse_unknown: Callable[[str], str | None]) -> None:
+        self._flags = flags
+        self._refuse_unknown = refuse_unknown
+        self.places: dict[str, str] = {}
+
+    def get_syntax_description(self) -> str:
+        """One sentence for the help text."""
+        return "A configuration file has lines `name = value`, lists as [1,2,3], and comments after #."
+
+    def parse(self, stream: TextIO) -> OrderedDict[str, str]:
+        """Values by name, as text.
+
+        Raises:
+            ConfigError: a line that is not `name = value`, an unknown name, or a file that is not text.
+        """
+        items: OrderedDict[str, str] = OrderedDict()
+        source = getattr(stream, "name", "configuration")
+        try:
+            lines = stream.read().splitlines()
+        except (UnicodeDecodeError, OSError) as error:
+            raise ConfigError(f"{source}: cannot read this configuration as text ({error})") from error
+        for number, line in enumerate(lines, start=1):
+            place = f"{source}: line {number}"
+            name, value = self._split(line, place)
+            if not name:
+                continue
+            if problem := self._refuse_unknown(name):
+                raise ConfigError(f"{place}: {problem}")
+            items[name] = value
+            self.places[name] = place
+        return items
+
+    def serialize(self, items: Mapping[str, str]) -> str:
+        """The lines that `parse` reads back."""
+        return "".join(f"{name} = {value}\n" for name, value in items.items())
+
+    def _split(self, line: str, place: str) -> tuple[str, str]:
+        """Name and text of one line; both empty where it has neither."""
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            return "", ""
+        name, equals, rest = stripped.partition("=")
+        name, rest = name.strip(), rest.strip()
+        if not equals:
+            name = _COMMENT.sub("", stripped).strip()
+            if name in self._flags:
+                return name, "1"
+        if not equals or not re.fullmatch(r"[A-Za-z_][\w-]*", name):
+            raise ConfigError(f"{place}: {stripped[:60]!r} is not of the form name = value")
+        if rest[:1] in ("'", '"'):
+            quoted = _QUOTED.fullmatch(rest)
+            if not quoted:
+                raise ConfigError(f"{place}: {name}: the quotation mark is not closed")
+            return name, quoted["text"]
+        return name, _COMMENT.sub("", rest).strip()
