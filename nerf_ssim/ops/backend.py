@@ -110,4 +110,6 @@ def _is_defined(op: str) -> bool:
 @functools.cache
 def _has_kernel(op: str, device: str) -> bool:
     key = _KEYS.get(device)
-    return key is not None and _is_defined(op) and torch._C._dispatch_has_kernel_for_dispatch_key(f"nerf_ssim::{op}", key)
+    return (
+        key is not None and _is_defined(op) and torch._C._dispatch_has_kernel_for_dispatch_key(f"nerf_ssim::{op}", key)
+    )

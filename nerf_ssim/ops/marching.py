@@ -90,7 +90,5 @@ def march_box(
     bits = None if occupancy is None else occupancy.corner_bits
     bits_aabb = None if occupancy is None else occupancy.aabb
     return Samples(
-        *reference.march_box(
-            origins, directions, aabb, near, far, step_size, n_samples, jitter, bits, bits_aabb
-        )
+        *reference.march_box(origins, directions, aabb, near, far, step_size, n_samples, jitter, bits, bits_aabb)
     )

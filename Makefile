@@ -1,0 +1,43 @@
+# make train: from a fresh clone to a trained and scored room.  make test: the same set-up, then the tests.
+SYSTEM_PYTHON ?= python3
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+TRAIN_FLAGS ?=
+TEST_FLAGS ?=
+SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h)
+
+.PHONY: train test lint clean setup
+.DELETE_ON_ERROR:
+
+train: $(VENV)/.extension
+	$(PYTHON) train.py --config room.txt --ssim_remove_at 70 --overwrite $(TRAIN_FLAGS)
+
+test: $(VENV)/.development $(VENV)/.extension
+	$(PYTHON) -m pytest $(TEST_FLAGS)
+
+lint: $(VENV)/.development
+	$(PYTHON) -m ruff check .
+
+setup: $(VENV)/.extension
+
+clean:
+	rm -rf build dist nerf_ssim/_C*.so $(VENV)/.extension
+	find nerf_ssim tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PYTHON):
+	$(SYSTEM_PYTHON) -m venv $(VENV)
+
+# The package is installed without its extension first: the next rule builds that, where its outcome can be seen.
+$(VENV)/.installed: setup.py pyproject.toml | $(PYTHON)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check "setuptools>=68" wheel ninja $(TORCH)
+	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[eval]"
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.installed
+	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	@touch $@
+
+$(VENV)/.extension: $(SOURCES) | $(VENV)/.installed
+	$(PYTHON) setup.py --quiet build_ext --inplace
+	@touch $@
