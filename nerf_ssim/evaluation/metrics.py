@@ -39,8 +39,8 @@ def ssim(rendered: Tensor, truth: Tensor, variant: str = "tensorf") -> float:
     All three use an 11-tap Gaussian of sigma 1.5, C1 = 0.01^2, C2 = 0.03^2 and average over positions and channels.
     They differ at the border and in the variance:
 
-    - `tensorf`: windows wholly inside the image; variances clamped to >= 0 and the covariance to at most their geometric
-      mean, as TensoRF's and mip-NeRF's evaluation do.
+    - `tensorf`: windows wholly inside the image; variances clamped to >= 0 and the covariance to at most their
+      geometric mean, as TensoRF's and mip-NeRF's evaluation do.
     - `skimage`: scikit-image's `structural_similarity` with Gaussian weights and population covariance; no clamp.
     - `s3im`: windows also over the border, which is padded with zeros, as in S3IM's evaluation; a little different
       in value from the others near the edge.

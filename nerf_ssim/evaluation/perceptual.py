@@ -83,7 +83,7 @@ class LpipsScorer:
 
     Args:
         net: `alex` or `vgg`.
-        weights: folder with `alexnet_features.pth` / `vgg16_features.pth` (torchvision's `features.*` tensors), or None.
+        weights: folder with `alexnet_features.pth` / `vgg16_features.pth` (torchvision's `features.*`), or None.
         device: where the distance is computed.
         allow_download: False to stop at the files on disk.
     Attributes:
@@ -109,7 +109,7 @@ class LpipsScorer:
         self._heads: list[Tensor] = []
 
     def score(self, rendered: Tensor, truth: Tensor) -> float | None:
-        """Distance of two images `[height, width, 3]`, clamped to [0, 1]; None with the reason in `note` without weights.
+        """Distance of two images `[height, width, 3]`, clamped to [0, 1]; None without weights, `note` says why.
 
         Raises:
             ValueError: the two differ in shape.
@@ -247,7 +247,7 @@ def _load_heads(net: str) -> tuple[list[Tensor] | None, str]:
 
 
 def _read(path: Path, select: Callable) -> tuple:
-    """`(select(tensors of the file), "")`, or None and why the file does not serve. Nothing is unpickled but tensors."""
+    """`(select(tensors of the file), "")`, or None and why it does not serve. Nothing but tensors is unpickled."""
     try:
         # Mapping reads only the convolutions of a half-gigabyte file; the oldest format cannot be mapped.
         tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerf_ssim.evaluation.files import write_atomically
+from nerf_ssim.training.atomic import atomic_file
 
 ERROR_FULL_SCALE = 0.2
 TILE_LONGEST = 256
@@ -32,13 +32,14 @@ def save_png(path: str | Path, picture: np.ndarray | Tensor) -> None:
     """Write a picture as PNG: uint8 as it is, a float tensor rounded by `to_bytes`; whole or not at all.
 
     Raises:
-        OSError: the folder is missing or cannot be written to.
+        OSError: the folder cannot be written to.
     """
     pixels = to_bytes(picture) if isinstance(picture, Tensor) else picture
     encoded, data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
     if not encoded:
         raise OSError(f"{path}: the picture could not be encoded as PNG")
-    write_atomically(Path(path), data.tobytes())
+    with atomic_file(path) as file:
+        file.write(data.tobytes())
 
 
 def error_map(rendered: Tensor, truth: Tensor, full_scale: float = ERROR_FULL_SCALE) -> np.ndarray:
@@ -70,7 +71,7 @@ def depth_map(depth: Tensor, depth_range: tuple[float, float], opacity: Tensor |
 
 
 def depth_extent(depth: Tensor, opacity: Tensor | None = None) -> tuple[float, float]:
-    """The 1st and 99th percentile of the depth where something stopped the ray (opacity > 0.5); (0, 1) where nothing did."""
+    """The 1st and 99th percentile of depth where something stopped the ray (opacity > 0.5), (0, 1) where nothing."""
     depth = depth.detach().float()
     is_seen = torch.isfinite(depth) if opacity is None else torch.isfinite(depth) & (opacity.detach() > 0.5)
     seen = depth[is_seen].cpu().numpy()

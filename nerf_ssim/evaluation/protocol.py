@@ -17,8 +17,8 @@ from tqdm import tqdm
 from nerf_ssim.datasets.scene import Views
 from nerf_ssim.errors import MissingDependency
 from nerf_ssim.evaluation import metrics, pictures
-from nerf_ssim.evaluation.files import write_atomically
 from nerf_ssim.evaluation.perceptual import LpipsScorer
+from nerf_ssim.training.atomic import atomic_file
 
 SHEET_ROWS = 8
 METRICS = ("psnr", "ssim", "lpips_alex", "lpips_vgg")
@@ -206,7 +206,8 @@ def write_results(
         results["seconds_train_note"] = "the run did not record it"
     results["per_image"] = [asdict(score) for score in scores.per_image]
     results = _finite(results)
-    write_atomically(Path(path), (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
+    with atomic_file(path) as file:
+        file.write((json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     return results
 
 

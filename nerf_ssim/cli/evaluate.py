@@ -1,0 +1,123 @@
+"""`nerf-ssim evaluate RUN`: score a finished or stopped run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nerf_ssim.cli.runs import RunParser
+from nerf_ssim.errors import ConfigError
+from nerf_ssim.evaluation.metrics import SSIM_VARIANTS
+
+if TYPE_CHECKING:
+    from nerf_ssim.training.trained import Trained
+
+
+def run(argv: Sequence[str]) -> int:
+    """Render a split of the run, score it, write pictures and results, print a table.
+
+    The latest checkpoint's test split goes where training puts it (`test/` and `results.json` in the run's folder);
+    the train split to `train/` and `results_train.json`; another checkpoint's under `evaluation_<checkpoint>/`, so
+    that the run's own results stay.
+
+    Returns:
+        0, or 130 when interrupted: pictures so far are kept, earlier results are not touched.
+    Raises:
+        UserError: no such run, checkpoint, scene or weights folder, or results that cannot be written.
+    """
+    options = _parser().parse_args(argv)
+    if options.lpips_weights is not None and not options.lpips_weights.is_dir():
+        raise ConfigError(
+            f"--lpips_weights {options.lpips_weights}: no such folder; it should hold alexnet_features.pth"
+        )
+
+    from nerf_ssim.evaluation.perceptual import lpips_scorers
+    from nerf_ssim.evaluation.protocol import score_views, write_results
+    from nerf_ssim.training.trained import load_trained
+
+    trained = load_trained(options.run, datadir=options.datadir, checkpoint=options.checkpoint)
+    views = getattr(trained.scene, options.split)
+    configured = trained.config.evaluation
+    variant = options.ssim_variant or configured.ssim_variant
+    folder = options.run if options.checkpoint is None else options.run / f"evaluation_{options.checkpoint.stem}"
+    results_path = folder / ("results.json" if options.split == "test" else f"results_{options.split}.json")
+    try:
+        scores = score_views(
+            lambda index: trained.render_camera(views.c2w[index], views.K[index], views.height, views.width),
+            views,
+            folder / options.split,
+            ssim_variant=variant,
+            lpips=lpips_scorers(options.lpips_weights or configured.lpips_weights),
+            title=_title(trained, options.split),
+            progress=not options.json,
+        )
+        results = write_results(
+            results_path,
+            scores,
+            scene=trained.scene.name,
+            model=trained.config.model.model,
+            label=_label(trained),
+            iterations=trained.config.run.n_iters,
+            stopped_at=trained.iteration,
+            schedule=trained.schedule_summary,
+            seed=trained.config.run.seed,
+            backend=trained.manifest.get("backend"),
+            seconds_train=trained.seconds,
+        )
+    except KeyboardInterrupt:
+        print(f"interrupted: the pictures so far are in {folder / options.split}; {results_path} is as it was")
+        return 130
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
+    print(json.dumps(results, allow_nan=False) if options.json else _table(results))
+    if not options.json:
+        print(f"pictures: {folder / options.split}  results: {results_path}")
+    return 0
+
+
+def _parser() -> RunParser:
+    parser = RunParser("evaluate", "Score a finished or stopped run: PSNR, SSIM, LPIPS, pictures, results.json.")
+    parser.add_argument("--split", choices=("test", "train"), default="test", help="the views to score (default: test)")
+    parser.add_argument(
+        "--ssim_variant", choices=SSIM_VARIANTS, help="whose SSIM to compute (default: as the run was configured)"
+    )
+    parser.add_argument(
+        "--lpips_weights", type=Path, metavar="DIR", help="folder with alexnet_features.pth and vgg16_features.pth"
+    )
+    parser.add_argument("--json", action="store_true", help="print results.json on one line instead of the table")
+    return parser
+
+
+def _title(trained: Trained, split: str) -> str:
+    label = f" ({_label(trained)})" if _label(trained) else ""
+    return f"{trained.scene.name}{label}, {split} views after {trained.iteration} iterations"
+
+
+def _label(trained: Trained) -> str | None:
+    return trained.config.data.label or trained.scene.label
+
+
+def _table(results: dict[str, Any]) -> str:
+    """One line a view and the mean, the way a person compares them."""
+    columns = (("psnr", "PSNR dB", ".2f"), ("ssim", "SSIM", ".4f"), ("lpips_alex", "LPIPS alex", ".4f"))
+    columns += (("lpips_vgg", "LPIPS vgg", ".4f"),)
+    width = max(len("view"), *(len(image["name"]) for image in results["per_image"]), len("mean"))
+
+    def line(name: str, values: dict[str, Any]) -> str:
+        cells = ("-" if values[key] is None else format(values[key], form) for key, _, form in columns)
+        return "  ".join(
+            (name.ljust(width), *(cell.rjust(len(head)) for cell, (_, head, _) in zip(cells, columns, strict=True)))
+        )
+
+    label = f" ({results['label']})" if results["label"] else ""
+    lines = [
+        f"{results['scene']}{label}, {results['model']}, {results['stopped_at']} of {results['iterations']} iterations"
+    ]
+    lines.append("  ".join(("view".ljust(width), *(head for _, head, _ in columns))))
+    lines += [line(image["name"], image) for image in results["per_image"]]
+    lines.append(line("mean", results))
+    lines.append(f"SSIM as {results['ssim_variant']}; LPIPS {results['lpips_note']}")
+    lines += [results[key] for key in ("psnr_note", "ssim_note") if key in results]
+    return "\n".join(lines)
