@@ -137,6 +137,8 @@ class CheckpointFolder:
         Raises: as `save_checkpoint`; no other checkpoint is removed then.
         """
         path = self.path(iteration)
+        if payload.get("iteration", iteration) != iteration:
+            raise ValueError(f"saving iteration {iteration}, but it is {payload['iteration']} in the payload")
         if self.folder.is_dir():
             remove_leftovers(self.folder, "*.pt")
         save_checkpoint(path, {"iteration": iteration, **payload})

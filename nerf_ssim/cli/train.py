@@ -1,0 +1,42 @@
+"""`nerf-ssim train`: train a field on a scene, score it, and leave everything under `<basedir>/<expname>`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nerf_ssim.config import parse
+
+
+def run(argv: Sequence[str]) -> int:
+    """Trains as the options say; returns the exit code (0, or 130/143 when interrupted)."""
+    config = parse(argv)
+    # Imported here: `--help` and a wrong option should not wait for torch.
+    from nerf_ssim.training.interrupts import GracefulStop
+    from nerf_ssim.training.loop import train
+    from nerf_ssim.training.progress import Progress
+    from nerf_ssim.training.scoring import score_run
+    from nerf_ssim.training.session import Session
+
+    session = Session(config)
+    label = config.run.expname
+    with GracefulStop() as stop:
+        with session.open_log() as log, Progress(session.last_iteration, session.iteration, label) as progress:
+            train(session, log, progress, stop)
+        if stop.requested:
+            print(f"stopped after {session.iteration} updates; continue with --resume")
+            return stop.exit_code
+    scores = score_run(session)
+    print_scores(session.folder, scores)
+    return 0
+
+
+def print_scores(folder, scores) -> None:
+    """The scores in one line, and where to look."""
+    figures = [("PSNR", scores.psnr, ".2f"), ("SSIM", scores.ssim, ".4f")]
+    figures += [("LPIPS alex", scores.lpips_alex, ".4f"), ("LPIPS vgg", scores.lpips_vgg, ".4f")]
+    line = ", ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)
+    print(f"test views: {line} (SSIM variant: {scores.ssim_variant})")
+    if scores.lpips_alex is None or scores.lpips_vgg is None:
+        print(f"LPIPS: {scores.lpips_note}")
+    print(f"pictures: {folder / 'test' / 'contact_sheet.png'}")
+    print(f"scores:   {folder / 'results.json'}")

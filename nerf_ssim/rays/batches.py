@@ -1,0 +1,140 @@
+"""Which pixels a training step sees: shuffled epochs without replacement over the pixels that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.datasets.scene import Views
+from nerf_ssim.errors import TrainingError
+from nerf_ssim.rays.cameras import Rays, pixel_rays
+from nerf_ssim.rays.permutation import KeyedPermutation
+
+__all__ = ["PixelBatches", "RayBatch"]
+
+FILTER_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """The rays of one step and the colours they should have, `rgb [rays, 3]` in [0, 1]."""
+
+    rays: Rays
+    rgb: Tensor
+
+
+class PixelBatches:
+    """Endless batches of `batch_size` pixels of the training views.
+
+    An epoch visits the kept pixels once, in an order of its own; pixels left over at its end (fewer than a batch) are
+    dropped, as in the published sampler. Images stay uint8 and rays are made for the batch only; the order is a keyed
+    permutation, and kept pixels are one bit each, so memory does not grow beyond the images themselves.
+    """
+
+    def __init__(self, views: Views, batch_size: int, generator: torch.Generator) -> None:
+        self.views = views
+        self.batch_size = batch_size
+        self.generator = generator
+        self.total = len(views) * views.height * views.width
+        self.kept_bits: Tensor | None = None  # None = every pixel
+        self.kept = self.total
+        self._start_epoch()
+
+    def next(self) -> RayBatch:
+        """The next batch: exactly `batch_size` rays."""
+        if self.batches_left == 0:
+            self._start_epoch()
+        self.batches_left -= 1
+        pixels = self._next_pixels()
+        return RayBatch(self.rays_of(pixels), self.views.images.view(-1, 3)[pixels].float() / 255.0)
+
+    def keep_where(self, predicate: Callable[[Rays], Tensor]) -> float:
+        """Drops the pixels whose ray fails `predicate` (rays -> bool `[rays]`) and starts a new epoch.
+
+        Returns the share of the formerly kept pixels that stays. Raises `TrainingError` if less than a batch is left.
+        """
+        bits = torch.zeros((self.total + 7) // 8, dtype=torch.uint8)
+        kept = 0
+        for start in range(0, self.total, FILTER_CHUNK):
+            pixels = torch.arange(start, min(start + FILTER_CHUNK, self.total))
+            keep = predicate(self.rays_of(pixels)).to(pixels.device) & self._is_kept(pixels)
+            kept += int(keep.sum())
+            packed = pack_bits(keep)
+            bits[start // 8 : start // 8 + packed.numel()] = packed
+        share = kept / max(self.kept, 1)
+        self._set_kept(None if kept == self.total else bits, kept)
+        self._start_epoch()
+        return share
+
+    def rays_of(self, pixels: Tensor) -> Rays:
+        """Rays through the centres of `pixels` (flat indices over views, rows, columns)."""
+        area = self.views.height * self.views.width
+        view = pixels // area
+        row = (pixels % area) // self.views.width
+        column = pixels % self.views.width
+        return pixel_rays(self.views.c2w[view], self.views.K[view], column + 0.5, row + 0.5)
+
+    def state_dict(self) -> dict:
+        """Position in the epoch and the kept pixels, as plain values and tensors."""
+        return {
+            "keys": self.permutation.keys,
+            "cursor": self.cursor,
+            "batches_left": self.batches_left,
+            "kept": self.kept,
+            "kept_bits": self.kept_bits,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continues where `state` was taken."""
+        self._set_kept(state["kept_bits"], state["kept"])
+        self.permutation = KeyedPermutation(self.total, list(state["keys"]))
+        self.cursor = state["cursor"]
+        self.batches_left = state["batches_left"]
+
+    def _set_kept(self, bits: Tensor | None, kept: int) -> None:
+        if kept < self.batch_size:
+            raise TrainingError(
+                f"only {kept} of {self.total} training pixels are left after filtering, fewer than one batch of "
+                f"{self.batch_size}: check the scene's box and cameras (nerf-ssim data check) or lower --batch_size"
+            )
+        self.kept_bits, self.kept = bits, kept
+
+    def _start_epoch(self) -> None:
+        if self.kept < self.batch_size:
+            raise TrainingError(
+                f"the training split has {self.kept} pixels, fewer than one batch of {self.batch_size}: "
+                "lower --batch_size (and the SSIM patch) or --downsample_train"
+            )
+        self.permutation = KeyedPermutation.draw(self.total, self.generator)
+        self.cursor = 0
+        self.batches_left = self.kept // self.batch_size
+
+    def _next_pixels(self) -> Tensor:
+        """Walks the shuffled order until a batch of kept pixels is found; the cursor stops right behind the last."""
+        found: list[Tensor] = []
+        missing = self.batch_size
+        while missing:
+            positions = torch.arange(self.cursor, min(self.cursor + self.batch_size, self.total))
+            pixels = self.permutation(positions)
+            keep = self._is_kept(pixels).nonzero()[:, 0][:missing]
+            is_last = keep.numel() == missing
+            self.cursor += int(keep[-1]) + 1 if is_last else positions.numel()
+            missing -= keep.numel()
+            found.append(pixels[keep])
+        return torch.cat(found)
+
+    def _is_kept(self, pixels: Tensor) -> Tensor:
+        if self.kept_bits is None:
+            return torch.ones_like(pixels, dtype=torch.bool)
+        return (self.kept_bits[pixels >> 3] >> (pixels & 7).to(torch.uint8)) & 1 == 1
+
+
+def pack_bits(flags: Tensor) -> Tensor:
+    """Eight flags a byte, lowest bit first; the last byte is padded with zeros."""
+    padded = torch.zeros((flags.numel() + 7) // 8 * 8, dtype=torch.uint8)
+    padded[: flags.numel()] = flags
+    weights = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+    return (padded.view(-1, 8) * weights).sum(-1, dtype=torch.uint8)

@@ -1,0 +1,118 @@
+"""The figures of each iteration on their way to `metrics.csv` and the progress bar.
+
+Values stay tensors until they are needed: reading one waits for the device, so a batch of rows is read at a time. That is
+also when they are checked, so a NaN is found before the next checkpoint is written over good ones.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.errors import TrainingError
+from nerf_ssim.fields.rendering import Render
+from nerf_ssim.ops.ssim import SsimStatistics
+from nerf_ssim.training.logging import MetricsLog
+
+__all__ = ["COLUMNS", "TERMS", "Journal", "psnr_of", "statistics_row"]
+
+TERMS = ("mse", "ssim", "ortho", "l1", "tv_density", "tv_app")
+COLUMNS = (
+    "iteration",
+    "seconds",
+    *TERMS,
+    "psnr_train",
+    "psnr_test",
+    "lr_grids",
+    "lr_decoder",
+    "samples_per_ray",
+    "coloured_per_ray",
+    "opacity",
+    "ssim_weight",
+    "similarity",
+    "luminance",
+    "structure",
+    "mean_difference",
+    "mean_difference_abs",
+    *(f"grad_{term}" for term in TERMS),
+)
+
+Row = dict[str, Tensor | float]
+
+
+class Journal:
+    """Collects a row an iteration, checks it, and writes every `stride`-th.
+
+    Rows with a test score or with measured luminance are always written.
+    """
+
+    def __init__(self, log: MetricsLog, stride: int) -> None:
+        self.log = log
+        self.stride = stride
+        self.pending: list[tuple[int, Row, bool]] = []
+        self.latest: dict[str, float] = {}
+        self.psnr_train: float | None = None
+
+    def record(self, iteration: int, row: Row, *, terms: dict[str, Tensor]) -> None:
+        """Takes the figures of an iteration; `terms` are checked for NaN at the next `flush`."""
+        detached = {name: value.detach() if isinstance(value, Tensor) else value for name, value in row.items()}
+        detached |= {name: term.detach() for name, term in terms.items()}
+        self.pending.append((iteration, detached, "luminance" in row or iteration % self.stride == 0))
+
+    def add_test_score(self, psnr: float) -> None:
+        """Puts the test PSNR into the newest row, which is then written whatever the stride."""
+        iteration, row, _ = self.pending[-1]
+        self.pending[-1] = (iteration, row | {"psnr_test": psnr}, True)
+
+    def flush(self) -> None:
+        """Reads, checks and writes the collected rows.
+
+        Raises:
+            TrainingError: a loss term that is not finite, with its iteration and name; the rows before it are written.
+        """
+        rows, self.pending = self.pending, []
+        errors = []
+        for iteration, row, is_written in rows:
+            values = {name: float(value) for name, value in row.items()}
+            values["psnr_train"] = psnr_of(values["mse"])
+            bad = [name for name in TERMS if name in values and not math.isfinite(values[name])]
+            if bad:
+                raise TrainingError(
+                    f"iteration {iteration}: the loss term {bad[0]!r} is {values[bad[0]]}; the last good checkpoint is "
+                    "kept. Lower --lr_init or the term's weight, and continue with --resume"
+                )
+            errors.append(values["mse"])
+            self.latest = values
+            if is_written:
+                self.log.write(iteration, {name: value for name, value in values.items() if name != "iteration"})
+        if errors:
+            self.psnr_train = psnr_of(sum(errors) / len(errors))
+
+
+def statistics_row(statistics: SsimStatistics) -> Row:
+    """The luminance monitor's columns."""
+    return {
+        "similarity": statistics.ssim,
+        "luminance": statistics.luminance,
+        "structure": statistics.structure,
+        "mean_difference": statistics.mean_difference,
+        "mean_difference_abs": statistics.mean_difference_abs,
+    }
+
+
+def render_row(render: Render) -> Row:
+    """How much work a render was, a ray, and its mean opacity."""
+    n_rays = render.rgb.shape[0]
+    return {
+        "samples_per_ray": render.n_samples / n_rays,
+        "coloured_per_ray": render.n_coloured / n_rays,
+        "opacity": render.opacity.detach().mean(),
+    }
+
+
+def psnr_of(mse: float) -> float:
+    """PSNR in dB of a mean squared error on [0, 1]; capped at 200 dB for an error of 0."""
+    return -10.0 * math.log10(max(mse, 1e-20))
+

@@ -1,0 +1,86 @@
+"""The training loop that every field shares, on one page."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from nerf_ssim.errors import TrainingError
+from nerf_ssim.training.interrupts import GracefulStop
+from nerf_ssim.training.journal import Journal, render_row, statistics_row
+from nerf_ssim.training.logging import MetricsLog
+from nerf_ssim.training.objective import gradient_norms, photometric_terms
+from nerf_ssim.training.progress import Progress
+from nerf_ssim.training.scoring import score_test_views
+from nerf_ssim.training.session import Session
+
+__all__ = ["train"]
+
+
+def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulStop) -> None:
+    """Trains until the session's last iteration or until `stop` is requested; either way the state is saved.
+
+    Iterations count from 0. The order within one is canonical: render, losses, step; then scoring; then the recipe's
+    milestones; then the checkpoint.
+
+    Raises:
+        TrainingError: a loss term that is not finite, or a batch in which no ray has a sample.
+    """
+    recipe, schedule, run = session.recipe, session.schedule, session.config.run
+    journal = Journal(log, run.log_every)
+    for iteration in range(session.iteration, session.last_iteration):
+        started = time.perf_counter()
+        batch = session.batches.next()
+        rates = recipe.before_step(iteration)
+        render = recipe.render(batch.rays, iteration)
+        if render.n_samples == 0:
+            raise TrainingError(f"iteration {iteration}: no ray of the batch has a sample inside the occupied box")
+
+        weight = schedule.weight_at(iteration)
+        terms, statistics = photometric_terms(render.rgb, batch.rgb, session.s3im, weight)
+        terms |= recipe.regularizers(iteration)
+        norms = {}
+        if is_due(iteration, run.grad_norm_every):
+            norms = gradient_norms(terms, recipe.field.parameters())
+        recipe.optimizer.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        recipe.optimizer.step()
+
+        if statistics is None and session.s3im is not None and is_due(iteration, session.config.ssim.luminance_every):
+            with torch.no_grad():  # watched from outside: the loss's own random numbers are left alone
+                statistics = session.s3im.evaluate(render.rgb, batch.rgb, session.generators["monitor"]).statistics
+        row = rates | norms | render_row(render) | {"ssim_weight": weight}
+        if statistics is not None:
+            row |= statistics_row(statistics)
+            if schedule.observe(iteration, statistics):
+                progress.print(f"iteration {iteration}: luminance has converged, SSIM is removed at {schedule.removed_at}")
+        session.iteration = iteration + 1
+        session.seconds += time.perf_counter() - started
+        journal.record(iteration, row | {"seconds": session.seconds}, terms=terms)
+
+        is_last = session.iteration == session.last_iteration
+        if run.N_vis != 0 and (is_due(session.iteration, run.vis_every) or session.iteration in run.vis_at):
+            journal.add_test_score(score_test_views(session))
+        started = time.perf_counter()
+        for event in recipe.after_step(iteration, session.batches):
+            progress.print(f"iteration {iteration}: {event}")
+        session.seconds += time.perf_counter() - started
+
+        is_saving = is_last or stop.requested or is_due(session.iteration, run.save_every)
+        if is_saving or is_due(session.iteration, run.progress_refresh_rate):
+            journal.flush()
+        progress.update(
+            psnr_train=journal.psnr_train,
+            psnr_test=journal.latest.get("psnr_test"),
+            note="ssim" if weight else "",
+        )
+        if is_saving:
+            session.save()
+        if stop.requested:
+            return
+
+
+def is_due(count: int, every: int) -> bool:
+    """Whether `count` is a multiple of `every`; never where `every` is 0."""
+    return every > 0 and count % every == 0

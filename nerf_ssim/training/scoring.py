@@ -1,0 +1,87 @@
+"""Scores of a session: a quick look at the test views while it trains, and the full protocol when it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nerf_ssim.datasets.scene import Views
+from nerf_ssim.evaluation import metrics, pictures
+from nerf_ssim.evaluation.perceptual import lpips_scorers
+from nerf_ssim.evaluation.protocol import RenderedView, Scores, score_views, write_results
+from nerf_ssim.training.session import Session, backend_record, schedule_summary
+from nerf_ssim.training.trained import render_camera
+
+__all__ = ["score_run", "score_test_views"]
+
+
+def score_test_views(session: Session) -> float:
+    """Mean PSNR (dB) over `N_vis` evenly spaced test views (-1: all), rendered with the training's sample count.
+
+    The views, beside their photographs, become `<run>/progress/<updates>.png`.
+    """
+    views = session.scene.test
+    count = len(views) if session.config.run.N_vis < 0 else min(session.config.run.N_vis, len(views))
+    rows, scores = [], []
+    for index in range(0, len(views), max(len(views) // count, 1))[:count]:
+        view = render_session_view(session, views, index, final=False)
+        truth = views.images[index].float() / 255.0
+        scores.append(metrics.psnr(view.rgb, truth))
+        rows.append(pictures.sheet_row(views.names[index], scores[-1], truth, view.rgb, view.depth, view.opacity))
+    mean = float(np.mean(scores))
+    title = f"{session.config.run.expname} after {session.iteration} updates: test PSNR {mean:.2f} dB"
+    folder = session.folder / "progress"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures.save_png(folder / f"{session.iteration:06d}.png", pictures.contact_sheet(rows, title))
+    return mean
+
+
+def score_run(session: Session) -> Scores:
+    """The full protocol on the test views: `results.json`, and pictures in `<run>/test` unless `render_test` is 0.
+
+    With `render_train` the training views are scored too, with pictures in `<run>/train`.
+    """
+    config, scene = session.config, session.scene
+    scores = score_split(session, "test", session.folder / "test" if config.run.render_test else None)
+    write_results(
+        session.folder / "results.json",
+        scores,
+        scene=scene.name,
+        model=session.recipe.name,
+        label=config.data.label or scene.label,
+        iterations=config.run.n_iters,
+        stopped_at=session.iteration,
+        schedule=schedule_summary(session.schedule),
+        seed=config.run.seed,
+        backend=backend_record(),
+        seconds_train=session.seconds,
+    )
+    if config.run.render_train:
+        train = score_split(session, "train", session.folder / "train")
+        print(f"training views: PSNR {train.psnr:.2f}, SSIM {train.ssim:.4f}")
+    return scores
+
+
+def score_split(session: Session, split: str, folder: Path | None) -> Scores:
+    """Scores the views of `split` ("train" or "test") with the field's full sampling; pictures go to `folder`."""
+    views = session.scene.train if split == "train" else session.scene.test
+    return score_views(
+        lambda index: render_session_view(session, views, index, final=True),
+        views,
+        folder,
+        ssim_variant=session.config.evaluation.ssim_variant,
+        lpips=lpips_scorers(session.config.evaluation.lpips_weights),
+        title=f"{session.config.run.expname}: {split} views after {session.iteration} updates",
+    )
+
+
+def render_session_view(session: Session, views: Views, index: int, *, final: bool) -> RenderedView:
+    """The present field's render of a view."""
+    return render_camera(
+        lambda rays: session.recipe.render_test(rays, final=final),
+        views.c2w[index],
+        views.K[index],
+        views.height,
+        views.width,
+    )

@@ -1,0 +1,111 @@
+"""A finished or stopped run, ready to render: what `evaluate`, `render` and other tools open."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nerf_ssim.config import Config
+from nerf_ssim.datasets import load_scene
+from nerf_ssim.datasets.scene import Scene, Views
+from nerf_ssim.errors import CheckpointError
+from nerf_ssim.evaluation.protocol import RenderedView
+from nerf_ssim.fields.rendering import Render
+from nerf_ssim.rays.cameras import Rays, camera_rays
+from nerf_ssim.training.checkpoints import CheckpointFolder, load_checkpoint
+from nerf_ssim.training.generators import Generators
+from nerf_ssim.training.manifest import read_manifest
+from nerf_ssim.training.recipes import make_recipe
+from nerf_ssim.training.session import make_schedule, schedule_summary
+
+__all__ = ["Trained", "load_trained", "render_camera"]
+
+RAYS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained field with its scene.
+
+    Attributes:
+        iteration: updates the field has seen.
+        schedule_summary: weight, add_at, remove_at and removed_at, as `results.json` records them.
+        seconds: training time so far.
+    """
+
+    config: Config
+    scene: Scene
+    field: nn.Module
+    iteration: int
+    seconds: float
+    manifest: dict[str, Any]
+    schedule_summary: dict[str, Any]
+    render_rays: Callable[[Rays], Render]
+
+    def render_camera(self, c2w: Tensor, K: Tensor, height: int, width: int) -> RenderedView:
+        """The view of an OpenCV camera: `c2w [3, 4]`, `K [3, 3]` with pixel (0, 0) centred at (0.5, 0.5)."""
+        return render_camera(self.render_rays, c2w, K, height, width)
+
+    def render_view(self, views: Views, index: int) -> RenderedView:
+        """The view of camera `index` of a split."""
+        return self.render_camera(views.c2w[index], views.K[index], views.height, views.width)
+
+
+@torch.no_grad()
+def render_camera(
+    render_rays: Callable[[Rays], Render], c2w: Tensor, K: Tensor, height: int, width: int
+) -> RenderedView:
+    """Renders all pixels of a camera, a chunk of rays at a time, with `render_rays`."""
+    renders = [render_rays(rays) for rays in camera_rays(c2w, K, height, width).split(RAYS_AT_ONCE)]
+    return RenderedView(
+        torch.cat([render.rgb for render in renders]).view(height, width, 3),
+        torch.cat([render.depth for render in renders]).view(height, width),
+        torch.cat([render.opacity for render in renders]).view(height, width),
+    )
+
+
+def load_trained(
+    folder: str | Path, *, datadir: str | None = None, checkpoint: str | Path | None = None
+) -> Trained:
+    """Opens the run in `folder` at its newest checkpoint, or at the one given.
+
+    Args:
+        datadir: where the scene is now, if it has moved.
+    Raises:
+        CheckpointError: no run there, or a checkpoint that cannot be read.
+        SceneError: the data is gone or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: there is no such run folder; give one that train.py has written (runs/<expname>)")
+    if checkpoint is not None:
+        state = load_checkpoint(Path(checkpoint), required=("config", "recipe", "schedule", "iteration"))
+    else:
+        newest = CheckpointFolder(folder).load_latest(required=("config", "recipe", "schedule", "iteration"))
+        if newest is None:
+            raise CheckpointError(f"{folder}: holds no checkpoint; train first, or give a run folder that has checkpoints/")
+        state = newest[1]
+    config = Config.from_dict(state["config"])
+    if datadir is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, datadir=datadir))
+    scene = load_scene(config.data)
+    recipe = make_recipe(config, scene, Generators(config.run.seed, device=config.run.device))
+    recipe.load_state_dict(state["recipe"])
+    schedule = make_schedule(config)
+    schedule.load_state_dict(state["schedule"])
+    return Trained(
+        config=config,
+        scene=scene,
+        field=recipe.field,
+        iteration=state["iteration"],
+        seconds=state["seconds"],
+        manifest=read_manifest(folder),
+        schedule_summary=schedule_summary(schedule),
+        render_rays=lambda rays: recipe.render_test(rays, final=True),
+    )
