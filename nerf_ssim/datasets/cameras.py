@@ -63,7 +63,7 @@ def check_intrinsics(K: NDArray[np.float64], height: int, width: int, where: str
     `K` is in the convention of pixel centres at halves.
 
     Raises:
-        SceneError: focal length <= 0, not upper triangular, a last row other than 0 0 1, a principal point outside the image.
+        SceneError: a focal length <= 0, not upper triangular, a principal point outside the image.
     """
     K = K[:3, :3]
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]

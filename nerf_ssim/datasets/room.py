@@ -26,6 +26,7 @@ FIELD_OF_VIEW = np.deg2rad(75.0)  # horizontal; about as wide as a phone's camer
 _AIR_AROUND_CAMERA = 0.2  # from every surface: nothing fills the picture
 _DEPTH_AHEAD = 0.45  # of the nearest twentieth of a view
 _SUPERSAMPLES = 2  # a side: four rays a pixel
+_RAYS_AT_ONCE = 1 << 14  # their temporaries stay in the cache, and a large view needs little memory
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,12 @@ def camera_rays(K: Array, c2w: Array, height: int, width: int, supersamples: int
 
 def render_view(room: Room, K: Array, c2w: Array, size: int) -> NDArray[np.uint8]:
     """The room from one camera: `[size, size, 3]` uint8 RGB, each pixel the mean of four rays."""
-    hits = room.solids.cast(*camera_rays(K, c2w, size, size, _SUPERSAMPLES))
-    colour = room.colour(hits).reshape(size, _SUPERSAMPLES, size, _SUPERSAMPLES, 3).mean(axis=(1, 3))
+    origins, directions = camera_rays(K, c2w, size, size, _SUPERSAMPLES)
+    colour = np.empty(directions.shape)
+    for start in range(0, len(directions), _RAYS_AT_ONCE):
+        chunk = slice(start, start + _RAYS_AT_ONCE)
+        colour[chunk] = room.colour(room.solids.cast(origins[chunk], directions[chunk]))
+    colour = colour.reshape(size, _SUPERSAMPLES, size, _SUPERSAMPLES, 3).mean(axis=(1, 3))
     return np.floor(colour * 255 + 0.5).astype(np.uint8)
 
 

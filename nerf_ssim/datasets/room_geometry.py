@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,8 @@ class Box:
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = 1.0 / direction
             first, second = (-self.half - origin) * inverse, (self.half - origin) * inverse
-        entry = np.fmin(first, second).max(axis=1)
-        leave = np.fmax(first, second).min(axis=1)
+        entry = _largest(np.fmin(first, second))
+        leave = -_largest(-np.fmax(first, second))
         if self.is_room:
             return leave
         return np.where((entry < leave) & (entry > 0), entry, np.inf)
@@ -45,7 +46,7 @@ class Box:
     def distance(self, points: Array) -> Array:
         """Signed distance `[n]`, positive where there is air."""
         excess = np.abs((points - self.centre) @ self.rotation) - self.half
-        outside = np.linalg.norm(np.maximum(excess, 0), axis=1) + np.minimum(excess.max(axis=1), 0)
+        outside = _length(np.maximum(excess, 0)) + np.minimum(_largest(excess), 0)
         return -outside if self.is_room else outside
 
     def surface(self, points: Array) -> tuple[Array, Array, NDArray[np.int64]]:
@@ -82,7 +83,7 @@ class Sphere:
 
     def distance(self, points: Array) -> Array:
         """As `Box.distance`."""
-        return np.linalg.norm(points - self.centre, axis=1) - self.radius
+        return _length(points - self.centre) - self.radius
 
     def surface(self, points: Array) -> tuple[Array, Array, NDArray[np.int64]]:
         """As `Box.surface`; texture coordinates are lengths along the equator and along a meridian, face 0."""
@@ -90,6 +91,15 @@ class Sphere:
         longitude = np.arctan2(normal[:, 1], normal[:, 0])
         latitude = np.arcsin(np.clip(normal[:, 2], -1, 1))
         return normal, np.stack([longitude, latitude], axis=1) * self.radius, np.zeros(len(points), np.int64)
+
+
+def _largest(vectors: Array) -> Array:
+    """Largest of the three components `[n]`; several times faster than a reduction over so short an axis."""
+    return np.maximum(np.maximum(vectors[:, 0], vectors[:, 1]), vectors[:, 2])
+
+
+def _length(vectors: Array) -> Array:
+    return np.sqrt(vectors[:, 0] ** 2 + vectors[:, 1] ** 2 + vectors[:, 2] ** 2)
 
 
 class Hits(NamedTuple):
@@ -115,7 +125,7 @@ class Solids:
 
     def distance(self, points: Array) -> Array:
         """Distance `[n]` from points `[n, 3]` to the nearest surface, negative inside a solid."""
-        return np.min([solid.distance(points) for solid in self.members], axis=0)
+        return reduce(np.minimum, (solid.distance(points) for solid in self.members))
 
     def openness(self, points: Array, normals: Array, reach: float = 0.32, steps: int = 4) -> Array:
         """How open the air in front of a surface is, `[n]` in [0, 1]: a stand-in for ambient occlusion.
