@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nerf_ssim.atomic import atomic_file
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.training.atomic import atomic_file
 
 NAME = "metrics.csv"
 EVENTS_FOLDER = "tensorboard"

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 import nerf_ssim
+from nerf_ssim.atomic import atomic_file
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.training.atomic import atomic_file
 
 NAME = "manifest.json"
 

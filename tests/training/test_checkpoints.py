@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
+from nerf_ssim.atomic import atomic_file, remove_leftovers
 from nerf_ssim.errors import CheckpointError, UserError
 from nerf_ssim.training import checkpoints
-from nerf_ssim.training.atomic import atomic_file, remove_leftovers
 from nerf_ssim.training.checkpoints import CheckpointFolder, TornCheckpoint, load_checkpoint, save_checkpoint
 
 
