@@ -1,0 +1,91 @@
+"""What `nerf-ssim data check` says of a scene."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nerf_ssim.cli.data.picture import draw_scene, write_picture
+from nerf_ssim.config import DataConfig
+from nerf_ssim.datasets import Scene, Views, load_scene
+from nerf_ssim.rays.cameras import camera_rays
+
+PICTURE = "data_check.png"
+_RAYS_PER_VIEW = 4096  # enough for a share to a tenth of a percent over a scene's views
+
+
+def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2) -> str:
+    """Load a scene, write a picture of its cameras and box to `out/data_check.png` and report in lines of text.
+
+    Args:
+        data: the scene and how it is read.
+        out: folder of the picture; made where missing.
+        aabb_scale: the field's box is the scene's with its coordinates scaled by this, as in training.
+    Raises:
+        SceneError: a scene that cannot be used, or a picture that cannot be written.
+    """
+    scene = load_scene(data)
+    box = scene.aabb * aabb_scale
+    picture = write_picture(draw_scene(scene, aabb_scale), out / PICTURE)
+    splits = (scene.train, scene.test)
+    hits, rays = (sum(counts) for counts in zip(*(count_hits(views, box) for views in splits), strict=True))
+    positions = torch.cat([views.c2w[:, :, 3] for views in splits])
+    inside = int(((positions > box[0]) & (positions < box[1])).all(dim=1).sum())
+    lines = [
+        f"scene       {scene.name} ({data.dataset_name}), label: {scene.label or 'none'}",
+        f"views       {len(scene.train)} training, {len(scene.test)} test (every {data.test_every}th)",
+        f"size        {scene.train.width}x{scene.train.height} pixels (width x height)",
+        f"cameras     {_intrinsics(scene)}",
+        f"brightness  mean {_mean(splits):.3f} of 1",
+        f"box         {_corner(scene.aabb[0])} to {_corner(scene.aabb[1])}; in training scaled by {aabb_scale:g}",
+        f"near, far   {scene.near:.4g}, {scene.far:.4g}",
+        f"rays        {100 * hits / rays:.1f}% hit the scaled box ({rays} looked at)",
+        f"inside      {inside} of {len(positions)} cameras are in the scaled box",
+        f"content     sha256 {scene.content_hash}",
+        f"picture     {picture}",
+    ]
+    if hits < 0.9 * rays:
+        lines.append("warning: many rays miss the box; scene_box is perhaps of another scene or in other units")
+    return "\n".join(lines)
+
+
+def count_hits(views: Views, box: Tensor) -> tuple[int, int]:
+    """Rays of a grid over each view that meet `box` `[2, 3]` ahead of the camera, and how many were looked at."""
+    stride = max(1, math.ceil(math.sqrt(views.height * views.width / _RAYS_PER_VIEW)))
+    height, width = math.ceil(views.height / stride), math.ceil(views.width / stride)
+    # A view of every stride-th pixel has the same rays' spread: its pixel's side is `stride` old ones.
+    scale = torch.tensor([width / views.width, height / views.height, 1.0])[:, None]
+    hits = 0
+    for c2w, K in zip(views.c2w, views.K * scale, strict=True):
+        rays = camera_rays(c2w, K, height, width)
+        directions = torch.where(rays.directions == 0, torch.full_like(rays.directions, 1e-6), rays.directions)
+        first, second = ((corner - rays.origins) / directions for corner in box)
+        entry, leave = torch.minimum(first, second).amax(dim=1), torch.maximum(first, second).amin(dim=1)
+        hits += int((leave > entry.clamp(min=0)).sum())
+    return hits, height * width * len(views)
+
+
+def _mean(splits: tuple[Views, ...]) -> float:
+    """Mean of all samples in [0, 1], an image at a time: a float copy of all of them could fill the memory."""
+    return float(np.mean([float(image.float().mean()) for views in splits for image in views.images])) / 255
+
+
+def _intrinsics(scene: Scene) -> str:
+    K = torch.cat([scene.train.K, scene.test.K])
+    focal, width = K[:, 0, 0], scene.train.width
+    angle = torch.rad2deg(torch.atan((width - K[:, 0, 2]) / focal) + torch.atan(K[:, 0, 2] / focal))
+    shared = "one for all" if bool((K == K[0]).all()) else "differing by frame"
+    return f"fx {_range(focal)}, fy {_range(K[:, 1, 1])} pixels, {_range(angle)} degrees wide, {shared}"
+
+
+def _range(values: Tensor) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.1f}" if high - low < 0.05 else f"{low:.1f} to {high:.1f}"
+
+
+def _corner(corner: Tensor) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in corner.tolist())})"
