@@ -1,19 +1,22 @@
 """A shuffled order of `count` numbers that is computed where it is needed and never stored.
 
-A balanced Feistel network is a bijection of `[0, 2^bits)` whatever its round function is; numbers that land outside
-`[0, count)` are sent through again until they land inside ("cycle walking", Black and Rogaway 2002), which keeps it a
-bijection of `[0, count)`. Half a gigabyte of pixel order thus becomes six integers, and resuming needs only a cursor.
+A Feistel network is a bijection whatever its round function is. Here its two halves are the digits of a number in mixed
+radix, about sqrt(count) each, so that its domain is barely larger than `count`; the few numbers that land outside are
+sent through again until they land inside ("cycle walking", Black and Rogaway 2002), which keeps it a bijection of
+`range(count)`. Half a gigabyte of pixel order thus becomes six integers, and resuming needs only a cursor.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 __all__ = ["KeyedPermutation"]
 
-ROUNDS = 6
-MIX_BITS = 0x7FFFFFFF  # keep products of two 31-bit numbers inside int64
+ROUNDS = 6  # even: the halves take turns
+MIX_BITS = 0x7FFFFFFF  # keeps the product of two 31-bit numbers inside int64
 
 
 class KeyedPermutation:
@@ -24,7 +27,8 @@ class KeyedPermutation:
             raise ValueError(f"{ROUNDS} round keys expected, got {len(keys)}")
         self.count = count
         self.keys = keys
-        self.half_bits = max(1, ((max(count, 2) - 1).bit_length() + 1) // 2)
+        self.low_radix = math.isqrt(max(count - 1, 0)) + 1
+        self.high_radix = -(-count // self.low_radix)
 
     @classmethod
     def draw(cls, count: int, generator: torch.Generator) -> KeyedPermutation:
@@ -33,17 +37,22 @@ class KeyedPermutation:
         return cls(count, keys.tolist())
 
     def __call__(self, positions: Tensor) -> Tensor:
-        """The numbers at `positions` (int64, any shape, in `[0, count)`) of the shuffled order."""
+        """The numbers at `positions` (int64 `[n]`, in `[0, count)`) of the shuffled order."""
         values = self._encrypt(positions)
-        while (outside := values >= self.count).any():
-            values = torch.where(outside, self._encrypt(values), values)
+        while (outside := (values >= self.count).nonzero()[:, 0]).numel():
+            values[outside] = self._encrypt(values[outside])
         return values
 
     def _encrypt(self, values: Tensor) -> Tensor:
-        mask = (1 << self.half_bits) - 1
-        left, right = values >> self.half_bits, values & mask
-        for key in self.keys:
-            mixed = ((right ^ key) * 0x45D9F3B) & MIX_BITS
-            mixed = ((mixed ^ (mixed >> 15)) * 0x2C1B3C6D) & MIX_BITS
-            left, right = right, left ^ ((mixed ^ (mixed >> 13)) & mask)
-        return (left << self.half_bits) | right
+        high, low = values // self.low_radix, values % self.low_radix
+        for high_key, low_key in zip(self.keys[::2], self.keys[1::2], strict=True):
+            high = (high + mix(low, high_key)) % self.high_radix
+            low = (low + mix(high, low_key)) % self.low_radix
+        return high * self.low_radix + low
+
+
+def mix(values: Tensor, key: int) -> Tensor:
+    """31 well-stirred bits of each value (below 2^31) under `key`: multiply and xor-shift, as in murmur hashes."""
+    mixed = ((values ^ key) * 0x45D9F3B) & MIX_BITS
+    mixed = ((mixed ^ (mixed >> 15)) * 0x2C1B3C6D) & MIX_BITS
+    return mixed ^ (mixed >> 13)
