@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import configargparse
 
@@ -39,12 +39,12 @@ class TextConfigParser(configargparse.ConfigFileParser):
 
     Args:
         flags: names that may stand alone on a line, meaning 1.
-        refuse_unknown: called with an unknown name, it returns the message of the error to raise; None for a known one.
+        problem_with: of a name and its text, what is wrong with having them in a file, or None.
     """
 
-    def __init__(self, flags: Mapping[str, Any] | set[str], refuse_unknown: Callable[[str], str | None]) -> None:
+    def __init__(self, flags: Collection[str], problem_with: Callable[[str, str], str | None]) -> None:
         self._flags = flags
-        self._refuse_unknown = refuse_unknown
+        self._problem_with = problem_with
         self.places: dict[str, str] = {}
 
     def get_syntax_description(self) -> str:
@@ -68,7 +68,7 @@ class TextConfigParser(configargparse.ConfigFileParser):
             name, value = self._split(line, place)
             if not name:
                 continue
-            if problem := self._refuse_unknown(name):
+            if problem := self._problem_with(name, value):
                 raise ConfigError(f"{place}: {problem}")
             items[name] = value
             self.places[name] = place

@@ -158,7 +158,7 @@ class Option:
         for number in value if isinstance(value, tuple) else (value,):
             if not isinstance(number, (bool, str)):
                 self._check_range(number)
-        if self.choices and value not in self.choices:
+        if self.choices is not None and value not in self.choices:
             advice = f"; {self.must}" if self.must else ""
             raise ValueError(f"{shown(value)} is not one of {', '.join(self.choices)}{advice}")
         if self.pattern and not re.fullmatch(self.pattern, value):
@@ -178,7 +178,7 @@ class Option:
     def range_in_words(self) -> str:
         """Such as `at least 0, below 1`; empty without bounds."""
         bounds = (("at least", self.at_least), ("above", self.above), ("at most", self.at_most), ("below", self.below))
-        return ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        return ", ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
 
     def write(self, value: Any) -> str:
         """The text that `convert` and a configuration file's reader take back to `value`."""

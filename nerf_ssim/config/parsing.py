@@ -30,7 +30,7 @@ def parse(argv: Sequence[str]) -> Config:
         ConfigError: unknown or malformed options, values out of range, options that contradict each other.
         SystemExit: after `--help`.
     """
-    file_parser = TextConfigParser(_flag_names(), _unknown_in_file)
+    file_parser = TextConfigParser(_flag_names(), _problem_in_file)
     parser = _make_parser(file_parser)
     words = [str(word) for word in argv]
     if sum(word == "--config" or word.startswith("--config=") for word in words) > 1:
@@ -75,12 +75,19 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"did you mean {by_lower[close[0]]}?" if close else "nerf-ssim train --help lists the options"
 
 
-def _unknown_in_file(name: str) -> str | None:
+def _problem_in_file(name: str, text: str) -> str | None:
     if name in OPTIONS or name in published.NAMES:
-        return None
+        # ConfigArgParse passes over options that may take other than one word when their text is empty.
+        may_be_empty = name in OPTIONS and "nargs" not in _shape(OPTIONS[name])
+        return None if text or may_be_empty else f"{name}: has no value" + _empty_hint(name)
     if name == "config":
         return "config: a configuration file cannot name another; give one --config on the command line"
     return f"unknown option {name!r}; {nearest(name, (*OPTIONS, *published.NAMES))}"
+
+
+def _empty_hint(name: str) -> str:
+    is_list = name in OPTIONS and OPTIONS[name].kind.read is to_ints
+    return "; write [] for an empty list" if is_list else "; give it one or leave the line out"
 
 
 def _unknown_on_line(word: str) -> str:
@@ -101,8 +108,9 @@ class _Parser(configargparse.ArgumentParser):
         # ConfigArgParse wraps what opening a file raised; the innermost message is the one for people.
         if message.startswith("Unable to open config file"):
             message = message.partition(". Error: ")[2]
-        if message.startswith("argument "):
-            message = message.removeprefix("argument ")
+        message = message.removeprefix("argument ")
+        if message.endswith("expected one argument"):
+            message += "; write --NAME=VALUE if the value starts with a dash"
         raise ConfigError(message)
 
 
@@ -130,11 +138,12 @@ def _make_parser(file_parser: TextConfigParser) -> configargparse.ArgumentParser
         for declared in options_of(section).values():
             group.add_argument(f"--{declared.name}", help=_help(declared), **_shape(declared))
     inert = parser.add_argument_group(
-        "published options without a use here", "accepted so that published files run; see the message each gives"
+        "published options without a use here", "taken so that published files run; no value but the inert one acts"
     )
     for name in published.NAMES:
         is_flag = name in published.FLAGS
-        inert.add_argument(f"--{name}", metavar="VALUE", **({"nargs": "?", "const": "1"} if is_flag else {}))
+        shape = {"nargs": "?", "const": "1"} if is_flag else {}
+        inert.add_argument(f"--{name}", metavar="VALUE", help=published.describe(name), **shape)
     return parser
 
 

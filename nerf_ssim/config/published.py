@@ -45,6 +45,11 @@ NAMES = (*WITHOUT_EFFECT, *SERVED_ELSEWHERE)
 FLAGS = tuple(name for name, read in WITHOUT_EFFECT.items() if read is to_bool)
 
 
+def describe(name: str) -> str:
+    """What the help says of a published option."""
+    return "no effect" if name in WITHOUT_EFFECT else SERVED_ELSEWHERE[name].instead
+
+
 def check(name: str, text: str) -> None:
     """Check one published option's text.
 

@@ -36,10 +36,13 @@ class RunConfig(Section):
     vis_every: int = option(10000, "iterations between scorings of test views; 0 for none before the end", at_least=0)
     vis_at: tuple[int, ...] = option((), "further scorings, after these numbers of updates", at_least=0)
     N_vis: int = option(5, "test views in each scoring under way; -1 for all, 0 for none", at_least=-1)
-    render_test: bool = option(False, "render and score the test views at the end")
-    render_train: bool = option(False, "render and score the training views at the end")
+    render_test: bool = option(True, "keep pictures of the test views at the end; 0 scores them without")
+    render_train: bool = option(False, "score the training views too at the end, with pictures")
     progress_refresh_rate: int = option(10, "iterations between updates of the progress line", at_least=1)
-    log_every: int = option(10, "iterations between rows of metrics.csv", at_least=1)
+    log_every: int = option(10, "iterations between rows of metrics.csv where luminance isn't measured", at_least=1)
+    grad_norm_every: int = option(
+        100, "iterations between measurements of each loss term's gradient norm; 0 for none", at_least=0
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,109 @@
+"""`nerf-ssim doctor`: versions, devices, which implementation each operation uses and why, and LPIPS's weights."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+
+from nerf_ssim import __version__
+from nerf_ssim.errors import UserError
+
+# distribution -> (module, the extra that installs it; empty for what the package cannot do without)
+PACKAGES = {
+    "torch": ("torch", ""),
+    "numpy": ("numpy", ""),
+    "imageio": ("imageio", ""),
+    "opencv-python": ("cv2", ""),
+    "ConfigArgParse": ("configargparse", ""),
+    "tqdm": ("tqdm", ""),
+    "torchvision": ("torchvision", "eval"),
+    "lpips": ("lpips", "eval"),
+    "scikit-image": ("skimage", "eval"),
+    "matplotlib": ("matplotlib", "report"),
+    "tensorboard": ("tensorboard", "dev"),
+}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print the report. 0, or 1 where something that the package cannot do without is missing."""
+    parser = argparse.ArgumentParser(prog="nerf-ssim doctor", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--lpips_weights", metavar="DIR", help="folder to look for LPIPS weights in first")
+    arguments = parser.parse_args(list(argv))
+    missing_core = [name for name, (module, extra) in PACKAGES.items() if not extra and not _is_there(module)]
+    sections = [("versions", _versions())]
+    if not missing_core:
+        sections += [
+            ("devices", _devices()),
+            ("operations", _operations()),
+            ("LPIPS", _perceptual(arguments.lpips_weights)),
+        ]
+    for title, rows in sections:
+        rows = list(rows)
+        width = max((len(name) for name, _ in rows), default=0)
+        print(title)
+        for name, text in rows:
+            print(f"  {name:<{width}}  {text}" if name else f"  {text}")
+    if missing_core:
+        print(f"missing: {', '.join(missing_core)}; install again with pip install nerf_ssim")
+    return 1 if missing_core else 0
+
+
+def _is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "nerf_ssim", __version__
+    yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    for name, (module, extra) in PACKAGES.items():
+        if _is_there(module):
+            yield name, _version(name)
+        else:
+            yield name, f"missing; pip install 'nerf_ssim[{extra}]'" if extra else "missing, and needed"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "present, installed under another name"
+
+
+def _devices() -> Iterator[tuple[str, str]]:
+    import torch
+
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} processors in use by PyTorch"
+    if value := os.environ.get("OMP_NUM_THREADS"):
+        threads += f" (OMP_NUM_THREADS={value})"
+    yield "cpu", f"{torch.backends.cpu.get_cpu_capability()}; {threads}"
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        yield "cuda", f"no device found (PyTorch built for CUDA {built})" if built else "this PyTorch has none"
+        return
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        capability = f"compute capability {properties.major}.{properties.minor}"
+        yield f"cuda:{index}", f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB, {capability}"
+
+
+def _operations() -> Iterator[tuple[str, str]]:
+    from nerf_ssim.ops import backend
+
+    try:
+        for op, (implementation, reason) in backend.describe().items():
+            yield op, f"{implementation} ({reason})"
+    except UserError as error:
+        yield "", str(error)
+
+
+def _perceptual(lpips_weights: str | None) -> Iterator[tuple[str, str]]:
+    from nerf_ssim.evaluation.perceptual import describe_weights
+
+    try:
+        yield "", describe_weights(lpips_weights)
+    except UserError as error:
+        yield "", str(error)

@@ -1,0 +1,87 @@
+"""The `nerf-ssim` command: one word picks a subcommand, which is imported only then."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from nerf_ssim import __version__
+from nerf_ssim.errors import UserError
+
+COMMANDS = {
+    "train": "train a radiance field with an SSIM schedule, and score it",
+    "evaluate": "score a trained run's test views again",
+    "render": "render views of a trained run",
+    "doctor": "show versions, devices, and what each operation runs on",
+    "data": "check a scene, make the procedural room, or download a data set",
+}
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return the process's exit status.
+
+    A `UserError` is one line on standard error and status 2; Ctrl-C is status 130; a reader that has gone away
+    (`nerf-ssim doctor | head -1`) ends the command without a word.
+
+    Args:
+        argv: the words after `nerf-ssim`; those of this process by default.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        print(f"nerf-ssim: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("nerf-ssim: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered has nowhere to go; without this, the interpreter's exit would complain about it.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except SystemExit as stop:  # argparse's own, after --help or a malformed line of another subcommand
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    command, *rest = words
+    if command in ("-V", "--version"):
+        print(f"nerf-ssim {__version__}")
+        return 0
+    if command not in COMMANDS:
+        close = get_close_matches(command, COMMANDS, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"there are: {', '.join(COMMANDS)}"
+        raise UserError(f"{command!r} is not a command; {advice}")
+    return importlib.import_module(f"nerf_ssim.cli.{command}").run(rest)
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: nerf-ssim COMMAND ...",
+            "",
+            "Neural fields trained with SSIM for part of the way.",
+            "",
+            *lines,
+            "",
+            "nerf-ssim COMMAND --help shows a command's options; nerf-ssim --version the version.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
