@@ -7,9 +7,12 @@ aligned: coordinate -1 is the first node, 1 the last, and the grid is zero beyon
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from nerf_ssim.ops import backend
 from nerf_ssim.ops.reference import grids as reference
 
 
@@ -26,7 +29,9 @@ def vm_density(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor
         ValueError: grids or points of other shapes.
     """
     _check_vm(planes, lines, coords)
-    return reference.vm_density(planes, lines, coords)
+    if not _is_native_vm("vm_density", planes, lines, coords):
+        return reference.vm_density(planes, lines, coords)
+    return torch.ops.nerf_ssim.vm_density(*planes, *lines, coords)
 
 
 def vm_features(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> Tensor:
@@ -40,7 +45,9 @@ def vm_features(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tenso
         ValueError: grids or points of other shapes.
     """
     _check_vm(planes, lines, coords)
-    return reference.vm_features(planes, lines, coords)
+    if not _is_native_vm("vm_features", planes, lines, coords):
+        return reference.vm_features(planes, lines, coords)
+    return torch.ops.nerf_ssim.vm_features(*planes, *lines, coords)
 
 
 def cp_density(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
@@ -55,13 +62,17 @@ def cp_density(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
         ValueError: lines or points of other shapes.
     """
     _check_cp(lines, coords)
-    return reference.cp_density(lines, coords)
+    if not _is_native("cp_density", lines, coords):
+        return reference.cp_density(lines, coords)
+    return torch.ops.nerf_ssim.cp_density(*lines, coords)
 
 
 def cp_features(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
     """Appearance features of the CP decomposition: the product of the three lines, `[S, C]`; see `cp_density`."""
     _check_cp(lines, coords)
-    return reference.cp_features(lines, coords)
+    if not _is_native("cp_features", lines, coords):
+        return reference.cp_features(lines, coords)
+    return torch.ops.nerf_ssim.cp_features(*lines, coords)
 
 
 def _check_vm(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> None:
@@ -84,3 +95,52 @@ def _check_cp(lines: Sequence[Tensor], coords: Tensor) -> None:
 def _check_coords(coords: Tensor) -> None:
     if coords.dim() != 2 or coords.shape[1] != 3:
         raise ValueError(f"coords: expected [S, 3], not {tuple(coords.shape)}")
+
+
+def _is_native(op: str, grids: Sequence[Tensor], coords: Tensor) -> bool:
+    """The kernels know no gradient in the points: where one is wanted, the reference serves."""
+    wants_point_gradient = coords.requires_grad and torch.is_grad_enabled()
+    return not wants_point_gradient and backend.implementation(op, *grids, coords) == "native"
+
+
+def _is_native_vm(op: str, planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> bool:
+    """The kernels want one number of nodes an axis in all three orientations."""
+    nodes = {axis: len(line) for axis, line in zip(reference.LINE_AXES, lines, strict=True)}
+    is_one_grid = all(
+        tuple(plane.shape[:2]) == (nodes[v], nodes[u])
+        for plane, (u, v) in zip(planes, reference.PLANE_AXES, strict=True)
+    )
+    return is_one_grid and _is_native(op, (*planes, *lines), coords)
+
+
+def _register(op: str, out_width: Any) -> None:
+    """Tell PyTorch the output shape of native `op` and of its backward, and that one is the gradient of the other."""
+    backward = getattr(torch.ops.nerf_ssim, f"{op}_backward")
+
+    def shape_only(*inputs: Tensor) -> Tensor:
+        width = out_width(inputs)
+        return inputs[-1].new_empty(inputs[-1].shape[:1] + width)
+
+    def backward_shape_only(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.empty_like(grid, memory_format=torch.contiguous_format) for grid in inputs[:-1])
+
+    def save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (*backward(grad, *ctx.saved_tensors), None)
+
+    torch.library.register_fake(f"nerf_ssim::{op}", shape_only)
+    torch.library.register_fake(f"nerf_ssim::{op}_backward", backward_shape_only)
+    torch.library.register_autograd(f"nerf_ssim::{op}", differentiate, setup_context=save)
+
+
+_WIDTHS = {
+    "vm_density": lambda inputs: (),
+    "vm_features": lambda inputs: (sum(plane.shape[2] for plane in inputs[:3]),),
+    "cp_density": lambda inputs: (),
+    "cp_features": lambda inputs: (inputs[0].shape[1],),
+}
+for _op, _width in _WIDTHS.items():
+    if backend.declare(_op):
+        _register(_op, _width)

@@ -1,0 +1,203 @@
+// Torch operators over cuda_ext/cpu/grids.h: vm_density, vm_features, cp_density, cp_features and their backwards.
+#include "../cpu/grids.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/library.h>
+
+#include <array>
+#include <tuple>
+
+namespace {
+
+using at::Tensor;
+using SixTensors = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+using ThreeTensors = std::tuple<Tensor, Tensor, Tensor>;
+
+void check(const Tensor& tensor, int64_t dimensions, const char* name) {
+  TORCH_CHECK(
+      tensor.scalar_type() == at::kFloat && tensor.dim() == dimensions, name, ": expected float32 of ", dimensions,
+      " dimensions, not ", tensor.scalar_type(), " of ", tensor.dim());
+}
+
+void check_coords(const Tensor& coords) {
+  check(coords, 2, "coords");
+  TORCH_CHECK(coords.size(1) == 3, "coords: expected [samples, 3]");
+}
+
+// Keeps contiguous tensors alive beside the pointers into them.
+struct Vm {
+  std::array<Tensor, 3> planes, lines;
+  Tensor coords;
+  nerf_ssim::VmGrid grid;
+
+  Vm(std::array<Tensor, 3> planes_, std::array<Tensor, 3> lines_, const Tensor& coords_) {
+    check_coords(coords_);
+    coords = coords_.contiguous();
+    for (int m = 0; m < 3; ++m) {
+      check(planes_[m], 3, "plane");
+      check(lines_[m], 2, "line");
+      planes[m] = planes_[m].contiguous();
+      lines[m] = lines_[m].contiguous();
+      grid.planes[m] = planes[m].const_data_ptr<float>();
+      grid.lines[m] = lines[m].const_data_ptr<float>();
+      grid.channels[m] = planes[m].size(2);
+      grid.nodes[nerf_ssim::kAxisW[m]] = lines[m].size(0);
+    }
+    for (int m = 0; m < 3; ++m) {
+      TORCH_CHECK(
+          lines[m].size(1) == grid.channels[m] && planes[m].size(0) == grid.nodes[nerf_ssim::kAxisV[m]] &&
+              planes[m].size(1) == grid.nodes[nerf_ssim::kAxisU[m]],
+          "planes and lines disagree on the nodes of an axis or on the channels");
+      TORCH_CHECK(lines[m].size(0) > 0 && lines[m].size(0) < (1 << 24), "an axis needs 1 to 2^24 nodes");
+    }
+  }
+
+  int64_t width() const { return grid.channels[0] + grid.channels[1] + grid.channels[2]; }
+};
+
+Tensor vm_density(
+    const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
+    const Tensor& line_x, const Tensor& coords) {
+  const Vm vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
+  Tensor out = at::empty({coords.size(0)}, coords.options());
+  nerf_ssim::vm_density(
+      vm.grid, vm.coords.const_data_ptr<float>(), coords.size(0), out.data_ptr<float>(), at::get_num_threads());
+  return out;
+}
+
+Tensor vm_features(
+    const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
+    const Tensor& line_x, const Tensor& coords) {
+  const Vm vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
+  Tensor out = at::empty({coords.size(0), vm.width()}, coords.options());
+  nerf_ssim::vm_features(
+      vm.grid, vm.coords.const_data_ptr<float>(), coords.size(0), out.data_ptr<float>(), at::get_num_threads());
+  return out;
+}
+
+SixTensors vm_backward(const Tensor& grad, const Vm& vm, bool features) {
+  check(grad, features ? 2 : 1, "grad");
+  TORCH_CHECK(
+      grad.size(0) == vm.coords.size(0) && (!features || grad.size(1) == vm.width()), "grad: expected the output's shape");
+  const Tensor upstream = grad.contiguous();
+  std::array<Tensor, 6> out;
+  nerf_ssim::VmGradient gradient;
+  for (int m = 0; m < 3; ++m) {
+    out[m] = at::zeros_like(vm.planes[m]);
+    out[3 + m] = at::zeros_like(vm.lines[m]);
+    gradient.planes[m] = out[m].data_ptr<float>();
+    gradient.lines[m] = out[3 + m].data_ptr<float>();
+  }
+  nerf_ssim::vm_backward(
+      vm.grid, vm.coords.const_data_ptr<float>(), vm.coords.size(0), upstream.const_data_ptr<float>(), features, gradient,
+      at::get_num_threads());
+  return {out[0], out[1], out[2], out[3], out[4], out[5]};
+}
+
+SixTensors vm_density_backward(
+    const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
+    const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
+  return vm_backward(grad, Vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords), false);
+}
+
+SixTensors vm_features_backward(
+    const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
+    const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
+  return vm_backward(grad, Vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords), true);
+}
+
+struct Cp {
+  std::array<Tensor, 3> lines;
+  Tensor coords;
+  nerf_ssim::CpGrid grid;
+
+  Cp(std::array<Tensor, 3> lines_, const Tensor& coords_) {
+    check_coords(coords_);
+    coords = coords_.contiguous();
+    for (int axis = 0; axis < 3; ++axis) {
+      check(lines_[axis], 2, "line");
+      lines[axis] = lines_[axis].contiguous();
+      TORCH_CHECK(lines[axis].size(1) == lines[0].size(1), "lines: expected one number of channels");
+      TORCH_CHECK(lines[axis].size(0) > 0 && lines[axis].size(0) < (1 << 24), "an axis needs 1 to 2^24 nodes");
+      grid.lines[axis] = lines[axis].const_data_ptr<float>();
+      grid.nodes[axis] = lines[axis].size(0);
+    }
+    grid.channels = lines[0].size(1);
+  }
+};
+
+Tensor cp_density(const Tensor& line_x, const Tensor& line_y, const Tensor& line_z, const Tensor& coords) {
+  const Cp cp({line_x, line_y, line_z}, coords);
+  Tensor out = at::empty({coords.size(0)}, coords.options());
+  nerf_ssim::cp_density(
+      cp.grid, cp.coords.const_data_ptr<float>(), coords.size(0), out.data_ptr<float>(), at::get_num_threads());
+  return out;
+}
+
+Tensor cp_features(const Tensor& line_x, const Tensor& line_y, const Tensor& line_z, const Tensor& coords) {
+  const Cp cp({line_x, line_y, line_z}, coords);
+  Tensor out = at::empty({coords.size(0), cp.grid.channels}, coords.options());
+  nerf_ssim::cp_features(
+      cp.grid, cp.coords.const_data_ptr<float>(), coords.size(0), out.data_ptr<float>(), at::get_num_threads());
+  return out;
+}
+
+ThreeTensors cp_backward(const Tensor& grad, const Cp& cp, bool features) {
+  check(grad, features ? 2 : 1, "grad");
+  TORCH_CHECK(
+      grad.size(0) == cp.coords.size(0) && (!features || grad.size(1) == cp.grid.channels),
+      "grad: expected the output's shape");
+  const Tensor upstream = grad.contiguous();
+  std::array<Tensor, 3> out;
+  nerf_ssim::CpGradient gradient;
+  for (int axis = 0; axis < 3; ++axis) {
+    out[axis] = at::zeros_like(cp.lines[axis]);
+    gradient.lines[axis] = out[axis].data_ptr<float>();
+  }
+  nerf_ssim::cp_backward(
+      cp.grid, cp.coords.const_data_ptr<float>(), cp.coords.size(0), upstream.const_data_ptr<float>(), features, gradient,
+      at::get_num_threads());
+  return {out[0], out[1], out[2]};
+}
+
+ThreeTensors cp_density_backward(
+    const Tensor& grad, const Tensor& line_x, const Tensor& line_y, const Tensor& line_z, const Tensor& coords) {
+  return cp_backward(grad, Cp({line_x, line_y, line_z}, coords), false);
+}
+
+ThreeTensors cp_features_backward(
+    const Tensor& grad, const Tensor& line_x, const Tensor& line_y, const Tensor& line_z, const Tensor& coords) {
+  return cp_backward(grad, Cp({line_x, line_y, line_z}, coords), true);
+}
+
+}  // namespace
+
+#define NERF_SSIM_VM_ARGUMENTS \
+  "Tensor plane_xy, Tensor plane_xz, Tensor plane_yz, Tensor line_z, Tensor line_y, Tensor line_x, Tensor coords"
+#define NERF_SSIM_CP_ARGUMENTS "Tensor line_x, Tensor line_y, Tensor line_z, Tensor coords"
+#define NERF_SSIM_SIX "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+
+TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
+  library.def("vm_density(" NERF_SSIM_VM_ARGUMENTS ") -> Tensor");
+  library.def("vm_features(" NERF_SSIM_VM_ARGUMENTS ") -> Tensor");
+  library.def("vm_density_backward(Tensor grad, " NERF_SSIM_VM_ARGUMENTS ") -> " NERF_SSIM_SIX);
+  library.def("vm_features_backward(Tensor grad, " NERF_SSIM_VM_ARGUMENTS ") -> " NERF_SSIM_SIX);
+  library.def("cp_density(" NERF_SSIM_CP_ARGUMENTS ") -> Tensor");
+  library.def("cp_features(" NERF_SSIM_CP_ARGUMENTS ") -> Tensor");
+  library.def("cp_density_backward(Tensor grad, " NERF_SSIM_CP_ARGUMENTS ") -> (Tensor, Tensor, Tensor)");
+  library.def("cp_features_backward(Tensor grad, " NERF_SSIM_CP_ARGUMENTS ") -> (Tensor, Tensor, Tensor)");
+}
+
+TORCH_LIBRARY_IMPL(nerf_ssim, CPU, library) {
+  library.impl("vm_density", &vm_density);
+  library.impl("vm_features", &vm_features);
+  library.impl("vm_density_backward", &vm_density_backward);
+  library.impl("vm_features_backward", &vm_features_backward);
+  library.impl("cp_density", &cp_density);
+  library.impl("cp_features", &cp_features);
+  library.impl("cp_density_backward", &cp_density_backward);
+  library.impl("cp_features_backward", &cp_features_backward);
+}

@@ -1,0 +1,87 @@
+// Factorised grids (VM and CP), channel-last, sampled at packed points: what the bindings call.
+//
+// Coordinates are [samples, 3] in [-1, 1], corners aligned, zero beyond. Axis a has nodes[a] nodes.
+#pragma once
+
+#include <cstdint>
+
+#include "x86_levels.h"
+
+namespace nerf_ssim {
+
+// Orientation m of the VM decomposition pairs the plane over axes (u, v) with the line along the remaining axis w.
+constexpr int kAxisU[3] = {0, 0, 1};
+constexpr int kAxisV[3] = {1, 2, 2};
+constexpr int kAxisW[3] = {2, 1, 0};
+
+struct VmGrid {
+  const float* planes[3];  // [nodes[v], nodes[u], channels[m]]
+  const float* lines[3];   // [nodes[w], channels[m]]
+  int64_t nodes[3];        // along x, y, z
+  int64_t channels[3];     // of each orientation
+};
+
+struct VmGradient {
+  float* planes[3];
+  float* lines[3];
+};
+
+struct CpGrid {
+  const float* lines[3];  // along x, y, z: [nodes[axis], channels]
+  int64_t nodes[3];
+  int64_t channels;
+};
+
+struct CpGradient {
+  float* lines[3];
+};
+
+// One share of the backward pass over orientation m: the samples whose near plane row is in [row_begin, row_end).
+// The share alone writes those rows; what falls on row row_end goes to `halo`, one row, added afterwards.
+struct VmShare {
+  int orientation;
+  const int32_t* near_rows;  // [samples]: each sample's near row in the plane
+  int64_t row_begin, row_end;
+  float* halo;           // [nodes[u], channels]
+  float* line_gradient;  // [nodes[w], channels], private to the share
+};
+
+// The kernels of one instruction-set level. `begin` and `end` bound the samples.
+struct GridKernels {
+  void (*vm_density)(const VmGrid&, const float* coords, int64_t begin, int64_t end, float* out);
+  void (*vm_features)(const VmGrid&, const float* coords, int64_t begin, int64_t end, float* out);
+  // grad_stride: 0 if one gradient a sample serves all channels (density), else the floats from sample to sample.
+  void (*vm_backward)(
+      const VmGrid&, const VmShare&, const float* coords, int64_t samples, const float* grad, int64_t grad_stride,
+      float* plane_gradient);
+  void (*cp_density)(const CpGrid&, const float* coords, int64_t begin, int64_t end, float* out);
+  void (*cp_features)(const CpGrid&, const float* coords, int64_t begin, int64_t end, float* out);
+  void (*cp_backward)(
+      const CpGrid&, const float* coords, int64_t begin, int64_t end, const float* grad, int64_t grad_stride,
+      float* const gradients[3]);
+  void (*near_nodes)(const float* coords, int axis, int64_t nodes, int64_t begin, int64_t end, int32_t* out);
+};
+
+const GridKernels& grid_kernels_baseline();
+const GridKernels& grid_kernels_avx2();
+const GridKernels& grid_kernels_avx512();
+
+// Density feature: out[s] = sum over orientations and channels of plane * line.
+void vm_density(const VmGrid& grid, const float* coords, int64_t samples, float* out, int threads);
+
+// Appearance features: out[s, :] = plane * line of every channel, orientations one after the other.
+void vm_features(const VmGrid& grid, const float* coords, int64_t samples, float* out, int threads);
+
+// Gradients of either, added to zeroed arrays. `grad` is [samples] (features false) or [samples, sum of channels].
+// Plane gradients do not depend on the number of threads; line gradients are the same for the same number.
+void vm_backward(
+    const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
+    const VmGradient& gradient, int threads);
+
+void cp_density(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads);
+void cp_features(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads);
+void cp_backward(
+    const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
+    const CpGradient& gradient, int threads);
+
+}  // namespace nerf_ssim
