@@ -29,7 +29,7 @@ LARGEST_SIDE = 16384
 
 @dataclass(frozen=True)
 class Shots:
-    """What is to be rendered: file names (no suffix), `c2w [n, 3, 4]`, `K [n, 3, 3]` for pictures of `width` x `height`."""
+    """What is to be rendered: names without suffix, `c2w [n, 3, 4]`, `K [n, 3, 3]` for `width` x `height` pixels."""
 
     names: Sequence[str]
     c2w: Tensor
@@ -92,8 +92,8 @@ def _render(trained: Trained, shots: Shots, folder: Path, video: Video | None) -
 
     done = 0
     try:
-        for name, c2w, K in zip(tqdm(shots.names, desc="rendering", unit="frame", disable=None), shots.c2w, shots.K):
-            view = trained.render_camera(c2w, K, shots.height, shots.width)
+        for index, name in enumerate(tqdm(shots.names, desc="rendering", unit="frame", disable=None)):
+            view = trained.render_camera(shots.c2w[index], shots.K[index], shots.height, shots.width)
             depth = pictures.depth_map(view.depth, _depth_range(trained.scene), view.opacity)
             pictures.save_png(folder / f"{name}.png", view.rgb)
             pictures.save_png(folder / f"depth_{name}.png", depth)
@@ -134,7 +134,7 @@ def _along_path(scene: Scene, kind: str, frames: int) -> Shots:
 
 
 def _depth_range(scene: Scene) -> tuple[float, float]:
-    """One range for all frames, so that a colour means one distance throughout: the scene's bounds, or its box's size."""
+    """One range for all frames, so that a colour means one distance throughout: the scene's bounds, or its box's."""
     diagonal = float((scene.aabb[1] - scene.aabb[0]).norm())
     return scene.near, min(scene.far, diagonal)
 

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import imageio.v3 as imageio
+import pytest
+import torch
+
+from nerf_ssim.cli import evaluate, render
+from nerf_ssim.datasets.scene import Scene, Views
+from nerf_ssim.errors import UserError
+from nerf_ssim.evaluation.protocol import RenderedView
+
+
+def make_views(count: int, width: int = 32, height: int = 24) -> Views:
+    generator = torch.Generator().manual_seed(count)
+    images = torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=generator)
+    c2w = torch.eye(4)[:3].repeat(count, 1, 1)
+    c2w[:, 0, 3] = torch.linspace(-0.5, 0.5, count)
+    K = torch.tensor([[30.0, 0.0, width / 2], [0.0, 30.0, height / 2], [0.0, 0.0, 1.0]]).repeat(count, 1, 1)
+    return Views(images, c2w, K, tuple(f"{index:06d}_rgb.png" for index in range(count)))
+
+
+@dataclass
+class FakeTrained:
+    """As much of a trained run as the commands may use, with a constant grey for a field."""
+
+    scene: Scene
+    config: Any
+    requests: list
+    stop_after: int | None = None
+    iteration: int = 70
+    seconds: float = 12.5
+
+    def __post_init__(self) -> None:
+        self.manifest = {"backend": {"ssim": {"implementation": "reference", "reason": "a test"}}}
+        self.schedule_summary = {"weight": 1.0, "add_at": 0, "remove_at": "end", "removed_at": None}
+
+    def render_camera(self, c2w, K, height, width) -> RenderedView:
+        if self.stop_after is not None and len(self.requests) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.requests.append((c2w, K, height, width))
+        return RenderedView(torch.full((height, width, 3), 0.5), torch.ones(height, width), torch.ones(height, width))
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path) -> FakeTrained:
+    scene = Scene(
+        "room", "recovered poses", make_views(4), make_views(3), torch.tensor([[-1.0] * 3, [1.0] * 3]), 0.1, 4.0, "hash"
+    )
+    config = SimpleNamespace(
+        run=SimpleNamespace(n_iters=500, seed=7, expname="room"),
+        data=SimpleNamespace(label=None),
+        model=SimpleNamespace(model="tensorf"),
+        evaluation=SimpleNamespace(lpips_weights=str(tmp_path / "none"), ssim_variant="tensorf"),
+    )
+    fake = FakeTrained(scene, config, [])
+    fake.loaded = []
+
+    def load(folder, *, datadir=None, checkpoint=None):
+        fake.loaded.append((folder, datadir, checkpoint))
+        return fake
+
+    monkeypatch.setattr("nerf_ssim.training.trained.load_trained", load)
+    monkeypatch.setattr("nerf_ssim.evaluation.perceptual.lpips_scorers", lambda weights: ())
+    return fake
+
+
+def pngs(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*.png")}
+
+
+def test_evaluate_prints_each_view_and_leaves_results_and_pictures(trained, tmp_path, capsys):
+    assert evaluate.run([str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert "contact_sheet.png" in pngs(tmp_path / "test")
+    assert "recovered poses" in printed and "70 of 500 iterations" in printed
+    for image in results["per_image"]:
+        assert f"{image['name']}  {image['psnr']:10.2f}" in printed
+    assert f"{'mean':14}  {results['psnr']:10.2f}" in printed
+    assert (results["stopped_at"], results["seed"], results["label"]) == (70, 7, "recovered poses")
+    assert results["seconds_train"] == 12.5
+
+
+def test_evaluate_json_is_one_line_equal_to_the_file(trained, tmp_path, capsys):
+    assert evaluate.run([str(tmp_path), "--json", "--ssim_variant", "s3im"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    assert json.loads(lines[0]) == json.loads((tmp_path / "results.json").read_text())
+    assert json.loads(lines[0])["ssim_variant"] == "s3im"
+
+
+def test_another_split_or_checkpoint_does_not_touch_the_runs_results(trained, tmp_path):
+    (tmp_path / "results.json").write_text("the run's own")
+    assert evaluate.run([str(tmp_path), "--split", "train"]) == 0
+    assert evaluate.run([str(tmp_path), "--checkpoint", "elsewhere/000030.pt", "--datadir", "moved"]) == 0
+    assert (tmp_path / "results.json").read_text() == "the run's own"
+    assert len(json.loads((tmp_path / "results_train.json").read_text())["per_image"]) == 4
+    assert (tmp_path / "evaluation_000030" / "results.json").is_file()
+    assert trained.loaded[1] == (tmp_path, "moved", Path("elsewhere/000030.pt"))
+
+
+def test_an_interrupted_evaluation_keeps_pictures_and_earlier_results(trained, tmp_path, capsys):
+    (tmp_path / "results.json").write_text("earlier")
+    trained.stop_after = 2
+    assert evaluate.run([str(tmp_path)]) == 130
+    assert (tmp_path / "results.json").read_text() == "earlier"
+    assert {"000000_rgb.png", "000001_rgb.png", "contact_sheet.png"} <= pngs(tmp_path / "test")
+    assert capsys.readouterr().out.startswith("interrupted")
+
+
+def test_render_writes_the_split_with_depth(trained, tmp_path):
+    assert render.run([str(tmp_path), "--split", "train"]) == 0
+    names = {f"{kind}{index:06d}_rgb.png" for kind in ("", "depth_") for index in range(4)}
+    assert pngs(tmp_path / "render_train") == names
+    for (c2w, K, height, width), index in zip(trained.requests, range(4), strict=True):
+        assert torch.equal(c2w, trained.scene.train.c2w[index])
+        assert torch.equal(K, trained.scene.train.K[index])
+        assert (height, width) == (24, 32)
+
+
+@pytest.mark.parametrize("kind", ["spiral", "orbit", "interpolate"])
+def test_render_follows_a_path_at_the_size_asked_for(trained, tmp_path, kind):
+    where = ["--size", "64x48", "--out", str(tmp_path / "o")]
+    assert render.run([str(tmp_path), "--path", kind, "--frames", "5", *where]) == 0
+    assert pngs(tmp_path / "o") == {f"{mark}{index:04d}.png" for mark in ("", "depth_") for index in range(5)}
+    assert cv2.imread(str(tmp_path / "o" / "0000.png")).shape == (48, 64, 3)
+    assert trained.requests[0][1][0, 0] == 60.0  # twice the size, twice the focal length
+    assert trained.requests[0][1][1, 2] == 24.0
+
+
+def test_render_makes_a_video_of_every_frame(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(render, "_has_ffmpeg", lambda: False)
+    shades = iter((0.1, 0.5, 0.9))
+    whole = trained.render_camera
+
+    def shaded(*camera):
+        view = whole(*camera)
+        return RenderedView(torch.full_like(view.rgb, next(shades)), view.depth, view.opacity)
+
+    trained.render_camera = shaded
+    assert render.run([str(tmp_path), "--path", "orbit", "--frames", "3", "--video"]) == 0
+    frames = imageio.imread(tmp_path / "render_orbit" / "orbit.gif")
+    assert [frame.mean() for frame in frames] == pytest.approx([25.5, 127.5, 229.5], abs=4)
+    assert "pip install imageio-ffmpeg" in capsys.readouterr().out
+
+
+def test_an_interrupted_render_keeps_its_frames_and_a_video_that_plays(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(render, "_has_ffmpeg", lambda: False)
+    trained.stop_after = 2
+    assert render.run([str(tmp_path), "--path", "orbit", "--frames", "9", "--video"]) == 130
+    assert pngs(tmp_path / "render_orbit") == {"0000.png", "0001.png", "depth_0000.png", "depth_0001.png"}
+    assert imageio.imread(tmp_path / "render_orbit" / "orbit.gif").shape[-3:] == (24, 32, 3)
+    assert "interrupted: 2 of 9 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "says"),
+    [
+        (evaluate, [], "RUN"),
+        (evaluate, ["RUN", "--splitt", "test"], "--splitt"),
+        (evaluate, ["RUN", "--split", "validation"], "validation"),
+        (evaluate, ["RUN", "--ssim_variant", "matlab"], "matlab"),
+        (evaluate, ["RUN", "--lpips_weights", "no/such"], "no/such"),
+        (render, ["RUN", "--frames", "10"], "--path"),
+        (render, ["RUN", "--path", "orbit", "--frames", "0"], "'0'"),
+        (render, ["RUN", "--path", "orbit", "--split", "test"], "one of the two"),
+        (render, ["RUN", "--size", "640"], "640x480"),
+        (render, ["RUN", "--size", "0x10"], "0x10"),
+        (render, ["RUN", "--out", "{file}/x"], "cannot be written"),
+    ],
+)
+def test_a_bad_request_is_one_line_that_names_it(trained, tmp_path, command, arguments, says):
+    (tmp_path / "file").write_text("")
+    arguments = [word.replace("RUN", str(tmp_path)).replace("{file}", str(tmp_path / "file")) for word in arguments]
+    with pytest.raises(UserError, match=".") as caught:
+        command.run(arguments)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [evaluate, render])
+def test_a_folder_without_a_run_is_one_line_that_names_it(command, tmp_path):
+    with pytest.raises(UserError) as caught:
+        command.run([str(tmp_path / "never")])
+    assert "never" in str(caught.value) and "\n" not in str(caught.value)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError) as caught:
+        command.run([str(tmp_path / "empty")])
+    assert "checkpoint" in str(caught.value) and "\n" not in str(caught.value)
