@@ -150,6 +150,14 @@ class CheckpointFolder:
         sync_folder(self.folder)
         return path
 
+    def clear(self) -> None:
+        """Remove every checkpoint, for a run that starts anew in an old one's folder: a kill before its first save
+        must not leave the old run's state to be resumed as its own."""
+        if self.folder.is_dir():
+            for path in [*self.paths(), *remove_leftovers(self.folder, "*.pt")]:
+                path.unlink(missing_ok=True)
+            sync_folder(self.folder)
+
     def load_latest(
         self, *, model: str | None = None, required: Sequence[str] = ()
     ) -> tuple[Path, dict[str, Any]] | None:

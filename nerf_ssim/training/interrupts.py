@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTICE = "stopping after this iteration; press again to quit at once"
@@ -38,7 +37,7 @@ class GracefulStop:
         """What the process should exit with: 0 without a request, 130 after SIGINT, 143 after SIGTERM."""
         return 0 if self.requested is None else 128 + self.requested
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> GracefulStop:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 previous = signal.getsignal(number)

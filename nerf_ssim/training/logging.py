@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from nerf_ssim.atomic import atomic_file
 from nerf_ssim.errors import TrainingError
@@ -91,7 +90,7 @@ class MetricsLog:
             self._events.close()
             self._events = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(

@@ -49,7 +49,7 @@ def write_manifest(
         TrainingError: the file can't be written, or the one to continue can't be read.
     """
     path = Path(folder) / NAME
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     started, resumed = now, []
     if resume_iteration is not None and path.exists():
         previous = read_manifest(folder)

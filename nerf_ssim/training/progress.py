@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -103,7 +103,7 @@ class Progress:
         elif self.done > self._line_done:
             self._print_line()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(

@@ -345,3 +345,14 @@ def test_a_sound_newest_of_another_model_is_refused_not_passed_over(tmp_path):
     folder.save(payload(20) | {"model": "TensorCP"}, 20)
     with pytest.raises(CheckpointError, match="TensorCP"):
         folder.load_latest(model="TensorVMSplit")
+
+
+def test_clearing_removes_the_checkpoints_and_nothing_else(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    folder.clear()  # nothing there yet
+    folder.save(payload(10), 10)
+    folder.path(20).write_bytes(b"torn")
+    (folder.folder / "best.pt").touch()
+    folder.clear()
+    assert folder.latest() is None
+    assert [path.name for path in folder.folder.iterdir()] == ["best.pt"]

@@ -44,7 +44,7 @@ def test_it_holds_what_a_reader_of_the_results_needs(tmp_path):
     assert 1 <= record["machine"]["cores"] <= record["machine"]["cores_total"]
     assert record["machine"]["memory_gib"] > 0
     assert record["resumed"] == []
-    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(record["started"])
+    age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(record["started"])
     assert abs(age.total_seconds()) < 60
 
 
