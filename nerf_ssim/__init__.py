@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .ops.ssim import fused_ssim
+    from .ssim.index import fused_ssim
     from .ssim.losses import S3IM
     from .ssim.schedule import SsimSchedule
 
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 __all__ = ["S3IM", "SsimSchedule", "__version__", "fused_ssim"]
 
 _HOMES = {
-    "fused_ssim": "nerf_ssim.ops.ssim",
+    "fused_ssim": "nerf_ssim.ssim.index",
     "S3IM": "nerf_ssim.ssim.losses",
     "SsimSchedule": "nerf_ssim.ssim.schedule",
 }

@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         for name, text in rows:
             print(f"  {name:<{width}}  {text}" if name else f"  {text}")
     if missing_core:
-        print(f"missing: {', '.join(missing_core)}; install again with pip install nerf_ssim")
+        print(f"missing: {', '.join(missing_core)}; in the checkout: pip install .")
     return 1 if missing_core else 0
 
 
@@ -63,7 +63,7 @@ def _versions() -> Iterator[tuple[str, str]]:
         if _is_there(module):
             yield name, _version(name)
         else:
-            yield name, f"missing; pip install 'nerf_ssim[{extra}]'" if extra else "missing, and needed"
+            yield name, f"missing; in the checkout: pip install '.[{extra}]'" if extra else "missing, and needed"
 
 
 def _version(distribution: str) -> str:

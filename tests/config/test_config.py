@@ -198,6 +198,10 @@ def test_convergence_defaults_are_those_of_the_rule():
     assert SsimConfig().ssim_auto_patience == luminance.DEFAULT_PATIENCE
 
 
+def test_an_event_after_the_very_last_iteration_is_allowed():
+    assert parse(["--datadir", "x", "--n_iters", "7001"]).model.upsamp_list[-1] == 7000
+
+
 def test_without_ssim_and_its_measurement_the_patch_may_be_anything():
     config = parse(["--datadir", "x", "--s3im_weight", "0", "--luminance_every", "0", "--batch_size", "1000"])
     assert config.optim.batch_size == 1000

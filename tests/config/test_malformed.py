@@ -43,6 +43,7 @@ LINES = [
     (["--upsamp_list", "3000", "2000"], ["upsamp_list", "ascending"]),
     (["--upsamp_list", "2000", "2000"], ["upsamp_list", "ascending"]),
     (["--update_AlphaMask_list", "[-5]"], ["--update_AlphaMask_list", "at least 0"]),
+    (["--n_iters", "7000"], ["upsamp_list", "n_iters 7000"]),  # the last iteration is 6999
     (["--n_iters", "500"], ["upsamp_list", "n_iters 500"]),
     (["--n_iters", "500", "--upsamp_list", "[]"], ["update_AlphaMask_list", "n_iters 500"]),
     (["--stop_at", "40000"], ["stop_at", "n_iters 30000"]),
