@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nerf_ssim.config import parse
+
+if TYPE_CHECKING:
+    from nerf_ssim.evaluation.protocol import Scores
 
 
 def run(argv: Sequence[str]) -> int:
@@ -30,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def print_scores(folder, scores) -> None:
+def print_scores(folder: Path, scores: Scores) -> None:
     """The scores in one line, and where to look."""
     figures = [("PSNR", scores.psnr, ".2f"), ("SSIM", scores.ssim, ".4f")]
     figures += [("LPIPS alex", scores.lpips_alex, ".4f"), ("LPIPS vgg", scores.lpips_vgg, ".4f")]
@@ -38,5 +43,6 @@ def print_scores(folder, scores) -> None:
     print(f"test views: {line} (SSIM variant: {scores.ssim_variant})")
     if scores.lpips_alex is None or scores.lpips_vgg is None:
         print(f"LPIPS: {scores.lpips_note}")
-    print(f"pictures: {folder / 'test' / 'contact_sheet.png'}")
+    if (folder / "test" / "contact_sheet.png").exists():
+        print(f"pictures: {folder / 'test' / 'contact_sheet.png'}")
     print(f"scores:   {folder / 'results.json'}")

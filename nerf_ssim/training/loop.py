@@ -67,7 +67,8 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
             progress.print(f"iteration {iteration}: {event}")
         session.seconds += time.perf_counter() - started
 
-        is_saving = is_last or stop.requested or is_due(session.iteration, run.save_every)
+        is_stopping = stop.requested is not None  # read once: a later signal must not skip the save
+        is_saving = is_last or is_stopping or is_due(session.iteration, run.save_every)
         if is_saving or is_due(session.iteration, run.progress_refresh_rate):
             journal.flush()
         progress.update(
@@ -77,7 +78,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         )
         if is_saving:
             session.save()
-        if stop.requested:
+        if is_stopping:
             return
 
 

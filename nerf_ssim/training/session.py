@@ -63,8 +63,14 @@ class Session:
         return n_iters if stop_at is None else min(stop_at, n_iters)
 
     def open_log(self) -> MetricsLog:
-        """Writes the manifest and the resolved configuration, and opens `metrics.csv` where this start begins."""
+        """Writes the manifest and the resolved configuration, and opens `metrics.csv` where this start begins.
+
+        A fresh run first drops what an overwritten one left that could be taken for its own.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.started_at is None:
+            self.checkpoints.clear()
+            (self.folder / "results.json").unlink(missing_ok=True)
         self.config.write(self.folder / "config.txt")
         write_manifest(
             self.folder,
