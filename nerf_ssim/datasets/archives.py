@@ -51,14 +51,15 @@ def extract(archive: Path, folder: Path, *, progress: bool = False) -> list[Path
             files = [(entry, place) for entry, place in zip(entries, places, strict=True) if not entry.is_folder]
             top = sorted({place.parts[0] for place in places if place.parts})
             _check_free(archive, folder, top, sum(entry.size for entry in entries))
-            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as staging:
+            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as name:
+                staging = Path(name)
                 for entry, place in zip(entries, places, strict=True):
                     if entry.is_folder:
                         (staging / place).mkdir(parents=True, exist_ok=True)
                 for entry, place in tqdm(files, desc=f"unpacking {archive.name}", unit="file", disable=not progress):
                     _write(entry, staging / place, archive)
                 for name in top:
-                    (Path(staging) / name).rename(folder / name)
+                    (staging / name).rename(folder / name)
     except _DAMAGE as error:
         raise DownloadError(f"{archive}: damaged ({error}); delete it and download again") from None
     except OSError as error:

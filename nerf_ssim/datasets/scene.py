@@ -25,10 +25,12 @@ class Views:
 
     @property
     def height(self) -> int:
+        """Of every image, pixels."""
         return self.images.shape[1]
 
     @property
     def width(self) -> int:
+        """Of every image, pixels."""
         return self.images.shape[2]
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from nerf_ssim.errors import SceneError
 _PANEL, _MARGIN, _HEADER = 700, 60, 50  # pixels
 _BACKGROUND, _INK, _GREY = (255, 255, 255), (40, 40, 40), (170, 170, 170)  # RGB, as all colours here
 _TRAIN, _TEST = (40, 90, 200), (225, 110, 0)
-_FRUSTUM = 0.06  # depth of a drawn camera, of the picture's extent
+_FRUSTUM = 0.045  # depth of a drawn camera, of the picture's extent
 _SUBPIXEL = 4  # bits; OpenCV draws between pixels in fixed point
 
 
