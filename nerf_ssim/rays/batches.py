@@ -43,6 +43,11 @@ class PixelBatches:
         self.kept = self.total
         self._start_epoch()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the images are, and so where batches are made."""
+        return self.views.images.device
+
     def next(self) -> RayBatch:
         """The next batch: exactly `batch_size` rays."""
         if self.batches_left == 0:
@@ -56,11 +61,11 @@ class PixelBatches:
 
         Returns the share of the formerly kept pixels that stays. Raises `TrainingError` if less than a batch is left.
         """
-        bits = torch.zeros((self.total + 7) // 8, dtype=torch.uint8)
+        bits = torch.zeros((self.total + 7) // 8, dtype=torch.uint8, device=self.device)
         kept = 0
         for start in range(0, self.total, FILTER_CHUNK):
-            pixels = torch.arange(start, min(start + FILTER_CHUNK, self.total))
-            keep = predicate(self.rays_of(pixels)).to(pixels.device) & self._is_kept(pixels)
+            pixels = torch.arange(start, min(start + FILTER_CHUNK, self.total), device=self.device)
+            keep = predicate(self.rays_of(pixels)) & self._is_kept(pixels)
             kept += int(keep.sum())
             packed = pack_bits(keep)
             bits[start // 8 : start // 8 + packed.numel()] = packed
@@ -89,7 +94,8 @@ class PixelBatches:
 
     def load_state_dict(self, state: dict) -> None:
         """Continues where `state` was taken."""
-        self._set_kept(state["kept_bits"], state["kept"])
+        bits = state["kept_bits"]
+        self._set_kept(None if bits is None else bits.to(self.device), state["kept"])
         self.permutation = KeyedPermutation(self.total, list(state["keys"]))
         self.cursor = state["cursor"]
         self.batches_left = state["batches_left"]
@@ -117,7 +123,7 @@ class PixelBatches:
         found: list[Tensor] = []
         missing = self.batch_size
         while missing:
-            positions = torch.arange(self.cursor, min(self.cursor + self.batch_size, self.total))
+            positions = torch.arange(self.cursor, min(self.cursor + self.batch_size, self.total), device=self.device)
             pixels = self.permutation(positions)
             keep = self._is_kept(pixels).nonzero()[:, 0][:missing]
             is_last = keep.numel() == missing
@@ -134,7 +140,7 @@ class PixelBatches:
 
 def pack_bits(flags: Tensor) -> Tensor:
     """Eight flags a byte, lowest bit first; the last byte is padded with zeros."""
-    padded = torch.zeros((flags.numel() + 7) // 8 * 8, dtype=torch.uint8)
+    padded = torch.zeros((flags.numel() + 7) // 8 * 8, dtype=torch.uint8, device=flags.device)
     padded[: flags.numel()] = flags
-    weights = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+    weights = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=flags.device)
     return (padded.view(-1, 8) * weights).sum(-1, dtype=torch.uint8)

@@ -1,14 +1,13 @@
 """The figures of each iteration on their way to `metrics.csv` and the progress bar.
 
-Values stay tensors until they are needed: reading one waits for the device, so a batch of rows is read at a time. That is
-also when they are checked, so a NaN is found before the next checkpoint is written over good ones.
+Values stay tensors until they are needed: reading one waits for the device, so many rows are read at a time. That is also
+when they are checked, so a NaN is found before the next checkpoint is written over good ones.
 """
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from nerf_ssim.errors import TrainingError
@@ -115,4 +114,3 @@ def render_row(render: Render) -> Row:
 def psnr_of(mse: float) -> float:
     """PSNR in dB of a mean squared error on [0, 1]; capped at 200 dB for an error of 0."""
     return -10.0 * math.log10(max(mse, 1e-20))
-

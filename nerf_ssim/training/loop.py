@@ -54,7 +54,9 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         if statistics is not None:
             row |= statistics_row(statistics)
             if schedule.observe(iteration, statistics):
-                progress.print(f"iteration {iteration}: luminance has converged, SSIM is removed at {schedule.removed_at}")
+                progress.print(
+                    f"iteration {iteration}: luminance has converged, SSIM is removed at {schedule.removed_at}"
+                )
         session.iteration = iteration + 1
         session.seconds += time.perf_counter() - started
         journal.record(iteration, row | {"seconds": session.seconds}, terms=terms)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from nerf_ssim.config import Config
 from nerf_ssim.datasets import load_scene
-from nerf_ssim.datasets.scene import Scene
+from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.ops import backend
 from nerf_ssim.rays.batches import PixelBatches
@@ -43,7 +46,8 @@ class Session:
         self.folder = run_folder(config)
         self.checkpoints = CheckpointFolder(self.folder)
         newest = self._newest_checkpoint()
-        self.scene = load_scene(config.data)
+        check_device(config.run.device)
+        self.scene = scene_on(load_scene(config.data), config.run.device)
         self.generators = Generators(config.run.seed, device=config.run.device)
         self.recipe = make_recipe(config, self.scene, self.generators)
         self.batches = PixelBatches(self.scene.train, config.optim.batch_size, self.generators["pixels"])
@@ -106,8 +110,8 @@ class Session:
             return None
         if not run.resume:
             raise ConfigError(
-                f"{self.folder} already holds a run: continue it with --resume, start it anew with --overwrite, or give "
-                "another --expname"
+                f"{self.folder} already holds a run: continue it with --resume, start it anew with --overwrite, or "
+                "give another --expname"
             )
         return self.checkpoints.load_latest(model=self.config.model.model, required=CHECKPOINT_KEYS)
 
@@ -152,6 +156,25 @@ def make_schedule(config: Config) -> SsimSchedule:
         tolerance=ssim.ssim_auto_tolerance,
         patience=ssim.ssim_auto_patience,
     )
+
+
+def check_device(device: str) -> None:
+    """Raises `ConfigError` where `device` is a GPU that is not there."""
+    if device.startswith("cuda"):
+        count = torch.cuda.device_count()
+        index = torch.device(device).index or 0
+        if index >= count:
+            found = f"{count} found" if count else "none found (no driver, or a CPU build of torch)"
+            raise ConfigError(f"--device {device}: there is no such GPU; {found}. Use --device cpu")
+
+
+def scene_on(scene: Scene, device: str) -> Scene:
+    """The scene with its images, cameras and box on `device`."""
+
+    def moved(views: Views) -> Views:
+        return replace(views, images=views.images.to(device), c2w=views.c2w.to(device), K=views.K.to(device))
+
+    return replace(scene, train=moved(scene.train), test=moved(scene.test), aabb=scene.aabb.to(device))
 
 
 def schedule_summary(schedule: SsimSchedule) -> dict:
@@ -202,4 +225,3 @@ def make_s3im(config: Config) -> S3IM | None:
 def plain(value: object) -> object:
     """Tuples and lists compare alike."""
     return list(value) if isinstance(value, tuple) else value
-

@@ -42,9 +42,7 @@ class TensorfRecipe:
         self.n_samples = samples_per_ray(self.resolution, model.step_ratio, model.nSamples)
         self.rates_start_at = 0  # the iteration from which the learning rates decay …
         self.rates_scale = 1.0  # … and the share of the initial rates that they decay from
-        self.field = TensoRF(
-            model, aabb, self.resolution, near=scene.near, far=scene.far, generator=generators["init"]
-        )
+        self.field = TensoRF(model, aabb, self.resolution, near=scene.near, far=scene.far, generator=generators["init"])
         self.optimizer = make_adam(self._parameter_groups())
         self.voxel_counts = upsampling_steps(model.N_voxel_init, model.N_voxel_final, len(model.upsamp_list))
 
@@ -185,4 +183,3 @@ def upsampling_steps(n_init: int, n_final: int, n_steps: int) -> list[int]:
 def volume_of(resolution: list[int]) -> int:
     """Number of grid corners."""
     return resolution[0] * resolution[1] * resolution[2]
-

@@ -22,7 +22,7 @@ from nerf_ssim.training.checkpoints import CheckpointFolder, load_checkpoint
 from nerf_ssim.training.generators import Generators
 from nerf_ssim.training.manifest import read_manifest
 from nerf_ssim.training.recipes import make_recipe
-from nerf_ssim.training.session import make_schedule, schedule_summary
+from nerf_ssim.training.session import check_device, make_schedule, scene_on, schedule_summary
 
 __all__ = ["Trained", "load_trained", "render_camera"]
 
@@ -70,9 +70,7 @@ def render_camera(
     )
 
 
-def load_trained(
-    folder: str | Path, *, datadir: str | None = None, checkpoint: str | Path | None = None
-) -> Trained:
+def load_trained(folder: str | Path, *, datadir: str | None = None, checkpoint: str | Path | None = None) -> Trained:
     """Opens the run in `folder` at its newest checkpoint, or at the one given.
 
     Args:
@@ -83,18 +81,23 @@ def load_trained(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise CheckpointError(f"{folder}: there is no such run folder; give one that train.py has written (runs/<expname>)")
+        raise CheckpointError(
+            f"{folder}: there is no such run folder; give one that train.py has written (runs/<expname>)"
+        )
     if checkpoint is not None:
         state = load_checkpoint(Path(checkpoint), required=("config", "recipe", "schedule", "iteration"))
     else:
         newest = CheckpointFolder(folder).load_latest(required=("config", "recipe", "schedule", "iteration"))
         if newest is None:
-            raise CheckpointError(f"{folder}: holds no checkpoint; train first, or give a run folder that has checkpoints/")
+            raise CheckpointError(
+                f"{folder}: holds no checkpoint; train first, or give a run folder that has checkpoints/"
+            )
         state = newest[1]
     config = Config.from_dict(state["config"])
     if datadir is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, datadir=datadir))
-    scene = load_scene(config.data)
+    check_device(config.run.device)
+    scene = scene_on(load_scene(config.data), config.run.device)
     recipe = make_recipe(config, scene, Generators(config.run.seed, device=config.run.device))
     recipe.load_state_dict(state["recipe"])
     schedule = make_schedule(config)
