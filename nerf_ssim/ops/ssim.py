@@ -1,4 +1,9 @@
-"""Structural similarity of image planes, and of a stochastic image of rays (S3IM)."""
+"""Structural similarity of image planes, and of a stochastic image of rays (S3IM).
+
+The mean and S3IM have native kernels that save one window's partial derivatives for the backward pass; the maps are
+pointwise functions of native window means. `clamp_variance`, types other than float32 and, for S3IM, a target that
+wants a gradient go to the reference.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nerf_ssim.ops import backend
 from nerf_ssim.ops.reference import ssim as reference
 from nerf_ssim.ops.ssim_window import SsimWindow
 
@@ -34,13 +40,22 @@ class SsimMaps(NamedTuple):
 
 
 def ssim_maps(x: Tensor, y: Tensor, window: SsimWindow) -> SsimMaps:
-    """The index and its parts for `x, y [planes, height, width]`, each `[planes, rows, columns]`, differentiable in both."""
-    luminance, structure, difference = reference.similarity(reference.ssim_moments(x, y, window), window)
+    """The index and its parts, each `[planes, rows, columns]`, differentiable in `x, y [planes, height, width]`."""
+    if not window.clamp_variance and backend.implementation("ssim_moments", x, y) == "native":
+        moments = torch.ops.nerf_ssim.ssim_moments(x, y, *_places(window))
+    else:
+        moments = reference.ssim_moments(x, y, window)
+    luminance, structure, difference = reference.similarity(moments, window)
     return SsimMaps(luminance * structure, luminance, structure, difference)
 
 
 def ssim_mean(x: Tensor, y: Tensor, window: SsimWindow) -> tuple[Tensor, SsimStatistics]:
     """Mean index of `x, y [planes, height, width]` (0-dim, differentiable in both) and the means of its parts."""
+    if not window.clamp_variance and backend.implementation("ssim_mean", x, y) == "native":
+        mean, statistics, _ = torch.ops.nerf_ssim.ssim_mean(
+            x, y, *_places(window), window.c1, window.c2, _wants_gradient(x), _wants_gradient(y)
+        )
+        return mean, SsimStatistics(*statistics.detach().unbind())
     maps = ssim_maps(x, y, window)
     mean = maps.ssim.mean()
     return mean, _statistics(mean, maps)
@@ -55,11 +70,33 @@ def s3im(
         rendered, target: colours of the same rays, `[rays, channels]`.
         orders: indices into the rays, `[repeat, rays]`, int64; one order after the other fills the image row by row.
         patch_height: rows of the image, a divisor of the number of rays; it has `repeat * rays / patch_height` columns.
+        window: its padding is the same on every side.
     """
+    is_servable = (
+        not window.clamp_variance
+        and window.padding_before == window.padding_after
+        and not _wants_gradient(target)
+        and backend.implementation("s3im", rendered, target) == "native"
+    )
+    if is_servable:
+        loss, statistics, _ = torch.ops.nerf_ssim.s3im(
+            rendered,
+            target,
+            orders,
+            patch_height,
+            window.taps,
+            window.stride,
+            window.padding_before,
+            window.c1,
+            window.c2,
+            _wants_gradient(rendered),
+        )
+        return loss, SsimStatistics(*statistics.detach().unbind())
     x = reference.s3im_image(target, orders, patch_height)
     y = reference.s3im_image(rendered, orders, patch_height)
-    mean, statistics = ssim_mean(x, y, window)
-    return 1 - mean, statistics
+    maps = SsimMaps(*reference.ssim_maps(x, y, window))
+    mean = maps.ssim.mean()
+    return 1 - mean, _statistics(mean, maps)
 
 
 def _statistics(mean: Tensor, maps: SsimMaps) -> SsimStatistics:
@@ -68,3 +105,108 @@ def _statistics(mean: Tensor, maps: SsimMaps) -> SsimStatistics:
         return SsimStatistics(
             mean.detach(), maps.luminance.mean(), maps.structure.mean(), difference.mean(), difference.abs().mean()
         )
+
+
+def _places(window: SsimWindow) -> tuple[tuple[float, ...], int, int, int]:
+    return window.taps, window.stride, window.padding_before, window.padding_after
+
+
+def _wants_gradient(tensor: Tensor) -> bool:
+    return torch.is_grad_enabled() and tensor.requires_grad
+
+
+def _map_size(height: int, width: int, taps: list[float], stride: int, before: int, after: int) -> tuple[int, int]:
+    extra = before + after - len(taps)
+    return (height + extra) // stride + 1, (width + extra) // stride + 1
+
+
+def _register_ssim_mean() -> None:
+    @torch.library.register_fake("nerf_ssim::ssim_mean")
+    def fake(x, y, taps, stride, before, after, c1, c2, needs_x, needs_y):
+        maps = 2 + needs_x + needs_y if needs_x or needs_y else 0
+        size = _map_size(x.shape[1], x.shape[2], taps, stride, before, after)
+        return x.new_empty(()), x.new_empty(5), x.new_empty(maps, x.shape[0], *size)
+
+    @torch.library.register_fake("nerf_ssim::ssim_adjoint")
+    def fake_adjoint(x, y, partials, scale, taps, stride, before, after, needs_x, needs_y):
+        def like(image, is_needed):
+            return torch.empty_like(image, memory_format=torch.contiguous_format) if is_needed else image.new_empty(0)
+
+        return like(x, needs_x), like(y, needs_y)
+
+    def setup_context(ctx, inputs, output):
+        x, y, taps, stride, before, after, _, _, needs_x, needs_y = inputs
+        mean, statistics, partials = output
+        ctx.mark_non_differentiable(statistics, partials)
+        ctx.save_for_backward(x, y, partials)
+        ctx.places = taps, stride, before, after
+        ctx.needs = needs_x, needs_y
+        ctx.windows = partials[0].numel() if len(partials) else 0
+
+    def backward(ctx, grad_mean, grad_statistics, grad_partials):
+        x, y, partials = ctx.saved_tensors
+        grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, partials, grad_mean / ctx.windows, *ctx.places, *ctx.needs)
+        grad_x, grad_y = (grad if is_needed else None for grad, is_needed in zip(grads, ctx.needs, strict=True))
+        return grad_x, grad_y, None, None, None, None, None, None, None, None
+
+    torch.library.register_autograd("nerf_ssim::ssim_mean", backward, setup_context=setup_context)
+
+
+def _register_ssim_moments() -> None:
+    @torch.library.register_fake("nerf_ssim::ssim_moments")
+    def fake(x, y, taps, stride, before, after):
+        return x.new_empty(4, x.shape[0], *_map_size(x.shape[1], x.shape[2], taps, stride, before, after))
+
+    def setup_context(ctx, inputs, output):
+        x, y, taps, stride, before, after = inputs
+        ctx.save_for_backward(x, y)
+        ctx.places = taps, stride, before, after
+
+    def backward(ctx, grad):
+        x, y = ctx.saved_tensors
+        needs_x, needs_y = ctx.needs_input_grad[:2]
+        if not needs_y:
+            grad = grad[[0, 2, 3]]
+        elif not needs_x:
+            grad = grad[1:]
+        one = grad.new_ones(())
+        grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, grad, one, *ctx.places, needs_x, needs_y)
+        return grads[0] if needs_x else None, grads[1] if needs_y else None, None, None, None, None
+
+    torch.library.register_autograd("nerf_ssim::ssim_moments", backward, setup_context=setup_context)
+
+
+def _register_s3im() -> None:
+    @torch.library.register_fake("nerf_ssim::s3im")
+    def fake(rendered, target, orders, patch_height, taps, stride, padding, c1, c2, needs_gradient):
+        size = _map_size(patch_height, orders.numel() // patch_height, taps, stride, padding, padding)
+        partials = rendered.new_empty(3 if needs_gradient else 0, *size, rendered.shape[1])
+        return rendered.new_empty(()), rendered.new_empty(5), partials
+
+    @torch.library.register_fake("nerf_ssim::s3im_adjoint")
+    def fake_adjoint(rendered, target, orders, partials, scale, patch_height, taps, stride, padding):
+        return torch.empty_like(rendered, memory_format=torch.contiguous_format)
+
+    def setup_context(ctx, inputs, output):
+        rendered, target, orders, patch_height, taps, stride, padding = inputs[:7]
+        loss, statistics, partials = output
+        ctx.mark_non_differentiable(statistics, partials)
+        ctx.save_for_backward(rendered, target, orders, partials)
+        ctx.geometry = patch_height, taps, stride, padding
+        ctx.windows = partials[0].numel() if len(partials) else 0
+
+    def backward(ctx, grad_loss, grad_statistics, grad_partials):
+        rendered, target, orders, partials = ctx.saved_tensors
+        scale = -grad_loss / ctx.windows
+        grad = torch.ops.nerf_ssim.s3im_adjoint(rendered, target, orders, partials, scale, *ctx.geometry)
+        return grad, None, None, None, None, None, None, None, None, None
+
+    torch.library.register_autograd("nerf_ssim::s3im", backward, setup_context=setup_context)
+
+
+if backend.declare("ssim_mean"):
+    _register_ssim_mean()
+if backend.declare("ssim_moments"):
+    _register_ssim_moments()
+if backend.declare("s3im"):
+    _register_s3im()

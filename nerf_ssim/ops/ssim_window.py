@@ -38,7 +38,7 @@ class SsimWindow:
 
     def __post_init__(self) -> None:
         if not _is_int(self.size) or not 1 <= self.size <= LARGEST_WINDOW:
-            raise ConfigError(f"SSIM window: {self.size!r} is not a whole number from 1 to {LARGEST_WINDOW}; choose one.")
+            raise ConfigError(f"SSIM window: {self.size!r} is not a whole number from 1 to {LARGEST_WINDOW}.")
         if self.sigma is not None and not (_is_number(self.sigma) and self.sigma > 0):
             raise ConfigError(f"SSIM sigma: {self.sigma!r} is not above 0; give pixels, or None for equal weights.")
         if not _is_int(self.stride) or self.stride < 1:

@@ -15,7 +15,7 @@ from nerf_ssim.ops.ssim_window import SsimWindow
 
 
 def window_means(images: Tensor, window: SsimWindow) -> Tensor:
-    """Weighted mean of `images [n, height, width]` under every window: `[n, rows, columns]`; zeros lie around the image."""
+    """Weighted mean of `images [n, height, width]` under every window, zeros around: `[n, rows, columns]`."""
     taps = torch.tensor(window.taps, dtype=images.dtype, device=images.device)
     before, after = window.padding_before, window.padding_after
     padded = F.pad(images[:, None], (before, after, before, after))
@@ -24,23 +24,36 @@ def window_means(images: Tensor, window: SsimWindow) -> Tensor:
 
 
 def ssim_moments(x: Tensor, y: Tensor, window: SsimWindow) -> Tensor:
-    """Window means of x, y, x^2, y^2 and x y for `x, y [planes, height, width]`: `[5, planes, rows, columns]`."""
-    products = torch.stack((x, y, x * x, y * y, x * y))
-    means = window_means(products.flatten(0, 1), window)
-    return means.unflatten(0, (5, x.shape[0]))
+    """Window means of x, y, x^2 + y^2 and x y for `x, y [planes, height, width]`: `[4, planes, rows, columns]`.
+
+    With `clamp_variance`, which needs both variances, x^2 and y^2 are apart: `[5, …]` of x, y, x^2, y^2, x y.
+    """
+    squares = (x * x, y * y) if window.clamp_variance else (x * x + y * y,)
+    quantities = torch.stack((x, y, *squares, x * y))
+    return window_means(quantities.flatten(0, 1), window).unflatten(0, quantities.shape[:2])
 
 
 def similarity(moments: Tensor, window: SsimWindow) -> tuple[Tensor, Tensor, Tensor]:
-    """Luminance S1, contrast-structure S2 and mu_x - mu_y, each `[...]`, from `moments [5, ...]`."""
-    mean_x, mean_y, square_x, square_y, product = moments.unbind(0)
-    variance_x, variance_y = square_x - mean_x * mean_x, square_y - mean_y * mean_y
+    """Luminance S1, contrast-structure S2 and mu_x - mu_y, each `[...]`, from `ssim_moments [4 or 5, ...]`."""
+    mean_x, mean_y, *squares, product = moments.unbind(0)
+    square_of_means = mean_x * mean_x + mean_y * mean_y
     covariance = product - mean_x * mean_y
     if window.clamp_variance:
-        variance_x, variance_y = variance_x.clamp_min(0), variance_y.clamp_min(0)
+        variance_x = (squares[0] - mean_x * mean_x).clamp_min(0)
+        variance_y = (squares[1] - mean_y * mean_y).clamp_min(0)
+        variances = variance_x + variance_y
         covariance = _bounded_covariance(covariance, variance_x * variance_y)
-    luminance = (2 * mean_x * mean_y + window.c1) / (mean_x * mean_x + mean_y * mean_y + window.c1)
-    structure = (2 * covariance + window.c2) / (variance_x + variance_y + window.c2)
+    else:
+        variances = squares[0] - square_of_means
+    luminance = (2 * mean_x * mean_y + window.c1) / (square_of_means + window.c1)
+    structure = (2 * covariance + window.c2) / (variances + window.c2)
     return luminance, structure, mean_x - mean_y
+
+
+def ssim_maps(x: Tensor, y: Tensor, window: SsimWindow) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """SSIM, S1, S2 and mu_x - mu_y of `x, y [planes, height, width]`, each `[planes, rows, columns]`."""
+    luminance, structure, difference = similarity(ssim_moments(x, y, window), window)
+    return luminance * structure, luminance, structure, difference
 
 
 def _bounded_covariance(covariance: Tensor, variance_product: Tensor) -> Tensor:
@@ -51,6 +64,6 @@ def _bounded_covariance(covariance: Tensor, variance_product: Tensor) -> Tensor:
 
 
 def s3im_image(colours: Tensor, orders: Tensor, patch_height: int) -> Tensor:
-    """The stochastic image: `colours [rays, 3]` taken in the `orders [repeat, rays]`, one after the other, and read as
-    the rows of one image `[3, patch_height, repeat * rays / patch_height]`."""
+    """The stochastic image: `colours [rays, channels]` taken in the `orders [repeat, rays]`, one after the other, and
+    read as the rows of one image `[channels, patch_height, repeat * rays / patch_height]`."""
     return colours[orders.flatten()].T.reshape(colours.shape[1], patch_height, -1)

@@ -1,0 +1,54 @@
+// Structural similarity on raw pointers: what the bindings call.
+#pragma once
+
+#include <cstdint>
+
+namespace nerf_ssim {
+
+constexpr int kLargestWindow = 11;
+
+// Image planes and the windows over them. Output row o covers image rows o * stride - before + [0, taps); zeros lie around.
+struct SsimGeometry {
+  int64_t planes, height, width;  // of the images, row-major
+  int64_t rows, columns;          // of the maps
+  int taps;
+  float weights[kLargestWindow];  // along one axis, sum 1
+  int64_t stride, before;
+  float c1, c2;
+};
+
+// Sums over all windows of SSIM, S1, S2, mu_x - mu_y and its size.
+struct SsimSums {
+  double ssim = 0, luminance = 0, structure = 0, difference = 0, difference_abs = 0;
+
+  void add(const SsimSums& other) {
+    ssim += other.ssim;
+    luminance += other.luminance;
+    structure += other.structure;
+    difference += other.difference;
+    difference_abs += other.difference_abs;
+  }
+};
+
+// Derivatives of SSIM at each window with respect to mu_x, mu_y, the window mean of x^2 + y^2 and that of x y. A null map is
+// not wanted (forward) or zero (adjoint); square and product are there whenever one of the means is.
+template <typename Float>
+struct SsimPartials {
+  Float *mean_x, *mean_y, *square, *product;
+};
+
+// Window means of x, y, x^2 + y^2 and x y: moments [4][planes][rows][columns].
+void ssim_moments(const SsimGeometry&, const float* x, const float* y, float* moments);
+
+// Sums of the index and its parts; writes the partials that are wanted.
+SsimSums ssim_forward(const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&);
+
+// The gradient of sum(scale * partials . moments) with respect to x and y (each null where not wanted).
+void ssim_adjoint(const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, float scale,
+                  float* grad_x, float* grad_y);
+
+// One window row: S1, S2 and mu_x - mu_y from its means, their sums, and the partials that are wanted.
+SsimSums ssim_row(int64_t n, const float* mean_x, const float* mean_y, const float* square, const float* product, float c1,
+                  float c2, const SsimPartials<float>& partials);
+
+}  // namespace nerf_ssim
