@@ -146,7 +146,7 @@ def linear(n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = Tr
 
 
 def spherical_harmonics(directions: Tensor) -> Tensor:
-    """Real spherical harmonics up to degree 2 of unit `directions [n, 3]`: `[n, 9]`, ordered and signed as PlenOctrees."""
+    """Real spherical harmonics up to degree 2 of unit `directions [n, 3]`: `[n, 9]`, in PlenOctrees' order."""
     x, y, z = directions.unbind(-1)
     c0 = 0.5 * math.sqrt(1 / math.pi)
     c1 = math.sqrt(3 / (4 * math.pi))

@@ -173,16 +173,17 @@ class TensoRF(nn.Module):
         }
 
     @classmethod
-    def restore(cls, settings: ModelConfig, state: dict) -> TensoRF:
-        """The field that `state` was taken of."""
+    def restore(cls, settings: ModelConfig, state: dict, device: str = "cpu") -> TensoRF:
+        """The field that `state` was taken of, on `device`."""
         unused = torch.Generator().manual_seed(0)
         field = cls(
             settings, state["aabb"], state["resolution"], near=state["near"], far=state["far"], generator=unused
         )
         field.load_state_dict(state["weights"])
-        if state["occupancy"] is not None:
-            field.occupancy = OccupancyGrid(state["occupancy"]["volume"], state["occupancy"]["aabb"])
-        return field
+        occupancy = state["occupancy"]
+        if occupancy is not None:
+            field.occupancy = OccupancyGrid(occupancy["volume"].to(device), occupancy["aabb"].to(device))
+        return field.to(device)
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class CellCrop:
 
 
 def resolution_for(n_voxels: int, aabb: Tensor) -> list[int]:
-    """Cells along x, y, z such that cubes fill `aabb [2, 3]` with about `n_voxels` (truncated, float32 as published)."""
+    """Cells along x, y, z such that cubes fill `aabb [2, 3]` with about `n_voxels` (float32 as published)."""
     extent = (aabb[1] - aabb[0]).float()
     voxel = (extent.prod() / n_voxels).pow(1 / 3)
     return (extent / voxel).long().tolist()

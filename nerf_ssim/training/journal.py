@@ -1,7 +1,7 @@
 """The figures of each iteration on their way to `metrics.csv` and the progress bar.
 
-Values stay tensors until they are needed: reading one waits for the device, so many rows are read at a time. That is also
-when they are checked, so a NaN is found before the next checkpoint is written over good ones.
+Values stay tensors until they are needed: reading one waits for the device, so many rows are read at a time. That is
+also when they are checked, so a NaN is found before the next checkpoint is written over good ones.
 """
 
 from __future__ import annotations

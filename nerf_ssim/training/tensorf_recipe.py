@@ -114,7 +114,7 @@ class TensorfRecipe:
 
     def load_state_dict(self, state: dict) -> None:
         """Continues where `state` was taken."""
-        self.field = TensoRF.restore(self.config.model, state["field"])
+        self.field = TensoRF.restore(self.config.model, state["field"], self.config.run.device)
         self.resolution, self.mask_resolution = list(state["resolution"]), list(state["mask_resolution"])
         self.n_samples = state["n_samples"]
         self.rates_start_at, self.rates_scale = state["rates_start_at"], state["rates_scale"]
