@@ -36,6 +36,7 @@ def test_the_bundled_room_is_what_its_seed_makes() -> None:
     cameras = place_cameras(room, 60, 0)
     again = render_view(room, intrinsics(128), cameras[20], 128).astype(int)
     difference = np.abs(again - stored.test.images[2].numpy())
+    assert np.allclose(stored.test.K[2], intrinsics(128))
     assert np.allclose(cameras[20], stored.test.c2w[2], atol=1e-6)
     assert np.quantile(difference, 0.99) <= 1
 
