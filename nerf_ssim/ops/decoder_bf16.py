@@ -1,0 +1,83 @@
+"""The colour decoder with bfloat16 products, for CPUs that have them (AMX or AVX512_BF16), through torch's own matmul.
+
+Works in tiles, so that only the two hidden layers (2 bytes a number) outlive a tile. Sums are float32 inside each
+product; torch then rounds a hidden product to bfloat16, which its ReLU's only reader, the next product, would do
+anyway. The three logits are computed in float32 from rounded operands. Gradients of the weights are rounded once a tile
+and summed in float32. `ops.reference.decoder.linear_bfloat16` is the specification up to those roundings.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.ops.reference import decoder as reference
+
+TILE = 8192  # samples
+
+
+@functools.cache
+def hardware() -> str:
+    """Which bfloat16 unit the CPU has, or "" for none."""
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX512_BF16" if torch.cpu._is_avx512_bf16_supported() else ""
+
+
+def decode_color(
+    features: Tensor, directions: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor,
+    feature_frequencies: int, view_frequencies: int,
+) -> Tensor:  # fmt: skip
+    """`ops.decoder.decode_color` in bfloat16 products; float32 in, float32 out."""
+    return _Decode.apply(features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies)
+
+
+def _tiles(samples: int) -> list[slice]:
+    return [slice(begin, min(begin + TILE, samples)) for begin in range(0, samples, TILE)]
+
+
+def _hidden(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """relu(inputs @ weight.T + bias) in bfloat16; the bias is added in float32."""
+    return (inputs @ weight.T).float().add_(bias).relu_().bfloat16()
+
+
+class _Decode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies):
+        rounded1, rounded2, rounded3 = (weight.bfloat16() for weight in (w1, w2, w3))
+        samples = features.shape[0]
+        rgb = features.new_empty(samples, 3)
+        hidden1 = features.new_empty(samples, w1.shape[0], dtype=torch.bfloat16)
+        hidden2 = features.new_empty(samples, w2.shape[0], dtype=torch.bfloat16)
+        for tile in _tiles(samples):
+            inputs = reference.decoder_input(features[tile], directions[tile], feature_frequencies, view_frequencies)
+            hidden1[tile] = _hidden(inputs.bfloat16(), rounded1, b1)
+            hidden2[tile] = _hidden(hidden1[tile], rounded2, b2)
+            rgb[tile] = (hidden2[tile].float() @ rounded3.float().T).add_(b3).sigmoid_()
+        ctx.save_for_backward(features, directions, rgb, hidden1, hidden2, rounded1, rounded2, rounded3)
+        ctx.frequencies = feature_frequencies, view_frequencies
+        return rgb
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_rgb):
+        features, directions, rgb, hidden1, hidden2, w1, w2, w3 = ctx.saved_tensors
+        grads = [torch.zeros(t.shape) for t in (w1, w1[:, 0], w2, w2[:, 0], w3, w3[:, 0])]
+        grad_features = torch.empty_like(features)
+        for tile in _tiles(features.shape[0]):
+            with torch.enable_grad():
+                tile_features = features[tile].detach().requires_grad_()
+                inputs = reference.decoder_input(tile_features, directions[tile], *ctx.frequencies)
+            outputs = grad_rgb[tile] * rgb[tile] * (1.0 - rgb[tile])
+            activations = inputs.detach().bfloat16(), hidden1[tile], hidden2[tile]
+            for layer in (2, 1, 0):
+                rounded = outputs.bfloat16()
+                grads[2 * layer] += (rounded.T @ activations[layer]).float()
+                grads[2 * layer + 1] += outputs.sum(0)
+                outputs = (rounded @ (w1, w2, w3)[layer]).float()
+                if layer > 0:
+                    outputs.mul_(activations[layer] > 0)
+            grad_features[tile] = torch.autograd.grad(inputs, tile_features, outputs)[0]
+        return grad_features, None, *grads, None, None

@@ -1,0 +1,250 @@
+"""The colour decoder: its formula, and the native kernel against the specification in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from nerf_ssim.ops import backend, decoder_bf16
+from nerf_ssim.ops import decoder as ops
+from nerf_ssim.ops.decoder import DecoderWeights, decode_color, decoder_inputs, positional_encoding
+from nerf_ssim.ops.reference import decoder as reference
+
+needs_native = pytest.mark.skipif(
+    backend.implementation("decode_color") != "native", reason="the native extension has no decoder kernel here"
+)
+SIZES = (0, 1, 7, 143, 144, 145, 255, 256, 257, 1000)
+SHAPES = {  # features, feature frequencies, view frequencies, hidden widths
+    "tensorf": (27, 2, 2, 128, 128),
+    "tensorf_64": (27, 2, 2, 64, 64),
+    "dvgo": (12, 0, 4, 128, 128),
+    "plain_odd": (5, 1, 0, 33, 21),
+}
+
+
+@pytest.fixture(params=[1, 2], ids=["1_thread", "2_threads"])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def make_case(samples, shape="tensorf", dtype=torch.float32, scale=1.0):
+    features, feature_frequencies, view_frequencies, hidden1, hidden2 = SHAPES[shape]
+    generator = torch.Generator().manual_seed(samples + 7)
+    inputs = decoder_inputs(features, feature_frequencies, view_frequencies)
+    sizes = ((hidden1, inputs), (hidden1,), (hidden2, hidden1), (hidden2,), (3, hidden2), (3,))
+    layers = [torch.randn(size, generator=generator) / math.sqrt(size[-1]) for size in sizes]
+    values = torch.randn(samples, features, generator=generator) * scale
+    directions = torch.nn.functional.normalize(torch.randn(samples, 3, generator=generator), dim=-1)
+    tensors = [tensor.to(dtype).requires_grad_() for tensor in (values, *layers)]
+    frequencies = {"feature_frequencies": feature_frequencies, "view_frequencies": view_frequencies}
+    return tensors[0], directions.to(dtype), DecoderWeights(*tensors[1:]), frequencies
+
+
+def values_and_gradients(case, **options):
+    features, directions, layers, frequencies = case
+    rgb = decode_color(features, directions, layers, **frequencies, **options)
+    upstream = torch.linspace(-1.0, 2.0, rgb.numel(), dtype=rgb.dtype).reshape(rgb.shape)
+    return rgb.detach(), torch.autograd.grad((rgb * upstream).sum(), (features, *layers))
+
+
+def assert_close_to_float64(case, **options):
+    features, directions, layers, frequencies = case
+    exact = (
+        features.detach().double().requires_grad_(),
+        directions.double(),
+        DecoderWeights(*(layer.detach().double().requires_grad_() for layer in layers)),
+        frequencies,
+    )
+    rgb, gradients = values_and_gradients(case, **options)
+    exact_rgb, exact_gradients = values_and_gradients(exact)
+    torch.testing.assert_close(rgb.double(), exact_rgb, rtol=0, atol=2e-6)
+    for name, gradient, expected in zip(("features", *DecoderWeights._fields), gradients, exact_gradients, strict=True):
+        largest = expected.abs().max().item() if expected.numel() else 0.0
+        torch.testing.assert_close(
+            gradient.double(), expected, rtol=1e-5, atol=4e-6 * largest + 1e-9, msg=lambda m, name=name: f"{name}: {m}"
+        )
+
+
+def test_encoding_is_every_sine_then_every_cosine_with_frequency_fastest():
+    encoded = positional_encoding(torch.tensor([[0.3, -1.1]]), 2)
+    angles = [0.3, 0.6, -1.1, -2.2]
+    expected = [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
+    torch.testing.assert_close(encoded, torch.tensor([expected]))
+
+
+def test_zero_frequencies_leave_an_encoding_out():
+    assert reference.decoder_input(torch.ones(2, 5), torch.ones(2, 3), 0, 0).shape == (2, 8)
+    assert reference.decoder_input(torch.ones(2, 27), torch.ones(2, 3), 2, 2).shape == (2, 150)
+    assert reference.decoder_input(torch.ones(2, 12), torch.ones(2, 3), 0, 4).shape == (2, 39)
+
+
+def test_one_sample_agrees_with_the_formula_written_out():
+    features, directions, layers, frequencies = make_case(1, "plain_odd", torch.float64)
+    x, d = features[0].tolist(), directions[0].tolist()
+    hidden = x + d + [math.sin(v) for v in x] + [math.cos(v) for v in x]
+    for weight, bias, activation in (
+        (layers.w1, layers.b1, lambda v: max(v, 0.0)),
+        (layers.w2, layers.b2, lambda v: max(v, 0.0)),
+        (layers.w3, layers.b3, lambda v: 1.0 / (1.0 + math.exp(-v))),
+    ):
+        rows = zip(weight.tolist(), bias.tolist(), strict=True)
+        hidden = [activation(sum(w * h for w, h in zip(row, hidden, strict=True)) + b) for row, b in rows]
+    rgb = decode_color(features, directions, layers, **frequencies)
+    torch.testing.assert_close(rgb[0].tolist(), hidden)
+
+
+def test_gradients_of_the_specification_agree_with_finite_differences():
+    features, directions, layers, frequencies = make_case(4, "plain_odd", torch.float64)
+
+    def run(features, *layers):
+        return decode_color(features, directions, DecoderWeights(*layers), **frequencies)
+
+    assert torch.autograd.gradcheck(run, (features, *layers))
+
+
+@needs_native
+@pytest.mark.parametrize("samples", SIZES)
+def test_native_agrees_with_float64_at_every_size(samples, threads):
+    assert_close_to_float64(make_case(samples))
+
+
+@needs_native
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("keep_activations", [True, False])
+def test_native_agrees_with_float64_at_every_width(shape, keep_activations):
+    assert_close_to_float64(make_case(257, shape), keep_activations=keep_activations)
+
+
+@needs_native
+def test_recomputing_activations_changes_no_bit():
+    case = make_case(1000)
+    kept, kept_gradients = values_and_gradients(case)
+    recomputed, gradients = values_and_gradients(case, keep_activations=False)
+    assert torch.equal(kept, recomputed)
+    assert all(torch.equal(a, b) for a, b in zip(kept_gradients, gradients, strict=True))
+
+
+@needs_native
+def test_native_gradients_repeat_bit_for_bit_at_one_thread_count(threads):
+    case = make_case(1000)
+    first = values_and_gradients(case)[1]
+    for _ in range(3):
+        assert all(torch.equal(a, b) for a, b in zip(first, values_and_gradients(case)[1], strict=True))
+
+
+@needs_native
+def test_native_takes_non_contiguous_input():
+    features, directions, layers, frequencies = make_case(300)
+    strided = features.detach().T.contiguous().T.requires_grad_()
+    transposed = DecoderWeights(*(layer.detach().t().contiguous().t().requires_grad_() for layer in layers))
+    strided_directions = torch.cat([directions, directions], dim=1)[:, :3]
+    assert not strided.is_contiguous() and not transposed.w1.is_contiguous()
+    expected = values_and_gradients((features, directions, layers, frequencies))
+    actual = values_and_gradients((strided, strided_directions, transposed, frequencies))
+    assert torch.equal(actual[0], expected[0])
+    assert all(torch.equal(a, b) for a, b in zip(actual[1], expected[1], strict=True))
+
+
+@needs_native
+def test_native_sines_and_cosines_stay_within_two_units_in_the_last_place():
+    """The hidden layers pass one sine and one cosine through; the sigmoid is undone in float64."""
+    angles = torch.cat([torch.linspace(-1000, 1000, 20001), torch.linspace(-7, 7, 20001)])
+    multiples = torch.arange(-600, 601) * (math.pi / 2)
+    angles = torch.cat([angles, multiples.float(), multiples.float() * (1 + 2**-22)])
+    features = angles[:, None]
+    w1 = torch.zeros(4, 6)
+    w1[0, 4], w1[1, 4], w1[2, 5], w1[3, 5] = 1, -1, 1, -1
+    w2 = torch.eye(4)
+    w3 = torch.tensor([[1.0, -1, 0, 0], [0, 0, 1, -1], [0, 0, 0, 0]])
+    layers = DecoderWeights(w1, torch.zeros(4), w2, torch.zeros(4), w3, torch.zeros(3))
+    _, _, activations = torch.ops.nerf_ssim.decode_color(features, torch.zeros(len(angles), 3), *layers, 1, 0, True)
+    for measured, exact in (
+        (activations[:, 0] - activations[:, 1], angles.double().sin()),
+        (activations[:, 2] - activations[:, 3], angles.double().cos()),
+    ):
+        unit = 2.0 ** (torch.floor(torch.log2(exact.abs().clamp_min(1e-30))) - 23)
+        assert ((measured.double() - exact).abs() / unit).max() <= 2.0
+
+
+@needs_native
+def test_huge_and_undefined_features_go_through_as_in_the_specification():
+    features, directions, layers, frequencies = make_case(200, "plain_odd")
+    with torch.no_grad():
+        features[3, 0] = 1e5
+        features[150, 1] = float("nan")
+        rgb = decode_color(features, directions, layers, **frequencies)
+        expected = reference.decode_color(features, directions, *layers, *frequencies.values())
+    torch.testing.assert_close(rgb, expected, rtol=0, atol=1e-4, equal_nan=True)
+    assert rgb[150].isnan().all() and not rgb[149].isnan().any()
+
+
+@needs_native
+def test_features_without_gradient_cost_none():
+    features, directions, layers, frequencies = make_case(50)
+    rgb = decode_color(features.detach(), directions, layers, **frequencies)
+    gradients = torch.autograd.grad(rgb.sum(), layers)
+    both = torch.autograd.grad(decode_color(features, directions, layers, **frequencies).sum(), (features, *layers))
+    assert all(torch.equal(a, b) for a, b in zip(gradients, both[1:], strict=True))
+
+
+@needs_native
+@pytest.mark.parametrize("keep_activations", [True, False])
+def test_opcheck(keep_activations):
+    features, directions, layers, frequencies = make_case(20, "plain_odd")
+    arguments = (features, directions, *layers, *frequencies.values(), keep_activations)
+    torch.library.opcheck(torch.ops.nerf_ssim.decode_color.default, arguments)
+
+
+def test_bfloat16_products_are_near_float32_and_differ_from_it(monkeypatch):
+    monkeypatch.setenv("NERF_SSIM_BACKEND", "reference")
+    case = make_case(500)
+    rgb, gradients = values_and_gradients(case)
+    rounded, rounded_gradients = values_and_gradients(case, precision="bf16")
+    assert 1e-5 < (rgb - rounded).abs().max() < 0.02
+    for gradient, other in zip(gradients, rounded_gradients, strict=True):
+        assert 0 < (gradient - other).norm() < 0.1 * gradient.norm()  # some ReLUs switch
+
+
+def test_tiled_bfloat16_agrees_with_its_specification(monkeypatch):
+    monkeypatch.setattr(decoder_bf16, "TILE", 64)
+    features, directions, layers, frequencies = make_case(150)
+    rgb = decoder_bf16.decode_color(features, directions, *layers, *frequencies.values())
+    expected = reference.decode_color(
+        features, directions, *layers, *frequencies.values(), linear=reference.linear_bfloat16
+    )
+    torch.testing.assert_close(rgb, expected, rtol=0, atol=8e-3)
+    upstream = torch.linspace(-1.0, 2.0, rgb.numel()).reshape(rgb.shape)
+    gradients = torch.autograd.grad((rgb * upstream).sum(), (features, *layers))
+    expected_gradients = torch.autograd.grad((expected * upstream).sum(), (features, *layers))
+    for gradient, other in zip(gradients, expected_gradients, strict=True):
+        assert (gradient - other).norm() < 0.06 * other.norm()  # the roundings its docstring names
+
+
+def test_bf16_without_hardware_is_float32_and_says_so(monkeypatch):
+    monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
+    monkeypatch.setattr(decoder_bf16, "hardware", lambda: "")
+    precision, reason = ops.effective_precision("bf16")
+    assert precision == "float32" and "no bfloat16" in reason
+    case = make_case(30)
+    assert torch.equal(values_and_gradients(case, precision="bf16")[0], values_and_gradients(case)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"features": torch.zeros(4, 6)}, "layer 1 must be"),
+        ({"directions": torch.zeros(3, 3)}, "directions"),
+        ({"precision": "fp8"}, "fp8"),
+        ({"view_frequencies": -1}, "frequencies"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, words):
+    features, directions, layers, frequencies = make_case(4, "plain_odd")
+    arguments = {"features": features, "directions": directions, "layers": layers, **frequencies, **change}
+    with pytest.raises(ValueError, match=words):
+        decode_color(**arguments)
