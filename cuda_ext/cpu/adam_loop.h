@@ -1,0 +1,76 @@
+// Adam's update of a run of elements, each read once and written once; included by adam_<instruction set>.cpp.
+//
+// Operations and their rounding are those of torch.optim.Adam's tensor operations one after the other (which is why the
+// including file forbids the compiler to fuse multiplications and additions on its own). The moments then agree bit for
+// bit; parameters do up to the square root, which is correctly rounded here and not in the library that torch calls.
+#pragma once
+
+#include <cmath>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+#include "adam.h"
+
+namespace nerf_ssim::NERF_SSIM_ISA {
+
+constexpr int kRun = 64;  // elements taken together: their second moments and roots stay in the first cache
+
+#define NERF_SSIM_INLINE inline __attribute__((always_inline))
+
+// a * b + c, rounded once where the machine can: as the vectorised lerp, add and addcmul of torch do.
+NERF_SSIM_INLINE float fused(float a, float b, float c) {
+  return NERF_SSIM_HAS_FMA ? __builtin_fmaf(a, b, c) : a * b + c;
+}
+
+// Spelled out because compilers vectorise sqrtf only where it need not set errno, a flag of the whole build.
+NERF_SSIM_INLINE void square_roots(float (&values)[kRun]) {
+#if defined(__SSE__)
+  for (int i = 0; i < kRun; i += 4) _mm_storeu_ps(values + i, _mm_sqrt_ps(_mm_loadu_ps(values + i)));
+#else
+  for (int i = 0; i < kRun; ++i) values[i] = std::sqrt(values[i]);
+#endif
+}
+
+// One run of up to kRun elements. In the masked form, elements whose gradient is zero keep all they have.
+template <bool kMasked>
+NERF_SSIM_INLINE void update_run(
+    const AdamStep& step, int count, float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
+    float* __restrict exp_avg_sq) {
+  float first[kRun];
+  float root[kRun] = {};
+  for (int i = 0; i < count; ++i) {
+    const float g = grad[i];
+    const float second = fused(step.second_weight * g, g, exp_avg_sq[i] * step.beta2);
+    first[i] = kMasked ? fused(step.first_weight, g, exp_avg[i] * step.beta1)
+                       : fused(step.first_weight, g - exp_avg[i], exp_avg[i]);
+    root[i] = second;
+    exp_avg[i] = !kMasked || g != 0.0f ? first[i] : exp_avg[i];
+    exp_avg_sq[i] = !kMasked || g != 0.0f ? second : exp_avg_sq[i];
+  }
+  square_roots(root);
+  for (int i = 0; i < count; ++i) {
+    const float moved = param[i] - step.step_size * first[i] / (root[i] / step.root_correction + step.eps);
+    param[i] = !kMasked || grad[i] != 0.0f ? moved : param[i];
+  }
+}
+
+NERF_SSIM_INLINE bool has_gradient(const float* grad, int count) {
+  int touched = 0;
+  for (int i = 0; i < count; ++i) touched |= grad[i] != 0.0f;
+  return touched != 0;
+}
+
+template <bool kMasked>
+inline void update(
+    const AdamStep& shared_step, int64_t count, float* param, const float* grad, float* exp_avg, float* exp_avg_sq) {
+  const AdamStep step = shared_step;  // a copy that the stores below cannot change
+  int64_t i = 0;
+  for (; i + kRun <= count; i += kRun)  // a run without any gradient is only read, and only its gradient
+    if (!kMasked || has_gradient(grad + i, kRun))
+      update_run<kMasked>(step, kRun, param + i, grad + i, exp_avg + i, exp_avg_sq + i);
+  const int rest = static_cast<int>(count - i);
+  update_run<kMasked>(step, rest, param + i, grad + i, exp_avg + i, exp_avg_sq + i);
+}
+
+}  // namespace nerf_ssim::NERF_SSIM_ISA

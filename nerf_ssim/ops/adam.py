@@ -1,0 +1,161 @@
+"""Adam in one pass over memory: each parameter, gradient and moment is read once and written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.ops import backend
+from nerf_ssim.ops.reference import adam as reference
+
+_HAS_NATIVE = backend.declare("adam_step")
+_HAS_NATIVE_MASKED = backend.declare("masked_adam_step")
+
+
+def adam_step(
+    param: Tensor,
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    step: int,
+) -> None:
+    """One Adam update of `param` and its two moments, in place.
+
+    Args:
+        param, grad, exp_avg, exp_avg_sq: four tensors of one shape, dtype and device.
+        lr, beta1, beta2, eps: learning rate and Adam's constants.
+        step: number of this update for this parameter, from 1.
+    Raises:
+        ValueError: shapes that differ, or a step below 1.
+    Source: Kingma and Ba 2015, algorithm 1; rounds as `torch.optim.Adam(foreach=False)` does, the moments bit for bit.
+    """
+    _check(param, grad, exp_avg, exp_avg_sq, step)
+    if _is_native("adam_step", param, grad, exp_avg, exp_avg_sq):
+        torch.ops.nerf_ssim.adam_step(param, grad.contiguous(), exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step)
+    else:
+        reference.adam_step(param, grad, exp_avg, exp_avg_sq, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)
+
+
+def masked_adam_step(
+    param: Tensor,
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    step: int,
+) -> None:
+    """One update of DVGO's masked Adam, in place: elements whose gradient is zero keep value and moments.
+
+    The others move by `lr * sqrt(1 - beta2^step) / (1 - beta1^step) * exp_avg / (sqrt(exp_avg_sq) + eps)`; `step`
+    counts the updates of the tensor, not of the element.
+
+    Args:
+        param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step: as for `adam_step`.
+    Raises:
+        ValueError: shapes that differ, or a step below 1.
+    Source: Sun et al. 2022, DirectVoxGO, its masked optimiser.
+    """
+    _check(param, grad, exp_avg, exp_avg_sq, step)
+    if _is_native("masked_adam_step", param, grad, exp_avg, exp_avg_sq):
+        torch.ops.nerf_ssim.masked_adam_step(param, grad.contiguous(), exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step)
+    else:
+        reference.masked_adam_step(
+            param, grad, exp_avg, exp_avg_sq, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step
+        )
+
+
+class FusedAdam(torch.optim.Optimizer):
+    """`torch.optim.Adam` whose update is one pass over memory, with the same state, so that checkpoints interchange.
+
+    Example:
+        >>> optimizer = FusedAdam(field.parameter_groups(), betas=(0.9, 0.99))
+        >>> loss.backward()
+        >>> optimizer.step()
+
+    Args:
+        params: parameters, or groups with their own `lr`, `betas`, `eps`.
+        lr, betas, eps: defaults of the groups.
+    State of each parameter: `step` (a float32 scalar tensor), `exp_avg`, `exp_avg_sq`, as in `torch.optim.Adam`.
+    Raises:
+        ValueError: a negative `lr` or `eps`, or betas outside [0, 1).
+        RuntimeError: a sparse gradient.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        if lr < 0 or eps < 0 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"FusedAdam: lr {lr}, betas {betas}, eps {eps}: lr and eps must be >= 0, betas in [0, 1)")
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Update every parameter that has a gradient; returns what `closure` returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for param in group["params"]:
+                if param.grad is None:
+                    continue
+                if param.grad.is_sparse:
+                    raise RuntimeError("FusedAdam: sparse gradients have no update here; use torch.optim.SparseAdam")
+                state = self.state[param]
+                if not state:
+                    state["step"] = torch.tensor(0.0)
+                    state["exp_avg"] = torch.zeros_like(param, memory_format=torch.preserve_format)
+                    state["exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.preserve_format)
+                state["step"] += 1
+                adam_step(
+                    param,
+                    param.grad,
+                    state["exp_avg"],
+                    state["exp_avg_sq"],
+                    lr=float(group["lr"]),
+                    beta1=beta1,
+                    beta2=beta2,
+                    eps=group["eps"],
+                    step=int(state["step"].item()),
+                )
+        return loss
+
+
+def _check(param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, step: int) -> None:
+    if not param.shape == grad.shape == exp_avg.shape == exp_avg_sq.shape:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in (param, grad, exp_avg, exp_avg_sq))
+        raise ValueError(f"Adam: parameter, gradient and moments must have one shape, not {shapes}")
+    if step < 1:
+        raise ValueError(f"Adam: step counts from 1, not {step}")
+
+
+def _is_native(op: str, param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor) -> bool:
+    """Whether the native kernel takes these: what it writes to must be contiguous."""
+    is_contiguous = param.is_contiguous() and exp_avg.is_contiguous() and exp_avg_sq.is_contiguous()
+    return is_contiguous and backend.implementation(op, param, grad, exp_avg, exp_avg_sq) == "native"
+
+
+def _nothing_fake(param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step) -> None:
+    """Shapes of the in-place ops: they return nothing."""
+
+
+if _HAS_NATIVE:
+    torch.library.register_fake("nerf_ssim::adam_step")(_nothing_fake)
+if _HAS_NATIVE_MASKED:
+    torch.library.register_fake("nerf_ssim::masked_adam_step")(_nothing_fake)
