@@ -65,7 +65,12 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         if run.N_vis != 0 and (is_due(session.iteration, run.vis_every) or session.iteration in run.vis_at):
             journal.add_test_score(score_test_views(session))
         started = time.perf_counter()
-        for event in recipe.after_step(iteration, session.batches):
+        try:
+            events = recipe.after_step(iteration, session.batches)
+        except TrainingError:
+            journal.flush()  # where a loss term was not finite, that is the cause to name
+            raise
+        for event in events:
             progress.print(f"iteration {iteration}: {event}")
         session.seconds += time.perf_counter() - started
 
@@ -79,9 +84,21 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
             note="ssim" if weight else "",
         )
         if is_saving:
+            refuse_spoilt_weights(recipe.field, iteration)
             session.save()
         if is_stopping:
             return
+
+
+def refuse_spoilt_weights(field: torch.nn.Module, iteration: int) -> None:
+    """Raises `TrainingError` where a weight is not finite: every term may be finite and a gradient still overflow, which
+    only the next iteration's terms would show, after the checkpoint."""
+    for name, parameter in field.named_parameters():
+        if not parameter.isfinite().all():
+            raise TrainingError(
+                f"iteration {iteration}: the update left {name} not finite; the last good checkpoint is kept. "
+                "Lower --lr_init, and continue with --resume"
+            )
 
 
 def is_due(count: int, every: int) -> bool:
