@@ -50,7 +50,7 @@ OPTIONS = {
 
 
 def write_tiny_scene(folder: Path, *, outside: bool = False) -> Path:
-    """The inside of a box with a smooth pattern, in the sdfstudio layout; with `outside`, cameras that partly miss it."""
+    """The inside of a box with a pattern, in sdfstudio's layout; with `outside`, cameras that partly miss it."""
     folder.mkdir(parents=True)
     focal = 0.7 * WIDTH
     stored = np.eye(4)
@@ -58,7 +58,9 @@ def write_tiny_scene(folder: Path, *, outside: bool = False) -> Path:
     frames = []
     for i in range(FRAMES):
         azimuth, elevation = 2.4 * i, 0.3 * np.sin(1.7 * i)
-        forward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+        forward = np.array(
+            [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+        )
         right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
         position = np.array([0.3 * np.sin(3.1 * i), 0.3 * np.cos(2.3 * i), 0.15 * np.sin(i)])
         if outside:
@@ -110,7 +112,5 @@ def differing(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) ->
     """Names of tensors that are not bit for bit the same, or that only one side has."""
     names = sorted(set(ours) | set(theirs))
     return [
-        name
-        for name in names
-        if name not in ours or name not in theirs or not torch.equal(ours[name], theirs[name])
+        name for name in names if name not in ours or name not in theirs or not torch.equal(ours[name], theirs[name])
     ]

@@ -72,7 +72,11 @@ def compare(field: TensoRF, dtype: torch.dtype, *, background: float, **explicit
     ours = field.render(rays, n_samples=n_samples, jitter=jitter.to(dtype), background=background)
     for name, theirs in (("rgb", rgb), ("opacity", opacity), ("depth", depth)):
         torch.testing.assert_close(
-            getattr(ours, name).double(), theirs, rtol=TIGHT[dtype], atol=TIGHT[dtype], msg=lambda m, n=name: f"{n}: {m}"
+            getattr(ours, name).double(),
+            theirs,
+            rtol=TIGHT[dtype],
+            atol=TIGHT[dtype],
+            msg=lambda m, n=name: f"{n}: {m}",
         )
     assert ours.n_coloured == formula.n_coloured
     return formula
@@ -181,7 +185,7 @@ def test_resolution_is_the_truncated_extent_in_voxels(n_voxels, extent, expected
 
 
 def test_a_cube_may_land_one_below_where_float32_puts_it():
-    """The arithmetic is pinned: 26999994 voxels are 299.99998 a side, which float32 rounds to 300 in some boxes only."""
+    """The arithmetic is pinned: 26999994 voxels are 299.99998 a side, which float32 makes 300 in some boxes."""
 
     def side(n_voxels, half):
         return resolution_for(n_voxels, torch.tensor([[-half] * 3, [half] * 3]))[0]

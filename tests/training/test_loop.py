@@ -1,0 +1,327 @@
+"""The loop: what the schedule changes and what it must not, what a row holds, and how a bad step ends it."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import pytest
+import torch
+from tiny_scene import tiny_config, train_session, weights_of, write_tiny_scene
+
+from nerf_ssim.cli.main import main
+from nerf_ssim.errors import TrainingError
+from nerf_ssim.fields.tensorf import TensoRF
+from nerf_ssim.rays.batches import PixelBatches
+from nerf_ssim.ssim.losses import S3IM
+from nerf_ssim.training.checkpoints import load_checkpoint
+from nerf_ssim.training.session import Session
+from nerf_ssim.training.tensorf_recipe import TensorfRecipe
+
+SCHEDULES = {
+    "w/": {},
+    "w/o": {"s3im_weight": 0.0},
+    "remove at 3": {"ssim_remove_at": 3},
+    "add at 2": {"ssim_add_at": 2},
+    "auto": {"ssim_remove_at": "auto", "ssim_auto_patience": 1, "ssim_auto_tolerance": 0.9},
+    "w/o, unwatched": {"s3im_weight": 0.0, "luminance_every": 0},
+}
+
+
+LOW_MASK = {"alpha_mask_thre": 0.015}  # the tiny field without SSIM stays thinner
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return write_tiny_scene(tmp_path_factory.mktemp("loop") / "scene")
+
+
+@pytest.fixture()
+def config(scene, tmp_path):
+    """Short, without milestones."""
+    return tiny_config(scene, tmp_path, n_iters=8, upsamp_list=[], update_AlphaMask_list=[])
+
+
+def rows_of(config) -> list[dict[str, str]]:
+    with open(f"{config.run.basedir}/{config.run.expname}/metrics.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def command_line(config) -> list[str]:
+    """`train` with a file that holds this configuration."""
+    path = f"{config.run.basedir}/options.txt"
+    config.write(path)
+    return ["train", "--config", path]
+
+
+@pytest.fixture()
+def draws(monkeypatch):
+    """What each training render was given, iteration by iteration: rays, jitter, background."""
+    seen: list[tuple] = []
+    original = TensoRF.render
+
+    def render(self, rays, *, n_samples=None, jitter=None, background=0.0):
+        seen.append((rays.origins.clone(), rays.directions.clone(), jitter.clone(), background))
+        return original(self, rays, n_samples=n_samples, jitter=jitter, background=background)
+
+    monkeypatch.setattr(TensoRF, "render", render)
+    return seen
+
+
+def test_the_schedule_does_not_change_what_is_drawn_before_the_ray_filter(scene, tmp_path, draws):
+    """Not across a mask, a shrink and an upsampling either; and the weights do differ."""
+    filter_at, seen, planes = 7, {}, {}
+    for name, schedule in SCHEDULES.items():
+        draws.clear()
+        session = train_session(
+            tiny_config(scene, tmp_path / name.replace("/", ""), stop_at=filter_at + 1, **LOW_MASK, **schedule)
+        )
+        seen[name] = list(draws)
+        planes[name] = weights_of(session)["density_grid.planes.0"]
+    assert len({background for _, _, _, background in seen["w/"]}) == 2
+    for name, ours in seen.items():
+        assert len(ours) == filter_at + 1
+        for iteration, (mine, reference) in enumerate(zip(ours, seen["w/"], strict=True)):
+            for a, b in zip(mine[:3], reference[:3], strict=True):
+                assert torch.equal(a, b), f"{name}, iteration {iteration}"
+            assert mine[3] == reference[3]
+    assert planes["w/"].shape != planes["w/o"].shape or not torch.equal(planes["w/"], planes["w/o"])
+    assert not torch.equal(seen["w/"][0][1], seen["w/"][1][1]), "each iteration has its own pixels"
+
+
+def test_another_seed_draws_something_else(config, draws):
+    train_session(config.replace(stop_at=1))
+    train_session(config.replace(stop_at=1, seed=8, expname="other"))
+    assert not torch.equal(draws[0][1], draws[1][1]) and not torch.equal(draws[0][2], draws[1][2])
+
+
+def test_watching_luminance_while_ssim_is_off_changes_nothing_but_the_log(scene, tmp_path):
+    runs = [
+        train_session(tiny_config(scene, tmp_path / str(every), s3im_weight=0.0, luminance_every=every, **LOW_MASK))
+        for every in (0, 1)
+    ]
+    ours, theirs = map(weights_of, runs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({}, range(8)),
+        ({"s3im_weight": 0.0}, []),
+        ({"ssim_remove_at": 3}, [0, 1, 2]),
+        ({"ssim_remove_at": 1}, [0]),
+        ({"ssim_add_at": 2}, range(2, 8)),
+        ({"ssim_add_at": 2, "ssim_remove_at": 5}, [2, 3, 4]),
+    ],
+)
+def test_ssim_is_computed_at_exactly_the_iterations_of_the_schedule(config, monkeypatch, schedule, expected):
+    iterations = []
+    original = S3IM.evaluate
+
+    def evaluate(self, rendered, target, generator=None):
+        iterations.append(rendered.requires_grad)
+        return original(self, rendered, target, generator)
+
+    monkeypatch.setattr(S3IM, "evaluate", evaluate)
+    # A run with SSIM must have luminance_every > 0 or a fitting patch; 0 means it is not watched while off.
+    config = config.replace(luminance_every=0, log_every=1, **schedule)
+    train_session(config)
+    assert iterations == [True] * len(expected)
+    rows = rows_of(config)
+    assert [int(row["iteration"]) for row in rows] == list(range(8))
+    assert [int(row["iteration"]) for row in rows if row["ssim"]] == list(expected)
+    assert [int(row["iteration"]) for row in rows if float(row["ssim_weight"]) > 0] == list(expected)
+    assert [int(row["iteration"]) for row in rows if row["luminance"]] == list(expected)
+
+
+def test_the_gradient_of_removed_ssim_is_gone_from_the_first_update_without_it(config):
+    """Runs that remove at 3 and never remove are the same through three updates, and differ in the fourth."""
+
+    def after(updates, **schedule):
+        options = {"stop_at": updates, "expname": f"{updates}{len(schedule)}"}
+        return weights_of(train_session(config.replace(**options, **schedule)))["density_grid.planes.0"]
+
+    assert torch.equal(after(3), after(3, ssim_remove_at=3))
+    assert not torch.equal(after(4), after(4, ssim_remove_at=3))
+
+
+def test_luminance_is_logged_each_iteration_while_ssim_is_on_and_at_its_interval_while_off(config):
+    config = config.replace(ssim_remove_at=3, luminance_every=2, log_every=5)
+    train_session(config)
+    rows = {int(row["iteration"]): row for row in rows_of(config)}
+    assert sorted(rows) == [0, 1, 2, 4, 5, 6]  # 5 for its own interval, without luminance
+    for iteration in (0, 1, 2, 4, 6):
+        row = {name: float(rows[iteration][name]) for name in rows[iteration] if rows[iteration][name]}
+        assert 0 < row["luminance"] <= 1 and abs(row["structure"]) <= 1
+        assert abs(row["mean_difference"]) <= row["mean_difference_abs"] <= 1
+        if iteration < 3:
+            assert row["ssim"] == pytest.approx(1 - row["similarity"], rel=1e-5)
+    assert rows[5]["luminance"] == "" and rows[4]["ssim"] == ""
+
+
+def test_auto_removes_from_the_iteration_after_the_one_that_decided(config):
+    config = config.replace(ssim_remove_at="auto", ssim_auto_patience=1, ssim_auto_tolerance=0.9, log_every=1)
+    session = train_session(config)
+    removed_at = session.schedule.removed_at
+    assert removed_at is not None and 2 <= removed_at < 8, "the example must remove SSIM on the way"
+    assert [bool(row["ssim"]) for row in rows_of(config)] == [i < removed_at for i in range(8)]
+
+
+def test_stop_at_leaves_every_schedule_laid_out_for_the_whole_run(scene, tmp_path):
+    long = tiny_config(scene, tmp_path, log_every=1)
+    short = tiny_config(scene, tmp_path, log_every=1, stop_at=8, expname="short")
+    train_session(long)
+    session = train_session(short)
+    assert session.iteration == 8
+    for ours, theirs in zip(rows_of(short), rows_of(long)[:8], strict=True):
+        assert {n: v for n, v in ours.items() if n != "seconds"} == {n: v for n, v in theirs.items() if n != "seconds"}
+
+
+def test_logged_rates_are_the_rates_of_the_update(scene, tmp_path):
+    config = tiny_config(scene, tmp_path, log_every=1)
+    train_session(config)
+    rate, expected = 1.0, []
+    for iteration in range(14):
+        expected.append(rate)
+        rate = 1.0 if iteration in (5, 9) else rate * 0.1 ** (1 / 14)
+    assert [float(row["lr_grids"]) for row in rows_of(config)] == pytest.approx([0.1 * r for r in expected], rel=1e-6)
+    assert [float(row["lr_decoder"]) for row in rows_of(config)] == pytest.approx(
+        [1e-3 * r for r in expected], rel=1e-6
+    )
+
+
+def test_psnr_is_of_the_mse_alone(config):
+    config = config.replace(log_every=1)
+    train_session(config)
+    for row in rows_of(config):
+        assert float(row["psnr_train"]) == pytest.approx(-10 * math.log10(float(row["mse"])), abs=1e-5)
+
+
+def test_test_views_are_scored_at_their_iterations_after_the_update_and_before_the_milestones(scene, tmp_path):
+    config = tiny_config(scene, tmp_path, N_vis=-1, vis_every=6, vis_at=[4], stop_at=7)
+    train_session(config)
+    rows = {int(row["iteration"]): row["psnr_test"] for row in rows_of(config)}
+    assert [iteration for iteration in rows if rows[iteration]] == [3, 5]  # after 4 and 6 updates
+    assert sorted(path.name for path in (tmp_path / "tiny" / "progress").iterdir()) == ["000004.png", "000006.png"]
+    # Iteration 3 masks and shrinks: with the milestone before the score, a run without it would score differently.
+    without = tiny_config(scene, tmp_path, N_vis=-1, vis_at=[4], stop_at=4, expname="b", update_AlphaMask_list=[])
+    train_session(without)
+    assert {int(row["iteration"]): row["psnr_test"] for row in rows_of(without)}[3] == rows[3]
+
+
+def test_scoring_under_way_changes_nothing(scene, tmp_path):
+    plain = train_session(tiny_config(scene, tmp_path))
+    scored = train_session(tiny_config(scene, tmp_path, expname="scored", N_vis=2, vis_every=3))
+    ours, theirs = weights_of(plain), weights_of(scored)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def spoil(monkeypatch, iteration: int, name: str = "tv_density", value: float = math.nan) -> None:
+    """A term of that iteration, and with it every weight from then on, is not a number."""
+    original = TensorfRecipe.regularizers
+
+    def regularizers(self, now):
+        terms = original(self, now)
+        if now == iteration:
+            terms[name] = terms[name] * value
+        return terms
+
+    monkeypatch.setattr(TensorfRecipe, "regularizers", regularizers)
+
+
+@pytest.mark.parametrize("iteration", [4, 5, 6])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_term_that_is_not_finite_stops_with_its_iteration_and_name_and_keeps_a_good_checkpoint(
+    config, monkeypatch, capsys, iteration, value
+):
+    config = config.replace(save_every=2)
+    spoil(monkeypatch, iteration, value=value)
+    assert main(command_line(config)) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nerf-ssim:")]
+    assert len(lines) == 1 and f"iteration {iteration}:" in lines[0] and "tv_density" in lines[0]
+    checkpoint = load_checkpoint(sorted((folder_of(config) / "checkpoints").iterdir())[-1])
+    assert checkpoint["iteration"] == iteration // 2 * 2
+    assert all(tensor.isfinite().all() for tensor in checkpoint["recipe"]["field"]["weights"].values())
+    assert int(rows_of(config)[-1]["iteration"]) < iteration
+    monkeypatch.undo()
+    monkeypatch.setattr("nerf_ssim.training.logging._open_events", lambda *args: None)
+    assert train_session(config.replace(resume=True)).iteration == 8
+
+
+def folder_of(config):
+    from pathlib import Path
+
+    return Path(config.run.basedir) / config.run.expname
+
+
+def test_a_term_that_is_not_finite_is_named_before_a_milestone_can_stumble_over_it(scene, tmp_path, monkeypatch):
+    """Iteration 3 makes the mask anew; with weights that are not numbers it would be called empty."""
+    spoil(monkeypatch, 3)
+    with pytest.raises(TrainingError, match="iteration 3: the loss term 'tv_density' is nan"):
+        train_session(tiny_config(scene, tmp_path))
+
+
+def test_a_gradient_that_is_not_finite_leaves_no_bad_checkpoint(config, monkeypatch):
+    """Every term may be finite and the update still spoil the weights, which only the next iteration's terms show."""
+    original = TensorfRecipe.render
+
+    def render(self, rays, iteration):
+        rendered = original(self, rays, iteration)
+        if iteration == 3:
+            rendered.rgb.register_hook(lambda gradient: gradient * math.nan)
+        return rendered
+
+    monkeypatch.setattr(TensorfRecipe, "render", render)
+    config = config.replace(save_every=2)
+    with pytest.raises(TrainingError, match=r"iteration [34]"):
+        train_session(config)
+    newest = sorted((folder_of(config) / "checkpoints").iterdir())[-1]
+    weights = load_checkpoint(newest)["recipe"]["field"]["weights"]
+    assert all(tensor.isfinite().all() for tensor in weights.values()), (
+        f"{newest.name} holds weights that are not numbers"
+    )
+
+
+def test_a_batch_without_a_sample_stops_the_run(config, capsys, monkeypatch):
+    original = TensorfRecipe.render
+
+    def render(self, rays, iteration):
+        if iteration == 2:
+            self.field.occupancy = type(self.field.refresh_occupancy([3, 3, 3]))(torch.zeros(3, 3, 3), self.field.aabb)
+        return original(self, rays, iteration)
+
+    monkeypatch.setattr(TensorfRecipe, "render", render)
+    assert main(command_line(config)) == 2
+    assert "iteration 2: no ray of the batch has a sample" in capsys.readouterr().err
+
+
+def test_too_small_a_split_for_a_batch_is_one_line(scene, tmp_path, capsys):
+    config = tiny_config(
+        scene, tmp_path, batch_size=2048, s3im_patch_height=32, s3im_patch_width=64, update_AlphaMask_list=[]
+    )
+    assert main(command_line(config)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and "1680 pixels, fewer than one batch of 2048" in lines[0]
+
+
+def test_a_run_without_ssim_may_have_any_batch(config):
+    session = train_session(config.replace(s3im_weight=0.0, luminance_every=0, batch_size=50, stop_at=2))
+    assert session.s3im is None
+
+
+def test_batches_are_the_given_size(config, monkeypatch):
+    sizes = []
+    original = PixelBatches.next
+    monkeypatch.setattr(PixelBatches, "next", lambda self: sizes.append(len((b := original(self)).rays)) or b)
+    train_session(config)
+    assert sizes == [64] * 8
+
+
+def test_a_finished_run_leaves_its_files(scene, tmp_path, capsys):
+    config = tiny_config(scene, tmp_path, n_iters=3, upsamp_list=[], update_AlphaMask_list=[])
+    assert main(command_line(config)) == 0
+    folder = tmp_path / "tiny"
+    for name in ("manifest.json", "config.txt", "metrics.csv", "results.json", "checkpoints/000003.pt"):
+        assert (folder / name).is_file(), name
+    assert Session(config.replace(resume=True)).iteration == 3
