@@ -20,7 +20,9 @@ struct Layers {
 
   Layers(const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& w3, const Tensor& b3) {
     for (const Tensor* tensor : {&w1, &b1, &w2, &b2, &w3, &b3}) {
-      TORCH_CHECK(tensor->scalar_type() == at::kFloat && tensor->device().is_cpu(), "decode_color: weights must be float32 on the CPU");
+      TORCH_CHECK(
+          tensor->scalar_type() == at::kFloat && tensor->device().is_cpu(),
+          "decode_color: weights must be float32 on the CPU");
       tensors.push_back(tensor->contiguous());
     }
   }

@@ -8,7 +8,7 @@ namespace {
 
 const AdamKernels& adam_kernels() {
 #ifdef NERF_SSIM_HAS_X86_LEVELS
-  if (cpu_level() != CpuLevel::kBaseline) return adam_kernels_avx2();
+  if (x86_level() != X86Level::baseline) return adam_kernels_avx2();
 #endif
   return adam_kernels_baseline();
 }

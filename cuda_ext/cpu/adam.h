@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "gemm_isa.h"
+#include "x86_levels.h"
 
 namespace nerf_ssim {
 

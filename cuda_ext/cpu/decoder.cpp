@@ -50,8 +50,8 @@ std::vector<std::unique_ptr<Buffer>> buffers(int count, size_t floats) {
 
 const DecoderKernels& decoder_kernels() {
 #ifdef NERF_SSIM_HAS_X86_LEVELS
-  if (cpu_level() == CpuLevel::kAvx512) return decoder_kernels_avx512();
-  if (cpu_level() == CpuLevel::kAvx2) return decoder_kernels_avx2();
+  if (x86_level() == X86Level::avx512) return decoder_kernels_avx512();
+  if (x86_level() == X86Level::avx2) return decoder_kernels_avx2();
 #endif
   return decoder_kernels_baseline();
 }

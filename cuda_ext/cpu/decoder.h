@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "gemm_isa.h"
+#include "x86_levels.h"
 
 namespace nerf_ssim {
 

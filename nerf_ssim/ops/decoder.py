@@ -57,7 +57,7 @@ def decode_color(
     feature_frequencies: int,
     view_frequencies: int,
     precision: str = "float32",
-    keep_activations: bool = True,
+    keep_activations: bool = False,
 ) -> Tensor:
     """Colour of each sample: `sigmoid(L3(relu(L2(relu(L1(input))))))`.
 
@@ -70,8 +70,9 @@ def decode_color(
         feature_frequencies, view_frequencies: octaves of the two encodings; 0 leaves that encoding out.
         precision: `"float32"`, or `"bf16"`: both operands of each product are rounded to bfloat16 and sums stay
             float32, where `effective_precision` says that this machine does so; else as float32.
-        keep_activations: whether the native forward keeps both hidden layers for backward (4 bytes each, 1 KiB a
-            sample at 128 + 128) or backward computes them again, which costs a fifth more time.
+        keep_activations: whether the native forward keeps both hidden layers for backward (1 KiB a sample at 128 +
+            128). By default backward computes them again: with many samples, fetching and filling that memory costs
+            at least as much.
     Returns:
         rgb in (0, 1), `[n, 3]`, differentiable in `features` and in all six weights.
     Raises:
