@@ -57,7 +57,7 @@ Tensor ssim_moments_op(const Tensor& x_in, const Tensor& y_in, at::ArrayRef<doub
 }
 
 std::tuple<Tensor, Tensor> ssim_adjoint_op(const Tensor& x_in, const Tensor& y_in, const Tensor& partials_in,
-                                           const Tensor& scale, at::ArrayRef<double> taps, int64_t stride,
+                                           const Tensor& scale, double factor, at::ArrayRef<double> taps, int64_t stride,
                                            int64_t before, int64_t after, bool needs_x, bool needs_y) {
   const SsimGeometry g = geometry(x_in, y_in, taps, stride, before, after, 0, 0);
   TORCH_CHECK(needs_x || needs_y, "ssim_adjoint: neither gradient is wanted");
@@ -70,7 +70,7 @@ std::tuple<Tensor, Tensor> ssim_adjoint_op(const Tensor& x_in, const Tensor& y_i
   Tensor grad_y = needs_y ? at::empty_like(y) : at::empty({0}, y.options());
   ssim_adjoint(g, x.const_data_ptr<float>(), y.const_data_ptr<float>(),
                partials_of(partials.const_data_ptr<float>(), g.planes * g.rows * g.columns, needs_x, needs_y),
-               scale.item<float>(), needs_x ? grad_x.mutable_data_ptr<float>() : nullptr,
+               static_cast<float>(scale.item<double>() * factor), needs_x ? grad_x.mutable_data_ptr<float>() : nullptr,
                needs_y ? grad_y.mutable_data_ptr<float>() : nullptr);
   return {grad_x, grad_y};
 }
@@ -83,7 +83,7 @@ TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
       "bool needs_y) -> (Tensor mean, Tensor statistics, Tensor partials)");
   m.def("ssim_moments(Tensor x, Tensor y, float[] taps, int stride, int before, int after) -> Tensor");
   m.def(
-      "ssim_adjoint(Tensor x, Tensor y, Tensor partials, Tensor scale, float[] taps, int stride, int before, int after, "
+      "ssim_adjoint(Tensor x, Tensor y, Tensor partials, Tensor scale, float factor, float[] taps, int stride, int before, int after, "
       "bool needs_x, bool needs_y) -> (Tensor grad_x, Tensor grad_y)");
 }
 

@@ -1,175 +1,149 @@
-// S3IM fused with its gather. One thread owns rows of windows (forward) or of the stochastic image (backward).
+// S3IM fused with its gather, value and gradient in one pass: the loss is one number, so that its gradient can be made at
+// once and scaled later. One thread owns rows of windows; a window reads its pixels' rays wherever they are.
 //
-// Channels stay interleaved as in the batch: filtering down the image does not care, so a gathered row is used as it is.
-// A batch of 4096 rays is 48 KB, so gathering it ten times reads the cache, not memory.
+// Rays are first packed to four channels each, so that a colour is one vector register: 128 KB for a batch of 4096, which
+// stays in the second-level cache while it is read ten times. No pixel of the stochastic image is ever stored.
 #include "s3im.h"
 
 #include <omp.h>
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "clones.h"
-#include "ssim_rows.h"
 
 namespace nerf_ssim {
 namespace {
 
-constexpr int kQuantities = 4;  // x, y, x^2 + y^2, x y
+typedef float Channels __attribute__((vector_size(sizeof(float) * kMostChannels)));
 
-// Copies the colours of `count` rays, interleaved, to out_x and out_y.
-template <int C>
-NERF_SSIM_PART void gather(const int64_t* rays, int64_t count, int64_t channels, const float* __restrict target,
-                           const float* __restrict rendered, float* __restrict out_x, float* __restrict out_y) {
-  const int64_t n = C > 0 ? C : channels;
-  for (int64_t i = 0; i < count; ++i) {
-    const float* x = target + rays[i] * n;
-    const float* y = rendered + rays[i] * n;
-    for (int64_t c = 0; c < n; ++c) out_x[i * n + c] = x[c], out_y[i * n + c] = y[c];
-  }
+NERF_SSIM_PART Channels load(const float* values, int64_t channels) {
+  if (channels == 3) return Channels{values[0], values[1], values[2], 0};
+  Channels lanes = {};
+  for (int64_t c = 0; c < channels; ++c) lanes[c] = values[c];
+  return lanes;
 }
 
-// out[o][c] = sum_k weights[k] * in[o * stride + k][c]
-template <int C>
-NERF_SSIM_PART void filter_pixels(const float* __restrict in, const SsimGeometry& g, int64_t channels,
-                                  float* __restrict out) {
-  const int64_t n = C > 0 ? C : channels;
-  for (int64_t o = 0; o < g.columns; ++o)
-    for (int64_t c = 0; c < n; ++c) {
-      float sum = 0;
-      for (int k = 0; k < g.taps; ++k) sum += g.weights[k] * in[(o * g.stride + k) * n + c];
-      out[o * n + c] = sum;
-    }
+// One ray's colours: x the target, y the rendered. Half a cache line, so that a pixel costs one miss.
+struct Ray {
+  Channels x, y;
+};
+
+// The result is the calling thread's until its next call: fresh memory at each call would cost as much as the arithmetic.
+const Ray* pack(const S3imGeometry& s, const float* rendered, const float* target) {
+  static thread_local std::vector<Ray> packed;
+  packed.resize(s.rays);
+  for (int64_t ray = 0; ray < s.rays; ++ray)
+    packed[ray] = {load(target + ray * s.channels, s.channels), load(rendered + ray * s.channels, s.channels)};
+  return packed.data();
 }
 
-template <int C>
-NERF_SSIM_PART SsimSums forward_row(const S3imGeometry& s, const float* rendered, const float* target,
-                                    const SsimPartials<float>& partials, int64_t row) {
-  const SsimGeometry& g = s.windows;
-  const int64_t channels = C > 0 ? C : s.channels;
-  const int64_t padded = std::max((g.columns - 1) * g.stride + g.taps, g.before + g.width) * channels;
-  const Scratch scratch(2 + 2 * kQuantities, padded);
-  float* const x = scratch.row(0);
-  float* const y = scratch.row(1);
-  float* const sums = scratch.row(2);                  // [4] quantities, filtered down the image, zeros at its sides
-  float* const means = scratch.row(2 + kQuantities);   // [4] quantities under each window
-  const int64_t line = scratch.length();
-  // 1. Gather the window's rows and filter down.
-  for (int k = 0; k < g.taps; ++k) {
-    const int64_t from = row * g.stride - g.before + k;
-    if (from < 0 || from >= g.height) continue;
-    gather<C>(s.orders + from * g.width, g.width, channels, target, rendered, x, y);
-    const float w = g.weights[k];
-    float* __restrict out = sums + g.before * channels;
-#pragma omp simd
-    for (int64_t i = 0; i < g.width * channels; ++i) {
-      const float wx = w * x[i], wy = w * y[i];
-      out[i] += wx;
-      out[line + i] += wy;
-      out[2 * line + i] += wx * x[i] + wy * y[i];
-      out[3 * line + i] += wx * y[i];
-    }
-  }
-  // 2. Filter along the row.
-  for (int q = 0; q < kQuantities; ++q) filter_pixels<C>(sums + q * line, g, channels, means + q * line);
-  // 3. The index, its parts and its partial derivatives.
-  const int64_t n = g.columns * channels;
-  const auto at = [&](float* pointer) { return pointer == nullptr ? nullptr : pointer + row * n; };
-  return ssim_row(n, means, means + line, means + 2 * line, means + 3 * line, g.c1, g.c2,
-                  {nullptr, at(partials.mean_y), at(partials.square), at(partials.product)});
+// The taps of a window that lie inside the image, along one axis.
+struct Inside {
+  int64_t start;  // image row or column of tap 0, which may be outside
+  int first, last;
+};
+
+NERF_SSIM_PART Inside inside(const SsimGeometry& g, int64_t window, int64_t size) {
+  const int64_t start = window * g.stride - g.before;
+  const int64_t last = std::min<int64_t>(g.taps, size - start);
+  return {start, static_cast<int>(std::max<int64_t>(0, -start)), static_cast<int>(last)};
 }
+
+// Means of one row of windows, each [columns][channels] and four floats more.
+struct Means {
+  float *x, *y, *square, *product;
+};
 
 NERF_SSIM_CLONES
-SsimSums forward_row_any(const S3imGeometry& s, const float* rendered, const float* target,
-                         const SsimPartials<float>& partials, int64_t row) {
-  return s.channels == 3 ? forward_row<3>(s, rendered, target, partials, row)
-                         : forward_row<0>(s, rendered, target, partials, row);
-}
-
-// Adds the gradient that image row `row` sends to its rays.
-template <int C>
-NERF_SSIM_PART void adjoint_row(const S3imGeometry& s, const float* __restrict rendered, const float* __restrict target,
-                                const SsimPartials<const float>& partials, float scale, int64_t row,
-                                float* __restrict gradient) {
+void window_means(const S3imGeometry& s, const Ray* colours, int64_t row, const Means& means) {
   const SsimGeometry& g = s.windows;
-  const int64_t channels = C > 0 ? C : s.channels;
-  const float* const maps[3] = {partials.mean_y, partials.square, partials.product};
-  const Scratch scratch(3, std::max((g.columns - 1) * g.stride + g.taps, g.before + g.width) * channels);
-  const int64_t line = scratch.length(), reach = row + g.before;
-  // 1. Spread the partials of every window that holds this row, along the row.
-  bool has_window = false;
-  for (int k = 0; k < g.taps; ++k) {
-    const int64_t from = (reach - k) / g.stride;
-    if (reach < k || (reach - k) % g.stride != 0 || from >= g.rows) continue;
-    has_window = true;
-    for (int q = 0; q < 3; ++q) {
-      float* __restrict out = scratch.row(q);
-      const float* __restrict map = maps[q] + from * g.columns * channels;
-      for (int64_t o = 0; o < g.columns; ++o)
-        for (int tap = 0; tap < g.taps; ++tap) {
-          const float w = scale * g.weights[k] * g.weights[tap];
-          for (int64_t c = 0; c < channels; ++c) out[(o * g.stride + tap) * channels + c] += w * map[o * channels + c];
-        }
+  const Inside down = inside(g, row, g.height);
+  for (int64_t column = 0; column < g.columns; ++column) {
+    const Inside along = inside(g, column, g.width);
+    Channels mean_x = {}, mean_y = {}, square = {}, product = {};
+    for (int i = down.first; i < down.last; ++i) {
+      const int64_t* rays = s.orders + (down.start + i) * g.width + along.start;
+      for (int j = along.first; j < along.last; ++j) {
+        const Channels u = colours[rays[j]].x, v = colours[rays[j]].y;
+        const float w = g.weights[i] * g.weights[j];
+        const Channels wu = w * u, wv = w * v;
+        mean_x += wu;
+        mean_y += wv;
+        square += wu * u + wv * v;
+        product += wu * v;
+      }
     }
-  }
-  if (!has_window) return;
-  // 2. d(x^2 + y^2)/dy = 2 y, d(x y)/dy = x; each pixel adds to its ray.
-  const float* mean = scratch.row(0) + g.before * channels;
-  const int64_t* rays = s.orders + row * g.width;
-  for (int64_t i = 0; i < g.width; ++i) {
-    const int64_t ray = rays[i] * channels;
-    for (int64_t c = 0; c < channels; ++c) {
-      const int64_t p = i * channels + c;
-      gradient[ray + c] += mean[p] + 2 * rendered[ray + c] * mean[line + p] + target[ray + c] * mean[2 * line + p];
+    // Channels beyond the batch's are overwritten by the next window.
+    const int64_t at = column * s.channels;
+    for (int c = 0; c < kMostChannels; ++c) {
+      means.x[at + c] = mean_x[c];
+      means.y[at + c] = mean_y[c];
+      means.square[at + c] = square[c];
+      means.product[at + c] = product[c];
     }
   }
 }
 
+// Adds the gradient that one row of windows sends to its rays: d(x^2 + y^2)/dy = 2 y and d(x y)/dy = x.
 NERF_SSIM_CLONES
-void adjoint_row_any(const S3imGeometry& s, const float* rendered, const float* target,
-                     const SsimPartials<const float>& partials, float scale, int64_t row, float* gradient) {
-  if (s.channels == 3)
-    adjoint_row<3>(s, rendered, target, partials, scale, row, gradient);
-  else
-    adjoint_row<0>(s, rendered, target, partials, scale, row, gradient);
+void spread_gradient(const S3imGeometry& s, const Ray* colours, const SsimPartials<float>& partials, float scale,
+                     int64_t row, Channels* gradient) {
+  const SsimGeometry& g = s.windows;
+  const Inside down = inside(g, row, g.height);
+  for (int64_t column = 0; column < g.columns; ++column) {
+    const Inside along = inside(g, column, g.width);
+    const int64_t at = column * s.channels;
+    const Channels mean = scale * load(partials.mean_y + at, s.channels);
+    const Channels square = 2 * scale * load(partials.square + at, s.channels);
+    const Channels product = scale * load(partials.product + at, s.channels);
+    for (int i = down.first; i < down.last; ++i) {
+      const int64_t* rays = s.orders + (down.start + i) * g.width + along.start;
+      for (int j = along.first; j < along.last; ++j) {
+        const int64_t ray = rays[j];
+        const float w = g.weights[i] * g.weights[j];
+        gradient[ray] += w * (mean + square * colours[ray].y + product * colours[ray].x);
+      }
+    }
+  }
 }
 
 }  // namespace
 
-SsimSums s3im_forward(const S3imGeometry& s, const float* rendered, const float* target,
-                      const SsimPartials<float>& partials) {
-  const int64_t rows = s.windows.rows;
-  std::vector<SsimSums> sums(rows);
-#pragma omp parallel for schedule(static) if (rows > 1)
-  for (int64_t row = 0; row < rows; ++row) sums[row] = forward_row_any(s, rendered, target, partials, row);
-  SsimSums total;
-  for (const SsimSums& row : sums) total.add(row);
-  return total;
-}
-
-void s3im_adjoint(const S3imGeometry& s, const float* rendered, const float* target,
-                  const SsimPartials<const float>& partials, float scale, float* grad_rendered) {
-  const int64_t size = s.rays * s.channels, height = s.windows.height;
-  std::memset(grad_rendered, 0, size * sizeof(float));
-  const int threads = static_cast<int>(std::min<int64_t>(omp_get_max_threads(), height));
-  // Rays meet from every row: each thread adds to its own copy, and the copies are added in order.
-  std::vector<float> copies(size * (threads - 1), 0.f);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    // The team can be smaller than asked for; shares are counted, not threads, so that the result stays the same.
-#pragma omp for schedule(static, 1)
-    for (int share = 0; share < threads; ++share) {
-      float* const gradient = share == 0 ? grad_rendered : copies.data() + (share - 1) * size;
-      for (int64_t row = height * share / threads; row < height * (share + 1) / threads; ++row)
-        adjoint_row_any(s, rendered, target, partials, scale, row, gradient);
+SsimSums s3im(const S3imGeometry& s, const float* rendered, const float* target, float* gradient) {
+  const SsimGeometry& g = s.windows;
+  const Ray* const colours = pack(s, rendered, target);
+  const int64_t n = g.columns * s.channels, line = n + kMostChannels;
+  const float scale = -1.f / static_cast<float>(g.rows * n);
+  // A ray is in windows of every thread, so each share of the windows has its own gradient, added in order. Shares, not
+  // threads, are counted: a team smaller than asked for gives the same bits.
+  const int64_t shares = std::min<int64_t>(omp_get_max_threads(), g.rows);
+  static thread_local std::vector<Channels> kept;
+  if (gradient != nullptr) kept.assign(shares * s.rays, Channels{});
+  Channels* const gradients = kept.data();
+  std::vector<SsimSums> sums(g.rows);
+#pragma omp parallel for schedule(static, 1) num_threads(static_cast<int>(shares)) if (shares > 1)
+  for (int64_t share = 0; share < shares; ++share) {
+    std::vector<float> buffer(7 * line);
+    const auto at = [&](int index) { return buffer.data() + index * line; };
+    const Means means = {at(0), at(1), at(2), at(3)};
+    const SsimPartials<float> partials =
+        gradient != nullptr ? SsimPartials<float>{nullptr, at(4), at(5), at(6)} : SsimPartials<float>{};
+    for (int64_t row = g.rows * share / shares; row < g.rows * (share + 1) / shares; ++row) {
+      window_means(s, colours, row, means);
+      sums[row] = ssim_row(n, means.x, means.y, means.square, means.product, g.c1, g.c2, partials);
+      if (gradient != nullptr) spread_gradient(s, colours, partials, scale, row, gradients + share * s.rays);
     }
   }
-  for (int share = 1; share < threads; ++share) {
-    const float* __restrict copy = copies.data() + (share - 1) * size;
-#pragma omp simd
-    for (int64_t i = 0; i < size; ++i) grad_rendered[i] += copy[i];
-  }
+  SsimSums total;
+  for (const SsimSums& row : sums) total.add(row);
+  if (gradient != nullptr)
+    for (int64_t ray = 0; ray < s.rays; ++ray) {
+      Channels sum = gradients[ray];
+      for (int64_t share = 1; share < shares; ++share) sum += gradients[share * s.rays + ray];
+      for (int64_t c = 0; c < s.channels; ++c) gradient[ray * s.channels + c] = sum[c];
+    }
+  return total;
 }
 
 }  // namespace nerf_ssim

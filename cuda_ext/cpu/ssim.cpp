@@ -79,17 +79,17 @@ NERF_SSIM_PART SsimSums similarity_of_row(int64_t n, const float* __restrict mea
   return {ssim, luminance, structure, difference, difference_abs};
 }
 
-template <int K>
-NERF_SSIM_PART SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Band band,
-                                     const ForwardTarget& target) {
-  const int64_t padded = (g.columns - 1) * g.stride + K;          // columns that windows reach
+NERF_SSIM_CLONES
+SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Band band, const ForwardTarget& target) {
+  const int taps = g.taps;
+  const int64_t padded = (g.columns - 1) * g.stride + taps;     // columns that windows reach
   const int64_t inside = std::min(g.width, padded - g.before);    // those of them in the image
   const int64_t length = std::max(padded, g.before + g.width);
-  const Scratch scratch(kQuantities * (K + 1 + 1) + 1, length);
-  float* const products = scratch.row(0);                         // one image row's quantities, zeros around
-  float* const ring = scratch.row(kQuantities);                   // [K][4] filtered rows
-  float* const means = scratch.row(kQuantities * (K + 1));        // one map row's moments
-  const float* const zeros = scratch.row(kQuantities * (K + 2));
+  const Scratch scratch(kQuantities * (taps + 1 + 1) + 1, length);
+  float* const products = scratch.zeros(0, kQuantities);    // one image row's quantities, zeros around
+  float* const ring = scratch.row(kQuantities);             // [taps][4] filtered rows
+  float* const means = scratch.row(kQuantities * (taps + 1));  // one map row's moments
+  const float* const zeros = scratch.zeros(kQuantities * (taps + 2), 1);
   const int64_t line = scratch.length(), map = g.rows * g.columns;
   const float* const plane_x = x + band.plane * g.height * g.width;
   const float* const plane_y = y + band.plane * g.height * g.width;
@@ -99,7 +99,7 @@ NERF_SSIM_PART SsimSums forward_band(const SsimGeometry& g, const float* x, cons
   for (int64_t row = band.begin; row < band.end; ++row) {
     const int64_t top = row * g.stride - g.before;
     // 1. Filter the image rows that this map row is the first to need.
-    for (next = std::max({next, top, int64_t{0}}); next < std::min(top + K, g.height); ++next) {
+    for (next = std::max({next, top, int64_t{0}}); next < std::min(top + taps, g.height); ++next) {
       const float* __restrict u = plane_x + next * g.width;
       const float* __restrict v = plane_y + next * g.width;
       float* __restrict p = products + g.before;
@@ -111,16 +111,17 @@ NERF_SSIM_PART SsimSums forward_band(const SsimGeometry& g, const float* x, cons
         p[3 * line + i] = u[i] * v[i];
       }
       for (int q = 0; q < kQuantities; ++q)
-        filter_along<K>(products + q * line, g.weights, g.stride, g.columns, ring + (next % K * kQuantities + q) * line);
+        filter_along(products + q * line, g.weights, taps, g.stride, g.columns,
+                     ring + (next % taps * kQuantities + q) * line);
     }
     // 2. Combine the ring's rows; those outside the image are zero.
     for (int q = 0; q < kQuantities; ++q) {
-      const float* rows[K];
-      for (int k = 0; k < K; ++k) {
+      const float* rows[kLargestWindow];
+      for (int k = 0; k < taps; ++k) {
         const int64_t from = top + k;
-        rows[k] = from < 0 || from >= g.height ? zeros : ring + (from % K * kQuantities + q) * line;
+        rows[k] = from < 0 || from >= g.height ? zeros : ring + (from % taps * kQuantities + q) * line;
       }
-      filter_across<K>(rows, g.weights, g.columns, means + q * line);
+      filter_across(rows, g.weights, taps, g.columns, means + q * line);
     }
     // 3. Keep the moments, or SSIM's sums and partial derivatives.
     const int64_t offset = band.plane * map + row * g.columns;
@@ -137,38 +138,29 @@ NERF_SSIM_PART SsimSums forward_band(const SsimGeometry& g, const float* x, cons
   return sums;
 }
 
-NERF_SSIM_CLONES
-SsimSums forward_band_any(const SsimGeometry& g, const float* x, const float* y, Band band, const ForwardTarget& target) {
-  SsimSums sums;
-#define CALL(K) sums = forward_band<K>(g, x, y, band, target)
-  NERF_SSIM_FOR_TAPS(g.taps, CALL)
-#undef CALL
-  return sums;
-}
-
 SsimSums forward(const SsimGeometry& g, const float* x, const float* y, const ForwardTarget& target) {
   const int64_t bands_of_plane = (g.rows + kBand - 1) / kBand, bands = g.planes * bands_of_plane;
   std::vector<SsimSums> sums(bands);
 #pragma omp parallel for schedule(static) if (bands > 1)
   for (int64_t index = 0; index < bands; ++index)
-    sums[index] = forward_band_any(g, x, y, band_at(index, g.rows, bands_of_plane), target);
+    sums[index] = forward_band(g, x, y, band_at(index, g.rows, bands_of_plane), target);
   SsimSums total;
   for (const SsimSums& band : sums) total.add(band);
   return total;
 }
 
 // Filters one map row back along x: out[i] = sum over windows o and taps k with o * stride - before + k = i.
-template <int K>
 NERF_SSIM_PART void spread_along(const SsimGeometry& g, const float* map_row, const float* mirrored, float* padded,
                                  float* out, int64_t length) {
+  const int taps = g.taps;
   if (g.stride == 1) {
-    std::memcpy(padded + K - 1, map_row, g.columns * sizeof(float));
-    filter_along<K>(padded + g.before, mirrored, 1, g.width, out);
+    std::memcpy(padded + taps - 1, map_row, g.columns * sizeof(float));
+    filter_along(padded + g.before, mirrored, taps, 1, g.width, out);
     return;
   }
   std::memset(padded, 0, length * sizeof(float));
   for (int64_t o = 0; o < g.columns; ++o)
-    for (int k = 0; k < K; ++k) padded[o * g.stride + k] += g.weights[k] * map_row[o];
+    for (int k = 0; k < taps; ++k) padded[o * g.stride + k] += g.weights[k] * map_row[o];
   std::memcpy(out, padded + g.before, g.width * sizeof(float));
 }
 
@@ -179,39 +171,40 @@ struct AdjointJob {
   float *grad_own, *grad_other;
 };
 
-template <int K>
-NERF_SSIM_PART void adjoint_band(const SsimGeometry& g, const AdjointJob& job, Band band) {
+NERF_SSIM_CLONES
+void adjoint_band(const SsimGeometry& g, const AdjointJob& job, Band band) {
+  const int taps = g.taps;
   const float* const maps[kQuantities] = {job.square, job.product, job.mean_own, job.mean_other};
   const int quantities = job.mean_other == nullptr ? 3 : 4;
-  const int64_t length = std::max(g.columns * g.stride, g.width + g.before) + 2 * K;
-  const Scratch scratch(1 + kQuantities * (K + 1) + 1, length);
-  float* const padded = scratch.row(0);
-  float* const ring = scratch.row(1);                          // [K][4] map rows spread along x
-  float* const sums = scratch.row(1 + kQuantities * K);        // one image row's
-  const float* const zeros = scratch.row(1 + kQuantities * (K + 1));
+  const int64_t length = std::max(g.columns * g.stride, g.width + g.before) + 2 * taps;
+  const Scratch scratch(1 + kQuantities * (taps + 1) + 1, length);
+  float* const padded = scratch.zeros(0, 1);
+  float* const ring = scratch.row(1);                         // [taps][4] map rows spread along x
+  float* const sums = scratch.row(1 + kQuantities * taps);        // one image row's
+  const float* const zeros = scratch.zeros(1 + kQuantities * (taps + 1), 1);
   const int64_t line = scratch.length(), map = band.plane * g.rows * g.columns;
-  float mirrored[K], scaled[K];
-  for (int k = 0; k < K; ++k) mirrored[k] = g.weights[K - 1 - k], scaled[k] = g.weights[k] * job.scale;
+  float mirrored[kLargestWindow], scaled[kLargestWindow];
+  for (int k = 0; k < taps; ++k) mirrored[k] = g.weights[taps - 1 - k], scaled[k] = g.weights[k] * job.scale;
 
   int64_t next = 0;  // first map row that has not been spread
   for (int64_t row = band.begin; row < band.end; ++row) {
-    // 1. The map rows whose windows hold this image row: o * stride - before <= row < o * stride - before + K.
+    // 1. The map rows whose windows hold this image row: o * stride - before <= row < o * stride - before + taps.
     const int64_t reach = row + g.before;
     const int64_t last = std::min(reach / g.stride, g.rows - 1);
-    const int64_t first = reach < K ? 0 : (reach - K) / g.stride + 1;
+    const int64_t first = reach < taps ? 0 : (reach - taps) / g.stride + 1;
     for (next = std::max(next, first); next <= last; ++next)
       for (int q = 0; q < quantities; ++q)
-        spread_along<K>(g, maps[q] + map + next * g.columns, mirrored, padded, ring + (next % K * kQuantities + q) * line,
-                        length);
+        spread_along(g, maps[q] + map + next * g.columns, mirrored, padded,
+                     ring + (next % taps * kQuantities + q) * line, length);
     // 2. Combine them: tap k belongs to map row (reach - k) / stride where that is whole.
     for (int q = 0; q < quantities; ++q) {
-      const float* rows[K];
-      for (int k = 0; k < K; ++k) {
+      const float* rows[kLargestWindow];
+      for (int k = 0; k < taps; ++k) {
         const int64_t from = (reach - k) / g.stride;
         const bool is_window = reach >= k && (reach - k) % g.stride == 0 && from < g.rows;
-        rows[k] = is_window ? ring + (from % K * kQuantities + q) * line : zeros;
+        rows[k] = is_window ? ring + (from % taps * kQuantities + q) * line : zeros;
       }
-      filter_across<K>(rows, scaled, g.width, sums + q * line);
+      filter_across(rows, scaled, taps, g.width, sums + q * line);
     }
     // 3. d(x^2 + y^2)/dy = 2 y, d(x y)/dy = x.
     const int64_t offset = (band.plane * g.height + row) * g.width;
@@ -219,7 +212,8 @@ NERF_SSIM_PART void adjoint_band(const SsimGeometry& g, const AdjointJob& job, B
     const float* __restrict other = job.other + offset;
     float* __restrict out = job.grad_own + offset;
 #pragma omp simd
-    for (int64_t i = 0; i < g.width; ++i) out[i] = sums[2 * line + i] + 2 * own[i] * sums[i] + other[i] * sums[line + i];
+    for (int64_t i = 0; i < g.width; ++i)
+      out[i] = sums[2 * line + i] + 2 * own[i] * sums[i] + other[i] * sums[line + i];
     if (quantities == 4) {
       float* __restrict out_other = job.grad_other + offset;
 #pragma omp simd
@@ -227,13 +221,6 @@ NERF_SSIM_PART void adjoint_band(const SsimGeometry& g, const AdjointJob& job, B
         out_other[i] = sums[3 * line + i] + 2 * other[i] * sums[i] + own[i] * sums[line + i];
     }
   }
-}
-
-NERF_SSIM_CLONES
-void adjoint_band_any(const SsimGeometry& g, const AdjointJob& job, Band band) {
-#define CALL(K) adjoint_band<K>(g, job, band)
-  NERF_SSIM_FOR_TAPS(g.taps, CALL)
-#undef CALL
 }
 
 }  // namespace
@@ -259,7 +246,7 @@ void ssim_adjoint(const SsimGeometry& g, const float* x, const float* y, const S
   if (grad_x == nullptr) job.mean_other = nullptr;
   const int64_t bands_of_plane = (g.height + kBand - 1) / kBand, bands = g.planes * bands_of_plane;
 #pragma omp parallel for schedule(static) if (bands > 1)
-  for (int64_t index = 0; index < bands; ++index) adjoint_band_any(g, job, band_at(index, g.height, bands_of_plane));
+  for (int64_t index = 0; index < bands; ++index) adjoint_band(g, job, band_at(index, g.height, bands_of_plane));
 }
 
 }  // namespace nerf_ssim

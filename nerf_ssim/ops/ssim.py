@@ -1,8 +1,8 @@
 """Structural similarity of image planes, and of a stochastic image of rays (S3IM).
 
-The mean and S3IM have native kernels that save one window's partial derivatives for the backward pass; the maps are
-pointwise functions of native window means. `clamp_variance`, types other than float32 and, for S3IM, a target that
-wants a gradient go to the reference.
+The native mean saves each window's partial derivatives for the backward pass, the native S3IM makes its gradient on the
+way; the maps are pointwise functions of native window means. `clamp_variance`, types other than float32 and, for S3IM,
+more than four channels or a target that wants a gradient go to the reference.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from torch import Tensor
 from nerf_ssim.ops import backend
 from nerf_ssim.ops.reference import ssim as reference
 from nerf_ssim.ops.ssim_window import SsimWindow
+
+MOST_CHANNELS = 4
+"""That a ray may have in the native S3IM."""
 
 
 class SsimStatistics(NamedTuple):
@@ -75,13 +78,15 @@ def s3im(
     is_servable = (
         not window.clamp_variance
         and window.padding_before == window.padding_after
+        and rendered.shape[1] <= MOST_CHANNELS
         and not _wants_gradient(target)
         and backend.implementation("s3im", rendered, target) == "native"
     )
     if is_servable:
-        loss, statistics, _ = torch.ops.nerf_ssim.s3im(
-            rendered,
-            target,
+        is_differentiated = _wants_gradient(rendered)
+        loss, statistics, gradient = torch.ops.nerf_ssim.s3im(
+            rendered.detach(),
+            target.detach(),
             orders,
             patch_height,
             window.taps,
@@ -89,14 +94,32 @@ def s3im(
             window.padding_before,
             window.c1,
             window.c2,
-            _wants_gradient(rendered),
+            is_differentiated,
         )
-        return loss, SsimStatistics(*statistics.detach().unbind())
+        if is_differentiated:
+            loss = _KnownGradient.apply(rendered, loss, gradient)
+        return loss, SsimStatistics(*statistics.unbind())
     x = reference.s3im_image(target, orders, patch_height)
     y = reference.s3im_image(rendered, orders, patch_height)
     maps = SsimMaps(*reference.ssim_maps(x, y, window))
     mean = maps.ssim.mean()
     return 1 - mean, _statistics(mean, maps)
+
+
+class _KnownGradient(torch.autograd.Function):
+    """A value that comes with its gradient; cheaper a call than an operator's registered formula."""
+
+    @staticmethod
+    def forward(ctx, inputs: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        """Return `value []` as a function of `inputs`."""
+        ctx.save_for_backward(gradient)
+        return value.view_as(value)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_value: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient scaled by the value's."""
+        return grad_value * ctx.saved_tensors[0], None, None
 
 
 def _statistics(mean: Tensor, maps: SsimMaps) -> SsimStatistics:
@@ -128,7 +151,7 @@ def _register_ssim_mean() -> None:
         return x.new_empty(()), x.new_empty(5), x.new_empty(maps, x.shape[0], *size)
 
     @torch.library.register_fake("nerf_ssim::ssim_adjoint")
-    def fake_adjoint(x, y, partials, scale, taps, stride, before, after, needs_x, needs_y):
+    def fake_adjoint(x, y, partials, scale, factor, taps, stride, before, after, needs_x, needs_y):
         def like(image, is_needed):
             return torch.empty_like(image, memory_format=torch.contiguous_format) if is_needed else image.new_empty(0)
 
@@ -145,7 +168,7 @@ def _register_ssim_mean() -> None:
 
     def backward(ctx, grad_mean, grad_statistics, grad_partials):
         x, y, partials = ctx.saved_tensors
-        grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, partials, grad_mean / ctx.windows, *ctx.places, *ctx.needs)
+        grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, partials, grad_mean, 1 / ctx.windows, *ctx.places, *ctx.needs)
         grad_x, grad_y = (grad if is_needed else None for grad, is_needed in zip(grads, ctx.needs, strict=True))
         return grad_x, grad_y, None, None, None, None, None, None, None, None
 
@@ -170,7 +193,7 @@ def _register_ssim_moments() -> None:
         elif not needs_x:
             grad = grad[1:]
         one = grad.new_ones(())
-        grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, grad, one, *ctx.places, needs_x, needs_y)
+        grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, grad, one, 1.0, *ctx.places, needs_x, needs_y)
         return grads[0] if needs_x else None, grads[1] if needs_y else None, None, None, None, None
 
     torch.library.register_autograd("nerf_ssim::ssim_moments", backward, setup_context=setup_context)
@@ -179,29 +202,8 @@ def _register_ssim_moments() -> None:
 def _register_s3im() -> None:
     @torch.library.register_fake("nerf_ssim::s3im")
     def fake(rendered, target, orders, patch_height, taps, stride, padding, c1, c2, needs_gradient):
-        size = _map_size(patch_height, orders.numel() // patch_height, taps, stride, padding, padding)
-        partials = rendered.new_empty(3 if needs_gradient else 0, *size, rendered.shape[1])
-        return rendered.new_empty(()), rendered.new_empty(5), partials
-
-    @torch.library.register_fake("nerf_ssim::s3im_adjoint")
-    def fake_adjoint(rendered, target, orders, partials, scale, patch_height, taps, stride, padding):
-        return torch.empty_like(rendered, memory_format=torch.contiguous_format)
-
-    def setup_context(ctx, inputs, output):
-        rendered, target, orders, patch_height, taps, stride, padding = inputs[:7]
-        loss, statistics, partials = output
-        ctx.mark_non_differentiable(statistics, partials)
-        ctx.save_for_backward(rendered, target, orders, partials)
-        ctx.geometry = patch_height, taps, stride, padding
-        ctx.windows = partials[0].numel() if len(partials) else 0
-
-    def backward(ctx, grad_loss, grad_statistics, grad_partials):
-        rendered, target, orders, partials = ctx.saved_tensors
-        scale = -grad_loss / ctx.windows
-        grad = torch.ops.nerf_ssim.s3im_adjoint(rendered, target, orders, partials, scale, *ctx.geometry)
-        return grad, None, None, None, None, None, None, None, None, None
-
-    torch.library.register_autograd("nerf_ssim::s3im", backward, setup_context=setup_context)
+        gradient = rendered.new_empty(rendered.shape if needs_gradient else 0)
+        return rendered.new_empty(()), rendered.new_empty(5), gradient
 
 
 if backend.declare("ssim_mean"):

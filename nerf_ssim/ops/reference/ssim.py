@@ -16,11 +16,11 @@ from nerf_ssim.ops.ssim_window import SsimWindow
 
 def window_means(images: Tensor, window: SsimWindow) -> Tensor:
     """Weighted mean of `images [n, height, width]` under every window, zeros around: `[n, rows, columns]`."""
-    taps = torch.tensor(window.taps, dtype=images.dtype, device=images.device)
-    before, after = window.padding_before, window.padding_after
-    padded = F.pad(images[:, None], (before, after, before, after))
-    by_rows = F.conv2d(padded, taps.view(1, 1, -1, 1), stride=(window.stride, 1))
-    return F.conv2d(by_rows, taps.view(1, 1, 1, -1), stride=(1, window.stride))[:, 0]
+    n, before, after = len(images), window.padding_before, window.padding_after
+    taps = torch.tensor(window.taps, dtype=images.dtype, device=images.device).expand(n, 1, 1, -1)
+    padded = F.pad(images, (before, after, before, after))[None]  # as channels: one plane each is a far slower product
+    by_rows = F.conv2d(padded, taps.mT, stride=(window.stride, 1), groups=n)
+    return F.conv2d(by_rows, taps, stride=(1, window.stride), groups=n)[0]
 
 
 def ssim_moments(x: Tensor, y: Tensor, window: SsimWindow) -> Tensor:
