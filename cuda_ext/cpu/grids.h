@@ -73,7 +73,7 @@ void vm_density(const VmGrid& grid, const float* coords, int64_t samples, float*
 void vm_features(const VmGrid& grid, const float* coords, int64_t samples, float* out, int threads);
 
 // Gradients of either, added to zeroed arrays. `grad` is [samples] (features false) or [samples, sum of channels].
-// Plane gradients do not depend on the number of threads; line gradients are the same for the same number.
+// The same number of threads gives the same bits.
 void vm_backward(
     const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
     const VmGradient& gradient, int threads);

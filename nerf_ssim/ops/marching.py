@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nerf_ssim.ops import backend
 from nerf_ssim.ops.reference import marching as reference
 
 
@@ -89,6 +90,24 @@ def march_box(
         raise ValueError(f"jitter: expected [{len(origins)}], not {tuple(jitter.shape)}")
     bits = None if occupancy is None else occupancy.corner_bits
     bits_aabb = None if occupancy is None else occupancy.aabb
-    return Samples(
-        *reference.march_box(origins, directions, aabb, near, far, step_size, n_samples, jitter, bits, bits_aabb)
+    inputs = (origins, directions, aabb, near, far, step_size, n_samples, jitter, bits, bits_aabb)
+    if backend.implementation("march_box", origins, directions, aabb, jitter, bits, bits_aabb) == "reference":
+        return Samples(*reference.march_box(*inputs))
+    return Samples(*torch.ops.nerf_ssim.march_box(*inputs))
+
+
+def _shapes_only(origins: Tensor, *_: object) -> tuple[Tensor, ...]:
+    """Output shapes of the native operator: the number of samples is known only when it runs."""
+    samples = torch.library.get_ctx().new_dynamic_size()
+    integers = {"dtype": torch.int64}
+    return (
+        origins.new_empty(samples, 3),
+        origins.new_empty(samples),
+        origins.new_empty(samples),
+        origins.new_empty(samples, **integers),
+        origins.new_empty(origins.shape[0] + 1, **integers),
     )
+
+
+if backend.declare("march_box"):
+    torch.library.register_fake("nerf_ssim::march_box", _shapes_only)

@@ -10,11 +10,8 @@ def plane_tv(plane: Tensor) -> Tensor:
 
     A side of length one has no differences and adds nothing.
     """
-    total = plane.new_zeros(())
-    for difference in (plane[1:] - plane[:-1], plane[:, 1:] - plane[:, :-1]):
-        if difference.numel():
-            total = total + difference.square().mean()
-    return 2 * total
+    along_v, along_u = plane[1:] - plane[:-1], plane[:, 1:] - plane[:, :-1]
+    return 2 * sum(difference.square().sum() / max(1, difference.numel()) for difference in (along_v, along_u))
 
 
 def line_tv(line: Tensor) -> Tensor:

@@ -1,0 +1,137 @@
+// Volume compositing: one thread owns a run of rays, the forward pass goes along each ray and the backward pass back.
+#include "compositing.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace nerf_ssim {
+namespace {
+
+constexpr float kFactorFloor = 1e-10f;  // TensoRF's: a fully opaque sample leaves a trace of light
+constexpr int64_t kSamplesPerShare = 4096;
+
+int shares_of(int64_t samples, int64_t at_most, int threads) {
+  const int64_t wanted = std::min<int64_t>(at_most, samples / kSamplesPerShare);
+  return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max(1, threads)));
+}
+
+// First ray of each share, so that shares have about as many samples.
+std::vector<int64_t> balanced_rays(const RaySamples& samples, int shares) {
+  std::vector<int64_t> boundary(shares + 1, samples.rays);
+  boundary[0] = 0;
+  const int64_t total = samples.offsets[samples.rays];
+  for (int share = 1; share < shares; ++share)
+    boundary[share] = std::lower_bound(samples.offsets, samples.offsets + samples.rays, total * share / shares) - samples.offsets;
+  return boundary;
+}
+
+// 1 - exp(-x) to 2 ulp: small opacities keep their digits. x = n ln 2 + r, exp(x) - 1 = 2^n (exp(r) - 1) + (2^n - 1).
+inline float one_minus_exp(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
+  float y = -x;
+  y = y < -40.0f ? -40.0f : y;  // exp(-40) is nothing beside 1; a NaN stays one
+  y = y > 80.0f ? 80.0f : y;
+  const float n = (y * 1.44269504088896341f + kRound) - kRound;
+  const float r = (y - n * 0.693359375f) - n * -2.12194440e-4f;
+  float series = 1.0f / 5040;
+  series = series * r + 1.0f / 720;
+  series = series * r + 1.0f / 120;
+  series = series * r + 1.0f / 24;
+  series = series * r + 1.0f / 6;
+  series = series * r + 0.5f;
+  const float rest = series * (r * r) + r;
+  const int32_t exponent = (static_cast<int32_t>(n) + 127) << 23;
+  float power;
+  std::memcpy(&power, &exponent, sizeof(power));
+  return (1.0f - power) - power * rest;
+}
+
+void opacities(const RaySamples& samples, int64_t begin, int64_t end, float* alpha) {
+#pragma omp simd
+  for (int64_t s = begin; s < end; ++s)
+    alpha[s - begin] = one_minus_exp(samples.sigma[s] * samples.delta[s] * samples.distance_scale);
+}
+
+}  // namespace
+
+void composite(const RaySamples& samples, float* weights, float* opacity, float* transmittance, int threads) {
+  const int shares = shares_of(samples.offsets[samples.rays], samples.rays, threads);
+  const std::vector<int64_t> boundary = balanced_rays(samples, shares);
+#pragma omp parallel for num_threads(shares) schedule(static, 1)
+  for (int share = 0; share < shares; ++share)
+    for (int64_t r = boundary[share]; r < boundary[share + 1]; ++r) {
+      const int64_t begin = samples.offsets[r], end = samples.offsets[r + 1];
+      opacities(samples, begin, end, weights + begin);
+      float light = 1.0f, sum = 0.0f;
+      for (int64_t s = begin; s < end; ++s) {
+        const float alpha = weights[s];
+        transmittance[s] = light;
+        weights[s] = alpha * light;
+        sum += weights[s];
+        light *= 1.0f - alpha + kFactorFloor;
+      }
+      opacity[r] = sum;
+    }
+}
+
+void composite_backward(
+    const RaySamples& samples, const float* transmittance, const float* grad_weights, const float* grad_opacity,
+    const float* grad_transmittance, float* grad_sigma, int threads) {
+  const int shares = shares_of(samples.offsets[samples.rays], samples.rays, threads);
+  const std::vector<int64_t> boundary = balanced_rays(samples, shares);
+#pragma omp parallel for num_threads(shares) schedule(static, 1)
+  for (int share = 0; share < shares; ++share)
+    for (int64_t r = boundary[share]; r < boundary[share + 1]; ++r) {
+      const int64_t begin = samples.offsets[r], end = samples.offsets[r + 1];
+      opacities(samples, begin, end, grad_sigma + begin);
+      const float from_opacity = grad_opacity ? grad_opacity[r] : 0.0f;
+      float to_later_light = 0.0f;  // d loss / d transmittance of the next sample
+      for (int64_t s = end; s-- > begin;) {
+        const float alpha = grad_sigma[s], light = transmittance[s];
+        const float to_weight = (grad_weights ? grad_weights[s] : 0.0f) + from_opacity;
+        const float to_alpha = (to_weight - to_later_light) * light;
+        to_later_light = to_weight * alpha + to_later_light * (1.0f - alpha + kFactorFloor);
+        if (grad_transmittance) to_later_light += grad_transmittance[s];
+        grad_sigma[s] = to_alpha * (1.0f - alpha) * samples.delta[s] * samples.distance_scale;
+      }
+    }
+}
+
+void accumulate(
+    const float* weights, const float* values, const int64_t* ray_index, int64_t samples, int64_t channels, float* out,
+    int threads) {
+  // Rays in ascending order, as the marcher gives them, can be split between threads; else one adds them all.
+  const bool is_sorted = std::is_sorted(ray_index, ray_index + samples);
+  const int shares = is_sorted ? shares_of(samples, samples, threads) : 1;
+  std::vector<int64_t> boundary(shares + 1, samples);
+  boundary[0] = 0;
+  for (int share = 1; share < shares; ++share)
+    boundary[share] =
+        std::lower_bound(ray_index, ray_index + samples, ray_index[samples * share / shares]) - ray_index;
+#pragma omp parallel for num_threads(shares) schedule(static, 1)
+  for (int share = 0; share < shares; ++share)
+    for (int64_t i = boundary[share]; i < boundary[share + 1]; ++i) {
+      float* to = out + ray_index[i] * channels;
+      for (int64_t c = 0; c < channels; ++c) to[c] += weights[i] * values[i * channels + c];
+    }
+}
+
+void accumulate_backward(
+    const float* grad, const float* weights, const float* values, const int64_t* ray_index, int64_t samples,
+    int64_t channels, float* grad_weights, float* grad_values, int threads) {
+  const int shares = shares_of(samples, samples, threads);
+#pragma omp parallel for num_threads(shares) schedule(static, 1)
+  for (int share = 0; share < shares; ++share)
+    for (int64_t i = samples * share / shares; i < samples * (share + 1) / shares; ++i) {
+      const float* upstream = grad + ray_index[i] * channels;
+      float sum = 0.0f;
+      for (int64_t c = 0; c < channels; ++c) {
+        sum += upstream[c] * values[i * channels + c];
+        grad_values[i * channels + c] = upstream[c] * weights[i];
+      }
+      grad_weights[i] = sum;
+    }
+}
+
+}  // namespace nerf_ssim
