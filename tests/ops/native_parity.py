@@ -1,0 +1,47 @@
+"""What the parity tests of the native kernels share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+
+from nerf_ssim.ops import backend
+
+
+def require_native(op: str) -> None:
+    """Skip the test where `op` has no native kernel to compare."""
+    implementation, reason = backend.describe()[op]
+    if implementation != "native":
+        pytest.skip(f"{op}: {reason}")
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def value_and_gradients(function: Callable[[], Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The output, then the gradients of its sum with weights that differ by entry."""
+    output = function()
+    weights = torch.linspace(-1, 1.5, output.numel(), dtype=output.dtype).cos().reshape(output.shape)
+    gradients = torch.autograd.grad(output, inputs, weights, allow_unused=True)
+    return [output, *(torch.zeros_like(i) if g is None else g for i, g in zip(inputs, gradients, strict=True))]
+
+
+def assert_equal_to_rounding(actual: Sequence[Tensor], exact: Sequence[Tensor], tolerance: float = 3e-6) -> None:
+    """Each tensor within `tolerance` of the largest entry of its float64 counterpart."""
+    for index, (a, e) in enumerate(zip(actual, exact, strict=True)):
+        assert a.shape == e.shape, f"tensor {index}: {a.shape} != {e.shape}"
+        if e.numel():
+            error = float((a.double() - e.double()).detach().abs().max())
+            assert error <= tolerance * max(1e-3, float(e.detach().abs().max())), f"tensor {index}: error {error}"
