@@ -1,0 +1,1 @@
+"""Timings of the native kernels against the reference: `python -m benchmarks --help`."""
