@@ -55,7 +55,9 @@ def test_a_hundred_steps_agree_with_torch(size, threads, each_backend):
         fused.step()
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-6)  # after 100 moves of up to 0.02
     for name in ("exp_avg", "exp_avg_sq"):
-        torch.testing.assert_close(fused.state[ours][name], adam.state[theirs][name], rtol=1e-5, atol=1e-30)
+        expected = adam.state[theirs][name]
+        largest = expected.abs().max().item() if size else 0.0  # moments cancel: without fused multiply-add they differ
+        torch.testing.assert_close(fused.state[ours][name], expected, rtol=1e-5, atol=1e-6 * largest)
 
 
 def test_checkpoints_interchange_with_torch_adam(each_backend):
