@@ -25,7 +25,7 @@ def explicit_tv(plane: torch.Tensor) -> float:
     total = 0.0
     for pairs in (vertical, horizontal):
         if pairs:
-            total += float(sum(pairs)) / (len(pairs) * channels)
+            total += sum(pairs).item() / (len(pairs) * channels)
     return 2 * total
 
 
@@ -55,7 +55,7 @@ def test_orthogonality_is_the_mean_size_of_products_of_different_components(grid
     expected = 0.0
     for line in grid.lines:
         pairs = list(itertools.permutations(range(line.shape[1]), 2))
-        expected += sum(abs(float(line[:, a] @ line[:, b])) for a, b in pairs) / len(pairs)
+        expected += sum(abs((line[:, a] @ line[:, b]).item()) for a, b in pairs) / len(pairs)
     assert grid.orthogonality().item() == pytest.approx(expected, rel=1e-12)
 
 

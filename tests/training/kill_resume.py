@@ -46,22 +46,31 @@ def newest_iteration(run: Path) -> int:
 
 
 def kill_and_resume(
-    options: Sequence[str], run: Path, kills: int, n_iters: int, start: Start, wait: Wait, chance: random.Random
+    options: Sequence[str],
+    run: Path,
+    kills: int,
+    n_iters: int,
+    start: Start,
+    wait: Wait,
+    *,
+    save_every: int,
+    pause: float,
+    chance: random.Random,
 ) -> Iterator[tuple[int, int | None]]:
     """Runs to the end through `kills` kills; yields (checkpointed updates at the kill, exit code that came before it).
 
-    Each kill waits until the newest checkpoint has come a random part of the remaining way, then a random moment more,
-    so that it lands anywhere: in an update, in a checkpoint, in a milestone.
+    Each kill waits until the newest checkpoint has come a random part of the remaining way, then up to `pause` seconds
+    more: about the time between two checkpoints, so that it lands anywhere, in an update, a checkpoint or a milestone.
     """
     for number in range(kills):
         process = start([*options, "--resume"])
         done = newest_iteration(run)
-        goal = done + chance.uniform(0, 2) * (n_iters - done) / (kills - number + 1)
+        goal = done + chance.uniform(0, 1.5) * (n_iters - done) / (kills - number + 1)
         code = None
-        while code is None and newest_iteration(run) < min(goal, n_iters - 1):
+        while code is None and newest_iteration(run) < min(goal, n_iters - 2 * save_every):
             code = wait(process, 0.01)
         if code is None:
-            code = wait(process, chance.uniform(0, 0.3))
+            code = wait(process, chance.uniform(0, pause))
         process.kill()
         wait(process, None)
         yield newest_iteration(run), code
@@ -138,9 +147,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code != 0:
             print((folder / "log.txt").read_text(errors="replace")[-2000:])
             return 1
-        print(f"unbroken: {given.n_iters} iterations in {time.monotonic() - started:.0f} s", flush=True)
+        seconds = time.monotonic() - started
+        pause = seconds * given.save_every / given.n_iters
+        print(f"unbroken: {given.n_iters} iterations in {seconds:.0f} s", flush=True)
         broken = [*options, "--expname", "broken"]
-        moments = kill_and_resume(broken, folder / "broken", given.kills, given.n_iters, start, wait, chance)
+        pause = given.save_every * (time.monotonic() - started) / given.n_iters
+        moments = kill_and_resume(
+            broken,
+            folder / "broken",
+            given.kills,
+            given.n_iters,
+            start,
+            wait,
+            save_every=given.save_every,
+            pause=pause,
+            chance=chance,
+        )
         for number, (iteration, ended) in enumerate(moments, start=1):
             print(f"kill {number}: newest checkpoint {iteration}{'' if ended is None else ' (had ended)'}", flush=True)
         found = compare_runs(folder / "unbroken", folder / "broken", given.n_iters)

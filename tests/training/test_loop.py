@@ -95,9 +95,9 @@ def test_another_seed_draws_something_else(config, draws):
     assert not torch.equal(draws[0][1], draws[1][1]) and not torch.equal(draws[0][2], draws[1][2])
 
 
-def test_watching_luminance_while_ssim_is_off_changes_nothing_but_the_log(scene, tmp_path):
+def test_watching_luminance_while_ssim_is_off_changes_neither_weights_nor_the_orders_of_later_ssim(scene, tmp_path):
     runs = [
-        train_session(tiny_config(scene, tmp_path / str(every), s3im_weight=0.0, luminance_every=every, **LOW_MASK))
+        train_session(tiny_config(scene, tmp_path / str(every), ssim_add_at=10, luminance_every=every, **LOW_MASK))
         for every in (0, 1)
     ]
     ours, theirs = map(weights_of, runs)

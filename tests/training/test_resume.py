@@ -142,7 +142,7 @@ def sixty(scene, start, tmp_path_factory):
 def test_three_kills_at_random_moments_leave_no_trace(scene, start, sixty, tmp_path):
     options = options_file(scene, tmp_path)
     moments = list(
-        kill_and_resume(options, tmp_path / "tiny", kills=3, n_iters=60, start=start, wait=wait, chance=random.Random())
+        kill_and_resume(options, tmp_path / "tiny", 3, 60, start, wait, save_every=4, pause=0.2, chance=random.Random())
     )
     assert len(moments) == 3
     assert compare_runs(tmp_path / "tiny", sixty, 60) == []

@@ -54,6 +54,19 @@ def test_a_camera_of_ones_own_is_rendered_row_by_row_in_one_or_many_chunks(run, 
     assert not whole.rgb.requires_grad
 
 
+def test_an_opened_run_samples_the_whole_diagonal(run, monkeypatch):
+    trained, asked = load_trained(run[1]), []
+    original = type(trained.field).render
+
+    def spy(self, rays, **options):
+        asked.append(options["n_samples"])
+        return original(self, rays, **options)
+
+    monkeypatch.setattr(type(trained.field), "render", spy)
+    trained.render_view(trained.scene.test, 0)
+    assert asked == [None], "the training's own number of samples was used"
+
+
 def test_an_older_checkpoint_can_be_opened(run):
     session, folder = run
     paths = sorted((folder / "checkpoints").iterdir())
