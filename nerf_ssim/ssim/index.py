@@ -34,8 +34,8 @@ def fused_ssim(
         window: side of the window in pixels, 1 to 11; an even one has its centre at index `window // 2`.
         sigma: of the Gaussian weights, in pixels; None for equal weights.
         stride: pixels between windows.
-        padding: "same" (zeros around, the map as large as the image at stride 1), "valid" (windows inside the image only)
-            or zeros on each side; padded zeros count with their full weight.
+        padding: "same" (zeros around, the map as large as the image at stride 1), "valid" (windows inside the image
+            only) or the zeros on each side; padded zeros count with their full weight.
         c1, c2: the stabilising constants; (0.01 L)^2 and (0.03 L)^2 for values in [0, L].
         clamp_variance: keep rounding from making a variance negative or a correlation exceed 1.
         reduction: "mean" for one number, "none" for the map `[N, C, rows, columns]` (without N where x has none).
@@ -89,7 +89,7 @@ def ssim_with_statistics(
     c2: float = 9e-4,
     clamp_variance: bool = False,
 ) -> tuple[Tensor, SsimStatistics]:
-    """Mean SSIM (differentiable) and, at no extra pass, the means of its parts (detached); arguments as in `fused_ssim`."""
+    """Mean SSIM (differentiable) and, at no extra pass, its parts' means (detached); arguments as in `fused_ssim`."""
     geometry = SsimWindow(window, sigma, stride, padding, c1, c2, clamp_variance)
     return ssim_mean(*_planes(x, y, geometry), geometry)
 
@@ -98,7 +98,8 @@ def _planes(x: Tensor, y: Tensor, geometry: SsimWindow) -> tuple[Tensor, Tensor]
     """`x` and `y` as `[planes, height, width]`, checked."""
     for name, image in (("x", x), ("y", y)):
         if not isinstance(image, Tensor):
-            raise ConfigError(f"SSIM: {name} is a {type(image).__name__}, not a tensor; convert it with torch.as_tensor.")
+            kind = type(image).__name__
+            raise ConfigError(f"SSIM: {name} is a {kind}, not a tensor; convert it with torch.as_tensor.")
         if not image.is_floating_point():
             raise ConfigError(f"SSIM: {name} holds {image.dtype}; convert it to floating point in [0, 1].")
     if x.ndim not in (3, 4) or x.shape != y.shape:

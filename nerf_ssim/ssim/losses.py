@@ -13,7 +13,7 @@ from nerf_ssim.ops.ssim_window import SsimWindow
 
 
 class S3imResult(NamedTuple):
-    """`loss` 0-dim, differentiable in the rendered colours; `statistics` with x the target and y the rendered colours."""
+    """`loss` 0-dim, differentiable in the rendered colours; `statistics` with x the target and y the render."""
 
     loss: Tensor
     statistics: SsimStatistics
@@ -111,10 +111,11 @@ class S3IM(nn.Module):
         if rendered.shape != target.shape or rendered.ndim != 2 or rendered.shape[0] != rays or rendered.shape[1] < 1:
             raise ConfigError(
                 f"S3IM: colours of shapes {list(rendered.shape)} and {list(target.shape)}; a patch of "
-                f"{self.patch_height}x{self.patch_width} takes two of [{rays}, 3]: make patch_height * patch_width the batch."
+                f"{self.patch_height}x{self.patch_width} takes two of [{rays}, 3]: make patch_height * patch_width the "
+                "batch."
             )
         if not rendered.is_floating_point() or rendered.dtype != target.dtype or rendered.device != target.device:
             raise ConfigError(
-                f"S3IM: rendered is {rendered.dtype} on {rendered.device}, target is {target.dtype} on {target.device}; "
-                "give one floating-point type and one device."
+                f"S3IM: rendered is {rendered.dtype} on {rendered.device}, target is {target.dtype} on "
+                f"{target.device}; give one floating-point type and one device."
             )

@@ -14,7 +14,7 @@ DEFAULT_PATIENCE = 20
 class LuminanceConvergence:
     """Says when 1 - S1, the distance of mean luminance similarity from one, has come down and flattened.
 
-    1 - S1 is smoothed exponentially with a memory of half the patience (weights (1 - 1/m)^age, m = max(1, patience / 2),
+    1 - S1 is smoothed exponentially with a memory of half the patience (weights (1 - 1/m)^age, m = max(1, patience/2),
     normalised over the observations so far). Call that e, its largest value yet the peak. Luminance has converged at
     an observation where both hold:
 
@@ -32,7 +32,7 @@ class LuminanceConvergence:
 
     def __init__(self, tolerance: float = DEFAULT_TOLERANCE, patience: int = DEFAULT_PATIENCE) -> None:
         if not 0 < tolerance < 1:
-            raise ConfigError(f"ssim_auto_tolerance: {tolerance!r} is not between 0 and 1; it is a share, such as 0.02.")
+            raise ConfigError(f"ssim_auto_tolerance: {tolerance!r} is not between 0 and 1; it is a share, as 0.02 is.")
         if not isinstance(patience, int) or patience < 1:
             raise ConfigError(f"ssim_auto_patience: {patience!r} is not a whole number of at least 1.")
         self.tolerance, self.patience = tolerance, patience
@@ -79,6 +79,6 @@ class LuminanceConvergence:
             values = [float(state[name]) for name in ("weighted", "weight", "peak")]
             recent = [float(value) for value in state["recent"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"SSIM schedule: the luminance monitor's state is not readable ({error!r}).") from error
+            raise CheckpointError(f"SSIM schedule: the monitor's state is not readable ({error!r}).") from error
         self._weighted, self._weight, self._peak = values
         self._recent = recent

@@ -91,8 +91,11 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
 
 
 def refuse_spoilt_weights(field: torch.nn.Module, iteration: int) -> None:
-    """Raises `TrainingError` where a weight is not finite: every term may be finite and a gradient still overflow, which
-    only the next iteration's terms would show, after the checkpoint."""
+    """Raises `TrainingError` where a weight is not finite.
+
+    Every term may be finite and a gradient still overflow, which only the next iteration's terms would show, after the
+    checkpoint.
+    """
     for name, parameter in field.named_parameters():
         if not parameter.isfinite().all():
             raise TrainingError(
