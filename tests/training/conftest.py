@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 
 @pytest.fixture(autouse=True)
@@ -10,3 +11,12 @@ def without_tensorboard(request, monkeypatch):
     """Its import takes seconds and nothing here looks at its events (test_logging has tests of its own for it)."""
     if request.node.path.name != "test_logging.py":
         monkeypatch.setattr("nerf_ssim.training.logging._open_events", lambda folder, resume_iteration: None)
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread():
+    """Runs of a few small rays: a second thread only waits for the first."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
