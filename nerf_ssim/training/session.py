@@ -18,6 +18,7 @@ from nerf_ssim.ssim.schedule import SsimSchedule
 from nerf_ssim.training.checkpoints import CheckpointFolder
 from nerf_ssim.training.generators import Generators, stream_seed
 from nerf_ssim.training.journal import COLUMNS
+from nerf_ssim.training.lock import lock_folder
 from nerf_ssim.training.logging import MetricsLog
 from nerf_ssim.training.manifest import write_manifest
 from nerf_ssim.training.recipes import make_recipe
@@ -29,7 +30,7 @@ CHECKPOINT_KEYS = ("config", "recipe", "schedule", "generators", "batches", "s3i
 # What may differ between a run and its resumption: nothing that the result depends on.
 FREE_OPTIONS = frozenset(
     "resume overwrite stop_at save_every vis_every vis_at N_vis render_test render_train progress_refresh_rate "
-    "log_every datadir label lpips_weights ssim_variant basedir expname config".split()
+    "log_every grad_norm_every luminance_every datadir label lpips_weights ssim_variant basedir expname config".split()
 )
 
 
@@ -44,6 +45,7 @@ class Session:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.folder = run_folder(config)
+        self.lock = lock_folder(self.folder)
         self.checkpoints = CheckpointFolder(self.folder)
         newest = self._newest_checkpoint()
         check_device(config.run.device)
@@ -71,7 +73,6 @@ class Session:
 
         A fresh run first drops what an overwritten one left that could be taken for its own.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         if self.started_at is None:
             self.checkpoints.clear()
             (self.folder / "results.json").unlink(missing_ok=True)
@@ -139,6 +140,11 @@ class Session:
         if self.s3im is not None:
             self.s3im.set_state(checkpoint["s3im"])
         self.iteration, self.seconds = checkpoint["iteration"], checkpoint["seconds"]
+        if self.iteration > self.last_iteration:
+            raise ConfigError(
+                f"{self.folder} has already seen {self.iteration} updates, more than --stop_at {self.last_iteration}: "
+                "give a later one, or score an older checkpoint with nerf-ssim evaluate --checkpoint"
+            )
 
 
 def run_folder(config: Config) -> Path:

@@ -1,0 +1,34 @@
+"""One process a run folder: two that write the same checkpoints would ruin both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from nerf_ssim.errors import TrainingError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: nothing is locked there
+    fcntl = None
+
+NAME = ".lock"
+
+
+def lock_folder(folder: Path) -> TextIO:
+    """Takes the folder for this process until the returned file is closed (or the process ends, however it does).
+
+    Raises:
+        TrainingError: another process trains there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = open(folder / NAME, "a", encoding="utf-8")  # noqa: SIM115 - stays open for as long as the lock is held
+    if fcntl is not None:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise TrainingError(
+                f"{folder}: another process is training there; wait for it, or give another --expname"
+            ) from error
+    return file
