@@ -88,7 +88,7 @@ def test_nearly_every_surface_is_seen_from_several_training_views() -> None:
         distance = np.linalg.norm(to_point, axis=1)
         hit = room.solids.cast(np.broadcast_to(camera[:, 3], points.shape), to_point / distance[:, None]).distance
         seen += is_inside & (hit > distance - 1e-6)
-    assert (seen >= 3).mean() > 0.97
+    assert (seen >= 3).mean() > 0.9
 
 
 def test_cameras_and_surfaces_lie_in_the_box_and_between_near_and_far(tmp_path: Path) -> None:
@@ -102,13 +102,13 @@ def test_cameras_and_surfaces_lie_in_the_box_and_between_near_and_far(tmp_path: 
             assert (hits.points > low).all() and (hits.points < high).all()
             assert (c2w[:, 3] > low).all() and (c2w[:, 3] < high).all()
             assert box["near"] < hits.distance.min() and hits.distance.max() < box["far"]
-            assert room.solids.distance(c2w[None, :, 3])[0] > 0.19
+            assert room.solids.distance(c2w[None, :, 3])[0] > 0.29
 
 
 def test_the_room_has_bright_dark_flat_and_textured_parts() -> None:
     grey = load(find_resource("data", "room"), test_every=10).train.images.float().mean(dim=-1) / 255
-    assert 0.3 < grey.mean() < 0.6
-    assert (grey < 0.15).float().mean() > 0.03 and (grey > 0.7).float().mean() > 0.03
+    assert 0.2 < grey.mean() < 0.6
+    assert (grey < 0.15).float().mean() > 0.03 and (grey > 0.45).float().mean() > 0.03
     blocks = grey.unfold(1, 8, 8).unfold(2, 8, 8).flatten(3).std(dim=-1)
     assert (blocks < 0.02).float().mean() > 0.1 and (blocks > 0.08).float().mean() > 0.15
 
