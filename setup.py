@@ -104,7 +104,6 @@ def extension_and_builder() -> tuple[list, type[build_ext]]:
     extension = CppExtension(
         "nerf_ssim._C",
         sorted(sources),
-        include_dirs=[str(native / "include")],
         depends=sorted(headers),
         extra_compile_args=flags,
         extra_link_args=link,

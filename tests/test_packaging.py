@@ -21,8 +21,7 @@ def checkout(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "nerf_ssim", tmp_path / "nerf_ssim", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    shutil.copytree(ROOT / "cuda_ext" / "include", tmp_path / "cuda_ext" / "include")
-    (tmp_path / "cuda_ext" / "cpu").mkdir()
+    (tmp_path / "cuda_ext" / "cpu").mkdir(parents=True)
     (tmp_path / "cuda_ext" / "bindings").mkdir()
     shutil.copy(ROOT / "cuda_ext/bindings/module.cpp", tmp_path / "cuda_ext/bindings/module.cpp")
     return tmp_path
