@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def interrupts_are_not_ignored() -> Iterator[None]:
-    """A background job of a shell without job control starts with SIGINT ignored, and so would every child of a test."""
+    """A background job of a shell without job control ignores SIGINT, and so would every child of a test."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
