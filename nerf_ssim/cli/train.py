@@ -24,6 +24,8 @@ def run(argv: Sequence[str]) -> int:
 
     session = Session(config)
     label = config.run.expname
+    if changes := session.changed_circumstances():
+        print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
     with GracefulStop() as stop:
         with session.open_log() as log, Progress(session.last_iteration, session.iteration, label) as progress:
             train(session, log, progress, stop)

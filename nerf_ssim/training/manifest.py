@@ -102,6 +102,29 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
     return record
 
 
+def changed_circumstances(previous: Mapping[str, Any], backend: Mapping[str, Any]) -> list[str]:
+    """What differs from the start that wrote `previous` and can change the last bits of a result; empty for nothing.
+
+    A sum is rounded by the order of its terms, so another number of threads, PyTorch, processor or kernel continues a
+    run correctly but not bit for bit.
+
+    Args:
+        previous: the manifest of the earlier start.
+        backend: each op's implementation now, as `write_manifest` takes it.
+    """
+    pairs = [
+        ("threads", (previous.get("threads") or {}).get("intra_op"), torch.get_num_threads()),
+        ("PyTorch", previous.get("torch"), torch.__version__),
+        ("processor", (previous.get("machine") or {}).get("cpu"), _cpu_model()),
+    ]
+    was_backend = previous.get("backend") or {}
+    for op, now in backend.items():
+        was = was_backend.get(op)
+        if was is not None:
+            pairs.append((op, was["implementation"], now["implementation"]))
+    return [f"{name} {was}, now {now}" for name, was, now in pairs if was != now]
+
+
 def project_version() -> str:
     """The package's version."""
     return nerf_ssim.__version__

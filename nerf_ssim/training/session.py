@@ -10,7 +10,7 @@ import torch
 from nerf_ssim.config import Config
 from nerf_ssim.datasets import load_scene
 from nerf_ssim.datasets.scene import Scene, Views
-from nerf_ssim.errors import CheckpointError, ConfigError
+from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError
 from nerf_ssim.ops import backend
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.ssim.losses import S3IM
@@ -20,7 +20,7 @@ from nerf_ssim.training.generators import Generators, stream_seed
 from nerf_ssim.training.journal import COLUMNS
 from nerf_ssim.training.lock import lock_folder
 from nerf_ssim.training.logging import MetricsLog
-from nerf_ssim.training.manifest import write_manifest
+from nerf_ssim.training.manifest import changed_circumstances, read_manifest, write_manifest
 from nerf_ssim.training.recipes import make_recipe
 
 __all__ = ["Session", "make_schedule", "run_folder", "schedule_summary"]
@@ -67,6 +67,16 @@ class Session:
         """Updates after which this run stops and scores."""
         n_iters, stop_at = self.config.run.n_iters, self.config.run.stop_at
         return n_iters if stop_at is None else min(stop_at, n_iters)
+
+    def changed_circumstances(self) -> list[str]:
+        """What has changed since the start that this one continues and can change a result's last bits."""
+        if self.started_at is None:
+            return []
+        try:
+            previous = read_manifest(self.folder)
+        except TrainingError:  # a run continues without its manifest: the checkpoint has all that counts
+            return []
+        return changed_circumstances(previous, backend_record())
 
     def open_log(self) -> MetricsLog:
         """Writes the manifest and the resolved configuration, and opens `metrics.csv` where this start begins.

@@ -15,7 +15,7 @@ import torch
 import nerf_ssim
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.training import manifest
-from nerf_ssim.training.manifest import git_state, read_manifest, write_manifest
+from nerf_ssim.training.manifest import changed_circumstances, git_state, read_manifest, write_manifest
 
 
 def write(folder: Path, **changes) -> Path:
@@ -46,6 +46,22 @@ def test_it_holds_what_a_reader_of_the_results_needs(tmp_path):
     assert record["resumed"] == []
     age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(record["started"])
     assert abs(age.total_seconds()) < 60
+
+
+def test_what_can_change_the_last_bits_of_a_resumed_run_is_told(tmp_path):
+    backend = {"composite": {"implementation": "native", "reason": "compiled CPU kernel"}}
+    write(tmp_path, backend=backend)
+    record = read_manifest(tmp_path)
+    assert changed_circumstances(record, backend) == []
+    record["threads"]["intra_op"] = torch.get_num_threads() + 1
+    record["torch"] = "2.6.0"
+    changes = changed_circumstances(record, {"composite": {"implementation": "reference", "reason": "no build"}})
+    assert changes == [
+        f"threads {torch.get_num_threads() + 1}, now {torch.get_num_threads()}",
+        f"PyTorch 2.6.0, now {torch.__version__}",
+        "composite native, now reference",
+    ]
+    assert changed_circumstances({}, backend) != []  # nothing is known of the earlier start
 
 
 def test_a_resume_keeps_the_first_start_and_adds_its_own(tmp_path):
