@@ -10,10 +10,10 @@ from nerf_ssim.errors import TrainingError
 from nerf_ssim.training.interrupts import GracefulStop
 from nerf_ssim.training.journal import Journal, render_row, statistics_row
 from nerf_ssim.training.logging import MetricsLog
-from nerf_ssim.training.objective import gradient_norms, photometric_terms
 from nerf_ssim.training.progress import Progress
 from nerf_ssim.training.scoring import score_test_views
 from nerf_ssim.training.session import Session
+from nerf_ssim.training.step import take_step
 
 __all__ = ["train"]
 
@@ -31,26 +31,16 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
     journal = Journal(log, run.log_every)
     for iteration in range(session.iteration, session.last_iteration):
         started = time.perf_counter()
-        batch = session.batches.next()
-        rates = recipe.before_step(iteration)
-        render = recipe.render(batch.rays, iteration)
-        if render.n_samples == 0:
-            raise TrainingError(f"iteration {iteration}: no ray of the batch has a sample inside the occupied box")
-
         weight = schedule.weight_at(iteration)
-        terms, statistics = photometric_terms(render.rgb, batch.rgb, session.s3im, weight)
-        terms |= recipe.regularizers(iteration)
-        norms = {}
-        if is_due(iteration, run.grad_norm_every):
-            norms = gradient_norms(terms, recipe.field.parameters())
-        recipe.optimizer.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
-        recipe.optimizer.step()
+        with_norms = is_due(iteration, run.grad_norm_every)
+        step = take_step(recipe, session.batches, session.s3im, weight, iteration, measures_norms=with_norms)
 
+        statistics = step.statistics
         if statistics is None and session.s3im is not None and is_due(iteration, session.config.ssim.luminance_every):
             with torch.no_grad():  # watched from outside: the loss's own random numbers are left alone
-                statistics = session.s3im.evaluate(render.rgb, batch.rgb, session.generators["monitor"]).statistics
-        row = rates | norms | render_row(render) | {"ssim_weight": weight}
+                result = session.s3im.evaluate(step.render.rgb, step.batch.rgb, session.generators["monitor"])
+                statistics = result.statistics
+        row = step.rates | step.norms | render_row(step.render) | {"ssim_weight": weight}
         if statistics is not None:
             row |= statistics_row(statistics)
             if schedule.observe(iteration, statistics):
@@ -59,7 +49,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
                 )
         session.iteration = iteration + 1
         session.seconds += time.perf_counter() - started
-        journal.record(iteration, row | {"seconds": session.seconds}, terms=terms)
+        journal.record(iteration, row | {"seconds": session.seconds}, terms=step.terms)
 
         is_last = session.iteration == session.last_iteration
         if run.N_vis != 0 and (is_due(session.iteration, run.vis_every) or session.iteration in run.vis_at):

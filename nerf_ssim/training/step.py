@@ -1,0 +1,66 @@
+"""One update of a field: what the loop does thousands of times, and the benchmarks time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nerf_ssim.errors import TrainingError
+from nerf_ssim.fields.rendering import Render
+from nerf_ssim.ops.ssim import SsimStatistics
+from nerf_ssim.rays.batches import PixelBatches, RayBatch
+from nerf_ssim.ssim.losses import S3IM
+from nerf_ssim.training.objective import gradient_norms, photometric_terms
+from nerf_ssim.training.recipes import Recipe
+
+__all__ = ["Step", "take_step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an update was made of.
+
+    terms: weighted loss terms by name. rates: learning rates by column name. norms: gradient norm of each term, empty
+    where they were not asked for. statistics: of SSIM, None where it was off.
+    """
+
+    batch: RayBatch
+    render: Render
+    terms: dict[str, Tensor]
+    rates: dict[str, float]
+    norms: dict[str, Tensor]
+    statistics: SsimStatistics | None
+
+
+def take_step(
+    recipe: Recipe,
+    batches: PixelBatches,
+    s3im: S3IM | None,
+    ssim_weight: float,
+    iteration: int,
+    *,
+    measures_norms: bool = False,
+) -> Step:
+    """Draws a batch and updates the field once, in the canonical order: render, losses, step.
+
+    Args:
+        ssim_weight: 0 means that SSIM is not computed; above 0 needs `s3im`.
+        iteration: the update's number, from 0.
+        measures_norms: whether each term's own gradient norm is wanted, a backward pass a term.
+    Raises:
+        TrainingError: a batch in which no ray has a sample.
+    """
+    batch = batches.next()
+    rates = recipe.before_step(iteration)
+    render = recipe.render(batch.rays, iteration)
+    if render.n_samples == 0:
+        raise TrainingError(f"iteration {iteration}: no ray of the batch has a sample inside the occupied box")
+
+    terms, statistics = photometric_terms(render.rgb, batch.rgb, s3im, ssim_weight)
+    terms |= recipe.regularizers(iteration)
+    norms = gradient_norms(terms, recipe.field.parameters()) if measures_norms else {}
+    recipe.optimizer.zero_grad(set_to_none=True)
+    sum(terms.values()).backward()
+    recipe.optimizer.step()
+    return Step(batch, render, terms, rates, norms, statistics)
