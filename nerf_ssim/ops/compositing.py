@@ -38,7 +38,7 @@ def composite(sigma: Tensor, delta: Tensor, ray_offsets: Tensor, *, distance_sca
     """
     if sigma.dim() != 1 or sigma.shape != delta.shape:
         raise ValueError(f"sigma and delta: expected two [samples], not {tuple(sigma.shape)} and {tuple(delta.shape)}")
-    _check_offsets(ray_offsets, len(sigma))
+    check_offsets(ray_offsets, len(sigma))
     wants_delta_gradient = delta.requires_grad and torch.is_grad_enabled()  # the kernel knows only that of sigma
     if wants_delta_gradient or backend.implementation("composite", sigma, delta, ray_offsets) == "reference":
         return Composited(*reference.composite(sigma, delta, ray_offsets, distance_scale))
@@ -66,7 +66,8 @@ def accumulate(weights: Tensor, values: Tensor, ray_index: Tensor, n_rays: int) 
     return torch.ops.nerf_ssim.accumulate(weights, values, ray_index, n_rays)
 
 
-def _check_offsets(ray_offsets: Tensor, n_samples: int) -> None:
+def check_offsets(ray_offsets: Tensor, n_samples: int) -> None:
+    """Raises ValueError unless `ray_offsets` `[R + 1]` int64 ascend from 0 to `n_samples`."""
     if ray_offsets.dim() != 1 or len(ray_offsets) < 1 or ray_offsets.dtype != torch.int64:
         raise ValueError("ray_offsets: expected [rays + 1] int64")
     first, last = int(ray_offsets[0]), int(ray_offsets[-1])

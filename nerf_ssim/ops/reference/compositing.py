@@ -24,13 +24,13 @@ def composite(
     """Weights `[S]`, opacity `[R]` and transmittance `[S]`: alpha = 1 - exp(-sigma delta scale), w = alpha T."""
     alpha = -torch.expm1(-sigma * delta * distance_scale)
     ray_index = ray_index_of(ray_offsets)
-    transmittance = _exclusive_product(1 - alpha + FACTOR_FLOOR, ray_index, ray_offsets)
+    transmittance = exclusive_product(1 - alpha + FACTOR_FLOOR, ray_index, ray_offsets)
     weights = alpha * transmittance
     opacity = weights.new_zeros(len(ray_offsets) - 1).index_add(0, ray_index, weights)
     return weights, opacity, transmittance
 
 
-def _exclusive_product(factor: Tensor, ray_index: Tensor, ray_offsets: Tensor) -> Tensor:
+def exclusive_product(factor: Tensor, ray_index: Tensor, ray_offsets: Tensor) -> Tensor:
     """Product of the factors of all earlier samples of the same ray."""
     if not len(factor):
         return factor.clone()

@@ -1,0 +1,83 @@
+"""Ray marching through contracted space: all that lies beyond the unit ball, drawn into a thin shell around it.
+
+Source: Sun et al. 2022, "Improved Direct Voxel Grid Optimization for Radiance Fields Reconstruction", section 4, with
+the Euclidean norm; the contraction is that of Barron et al. 2022, "Mip-NeRF 360", equation 10, with a thinner shell.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.ops import backend
+from nerf_ssim.ops.reference import contracted as reference
+
+
+class ContractedSamples(NamedTuple):
+    """Packed samples of a batch of rays, in the order of the rays and of distance along each."""
+
+    coords: Tensor
+    """Contracted position, each axis in [-1, 1] of the box that holds the shell, `[S, 3]`."""
+    t: Tensor
+    """Distance from the ray's origin before contraction, `[S]`, in radii of the unit ball."""
+    ray_index: Tensor
+    """The ray of each sample, `[S]` int64."""
+    ray_offsets: Tensor
+    """Where each ray's samples start, `[R + 1]` int64; the last entry is S."""
+
+
+@torch.no_grad()
+def march_contracted(
+    origins: Tensor,
+    directions: Tensor,
+    t: Tensor,
+    *,
+    bg_len: float,
+    min_distance: float,
+    mask: Tensor | None = None,
+) -> ContractedSamples:
+    """Samples at the same distances on every ray, contracted and thinned.
+
+    Args:
+        origins: `[R, 3]`, relative to the unit ball: (o - centre) / radius.
+        directions: `[R, 3]`, unit length.
+        t: distances of the places along each ray, `[P]`, ascending.
+        bg_len: thickness of the shell: p with |p| > 1 moves to p / |p| * (1 + bg_len - bg_len / |p|).
+        min_distance: of the places outside the unit ball only those are kept at which the contracted distance,
+            accumulated since the last such, exceeds this; it accumulates inside the ball too. Inside all are kept.
+        mask: `[X, Y, Z]` bool over the box of half side 1 + bg_len; where given, samples whose nearest node holds
+            False are left out.
+    Returns:
+        `ContractedSamples`; no gradient flows into them.
+    Raises:
+        ValueError: shapes that disagree.
+    """
+    if origins.shape != directions.shape or origins.dim() != 2 or origins.shape[1] != 3:
+        shapes = f"{tuple(origins.shape)} and {tuple(directions.shape)}"
+        raise ValueError(f"origins and directions: expected two [R, 3], not {shapes}")
+    if t.dim() != 1:
+        raise ValueError(f"t: expected [P], not {tuple(t.shape)}")
+    if mask is not None and (mask.dim() != 3 or mask.dtype != torch.bool):
+        raise ValueError(f"mask: expected [X, Y, Z] bool, not {tuple(mask.shape)} {mask.dtype}")
+    inputs = (origins, directions, t, bg_len, min_distance, mask)
+    if backend.implementation("march_contracted", origins, directions, t, mask) == "reference":
+        return ContractedSamples(*reference.march_contracted(*inputs))
+    return ContractedSamples(*torch.ops.nerf_ssim.march_contracted(*inputs))
+
+
+def _shapes_only(origins: Tensor, *_: object) -> tuple[Tensor, ...]:
+    """Output shapes of the native operator: the number of samples is known only when it runs."""
+    samples = torch.library.get_ctx().new_dynamic_size()
+    integers = {"dtype": torch.int64}
+    return (
+        origins.new_empty(samples, 3),
+        origins.new_empty(samples),
+        origins.new_empty(samples, **integers),
+        origins.new_empty(origins.shape[0] + 1, **integers),
+    )
+
+
+if backend.declare("march_contracted"):
+    torch.library.register_fake("nerf_ssim::march_contracted", _shapes_only)

@@ -1,0 +1,122 @@
+"""DVGO's optimiser on voxel grids: total variation that enters as a gradient, and an Adam that skips idle voxels.
+
+Source: Sun et al. 2022, DirectVoxGO's published total variation and masked Adam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.ops import backend
+from nerf_ssim.ops.reference import voxel_adam as reference
+
+
+@torch.no_grad()
+def add_voxel_tv_gradient(grid: Tensor, grad: Tensor, weights: Sequence[float], *, dense: bool) -> None:
+    """Add to `grad`, in place, a gradient that pulls each voxel of `grid` towards its neighbours.
+
+    Voxel p gains, for each of its up to six neighbours q, the axis's weight times `clamp(p - q, -1, 1)`: the gradient
+    of a Huber loss of the differences.
+
+    Args:
+        grid, grad: `[X, Y, Z, C]`.
+        weights: of differences along x, y and z.
+        dense: True for every element, False for those alone whose `grad` is not zero.
+    Raises:
+        ValueError: shapes that differ.
+    """
+    if grid.dim() != 4 or grid.shape != grad.shape:
+        raise ValueError(f"grid and grad: expected two [X, Y, Z, C], not {tuple(grid.shape)} and {tuple(grad.shape)}")
+    check_weights(weights)
+    is_native = grad.is_contiguous() and backend.implementation("add_voxel_tv_gradient", grid, grad) == "native"
+    if is_native:
+        torch.ops.nerf_ssim.add_voxel_tv_gradient(grid.contiguous(), grad, list(weights), dense)
+    else:
+        reference.add_voxel_tv_gradient(grid, grad, weights, dense)
+
+
+@torch.no_grad()
+def voxel_adam_step(
+    param: Tensor,
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    step: int,
+    skip_zero: bool = True,
+    tv_weights: Sequence[float] | None = None,
+    tv_dense: bool = True,
+    rates: Tensor | None = None,
+) -> None:
+    """One update of a voxel grid (or of any tensor) and its two moments, in place; `grad` is all zeros afterwards.
+
+    1. With `tv_weights`, `add_voxel_tv_gradient(param, grad, tv_weights, dense=tv_dense)` on the old values.
+    2. Each element moves by `rates * lr * sqrt(1 - beta2^step) / (1 - beta1^step) * exp_avg / (sqrt(exp_avg_sq) +
+       eps)` of the new moments; with `skip_zero`, elements whose gradient is zero keep value and moments.
+    3. The gradient is cleared, ready for `GradientPool.give`.
+
+    Natively all three happen in one pass over memory; without dense total variation, runs of elements without a
+    gradient are not touched at all.
+
+    Args:
+        param, grad, exp_avg, exp_avg_sq: four tensors of one shape, dtype and device; `[X, Y, Z, C]` for `tv_weights`.
+        lr, beta1, beta2, eps: learning rate and Adam's constants.
+        step: number of this update for this parameter, from 1.
+        skip_zero: whether elements without a gradient stay as they are.
+        tv_weights: of differences along x, y and z, or None for no total variation.
+        tv_dense: whether total variation reaches elements without a gradient.
+        rates: factor on the learning rate of each element, the shape of `param`, or None.
+    Raises:
+        ValueError: shapes that differ, or a step below 1.
+    """
+    tensors = [param, grad, exp_avg, exp_avg_sq, *([] if rates is None else [rates])]
+    if any(tensor.shape != param.shape for tensor in tensors):
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise ValueError(f"voxel_adam_step: all tensors must have one shape, not {shapes}")
+    if step < 1:
+        raise ValueError(f"voxel_adam_step: step counts from 1, not {step}")
+    if tv_weights is not None:
+        check_weights(tv_weights)
+        if param.dim() != 4:
+            raise ValueError(f"voxel_adam_step: total variation wants [X, Y, Z, C], not {tuple(param.shape)}")
+    is_contiguous = all(tensor.is_contiguous() for tensor in tensors)
+    if is_contiguous and backend.implementation("voxel_adam_step", *tensors) == "native":
+        weights = None if tv_weights is None else list(tv_weights)
+        torch.ops.nerf_ssim.voxel_adam_step(
+            param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step, skip_zero, weights, tv_dense, rates
+        )
+    else:
+        reference.voxel_adam_step(
+            param,
+            grad,
+            exp_avg,
+            exp_avg_sq,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            step=step,
+            skip_zero=skip_zero,
+            tv_weights=tv_weights,
+            tv_dense=tv_dense,
+            rates=rates,
+        )
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Raises ValueError unless there is a weight >= 0 for each of the three axes."""
+    if len(weights) != 3 or not all(weight >= 0 for weight in weights):
+        raise ValueError(f"weights: expected three of at least 0, not {list(weights)}")
+
+
+if backend.declare("add_voxel_tv_gradient"):
+    torch.library.register_fake("nerf_ssim::add_voxel_tv_gradient", lambda grid, grad, weights, dense: None)
+if backend.declare("voxel_adam_step"):
+    torch.library.register_fake("nerf_ssim::voxel_adam_step", lambda *_: None)

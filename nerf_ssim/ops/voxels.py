@@ -1,0 +1,140 @@
+"""Dense voxel grids sampled at packed points, as DVGO stores density and colour features.
+
+Interpolation is trilinear with corners aligned: coordinate -1 is the first node, 1 the last, and the grid is zero
+beyond, as in `grid_sample`. Source: Sun et al. 2022, "Direct Voxel Grid Optimization", section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.ops import backend
+from nerf_ssim.ops.reference import voxels as reference
+
+
+class GradientPool:
+    """Keeps one cleared gradient of a large grid, so that the next backward pass need not ask for new memory.
+
+    A 320^3 grid of 12 channels has a gradient of 1.6 GB: fresh pages for it each step cost more than the step's
+    arithmetic. `voxel_features` takes the kept tensor for its gradient, whoever has used and cleared it gives it back.
+
+    Example:
+        >>> pool = GradientPool()
+        >>> voxel_features(grid, coords, pool=pool).sum().backward()
+        >>> voxel_adam_step(grid.data, grid.grad, ...)  # leaves the gradient cleared
+        >>> pool.give(grid.grad)
+        >>> grid.grad = None
+    """
+
+    def __init__(self) -> None:
+        self._kept: Tensor | None = None
+
+    def take(self, grid: Tensor) -> Tensor:
+        """Zeros of the shape, dtype and device of `grid`: the kept tensor where it fits, else a new one."""
+        kept, self._kept = self._kept, None
+        if kept is not None and (kept.shape, kept.dtype, kept.device) == (grid.shape, grid.dtype, grid.device):
+            return kept
+        return torch.zeros_like(grid, memory_format=torch.contiguous_format)
+
+    def give(self, cleared: Tensor) -> None:
+        """Keep `cleared`, which must be contiguous and hold zeros only, until it is taken."""
+        self._kept = cleared.detach()
+
+
+def voxel_features(grid: Tensor, coords: Tensor, *, pool: GradientPool | None = None) -> Tensor:
+    """Trilinear samples of a dense grid.
+
+    Args:
+        grid: `[X, Y, Z, C]`.
+        coords: points `[S, 3]` in [-1, 1] of the grid's box, ordered x, y, z.
+        pool: where the native backward pass gets the memory of the grid's gradient from; None for new memory.
+    Returns:
+        `[S, C]`, differentiable in `grid`; samples outside the box fade to 0 over one cell.
+    Raises:
+        ValueError: a grid or points of another shape.
+    """
+    if grid.dim() != 4 or min(grid.shape[:3]) < 1:
+        raise ValueError(f"grid: expected [X, Y, Z, C] with nodes along each axis, not {tuple(grid.shape)}")
+    if coords.dim() != 2 or coords.shape[1] != 3:
+        raise ValueError(f"coords: expected [S, 3], not {tuple(coords.shape)}")
+    wants_point_gradient = coords.requires_grad and torch.is_grad_enabled()  # the kernel knows only that of the grid
+    if wants_point_gradient or backend.implementation("voxel_features", grid, coords) == "reference":
+        return reference.voxel_features(grid, coords)
+    if pool is not None:
+        return _PooledVoxelFeatures.apply(grid, coords, pool)
+    return torch.ops.nerf_ssim.voxel_features(grid, coords)
+
+
+@torch.no_grad()
+def resize_volume(grid: Tensor, size: Sequence[int]) -> Tensor:
+    """Resample a grid `[X, Y, Z, C]` trilinearly to `[*size, C]`, contiguous, its corners those of `grid`.
+
+    Raises:
+        ValueError: a grid that is not four-dimensional, or a size below one.
+    """
+    if grid.dim() != 4 or len(size) != 3 or min(size) < 1:
+        shapes = f"{tuple(grid.shape)} and {tuple(size)}"
+        raise ValueError(f"expected a grid [X, Y, Z, C] and a size of at least one node an axis, not {shapes}")
+    return reference.resize_volume(grid, size)
+
+
+@torch.no_grad()
+def nearest_occupied(mask: Tensor, coords: Tensor) -> Tensor:
+    """What a mask holds at the nodes nearest to points.
+
+    Args:
+        mask: `[X, Y, Z]` bool.
+        coords: points `[n, 3]` in [-1, 1] of the mask's box.
+    Returns:
+        `[n]` bool, False for points nearest to no node: half a cell or more outside the box.
+    Raises:
+        ValueError: a mask or points of another shape or type.
+    """
+    if mask.dim() != 3 or mask.dtype != torch.bool or coords.dim() != 2 or coords.shape[1] != 3:
+        shapes = f"{tuple(mask.shape)} {mask.dtype} and {tuple(coords.shape)}"
+        raise ValueError(f"expected a mask [X, Y, Z] bool and coords [n, 3], not {shapes}")
+    return reference.nearest_occupied(mask, coords)
+
+
+class _PooledVoxelFeatures(torch.autograd.Function):
+    """The native operator, with the memory of its gradient from a pool."""
+
+    @staticmethod
+    def forward(ctx: Any, grid: Tensor, coords: Tensor, pool: GradientPool) -> Tensor:
+        ctx.save_for_backward(grid, coords)
+        ctx.pool = pool
+        return torch.ops.nerf_ssim.voxel_features(grid, coords)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        grid, coords = ctx.saved_tensors
+        gradient = ctx.pool.take(grid)
+        torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, grad, coords)
+        return gradient, None, None
+
+
+def _register() -> None:
+    """Tell PyTorch the shapes of the native operators and that one is the gradient of the other."""
+
+    def save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        grid, coords = ctx.saved_tensors
+        gradient = torch.zeros_like(grid, memory_format=torch.contiguous_format)
+        torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, grad, coords)
+        return gradient, None
+
+    torch.library.register_fake(
+        "nerf_ssim::voxel_features", lambda grid, coords: grid.new_empty(coords.shape[0], grid.shape[3])
+    )
+    torch.library.register_fake("nerf_ssim::add_voxel_features_gradient", lambda gradient, grad, coords: None)
+    torch.library.register_autograd("nerf_ssim::voxel_features", differentiate, setup_context=save)
+
+
+if backend.declare("voxel_features"):
+    _register()
