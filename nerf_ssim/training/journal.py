@@ -7,6 +7,7 @@ also when they are checked, so a NaN is found before the next checkpoint is writ
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -15,41 +16,46 @@ from nerf_ssim.fields.rendering import Render
 from nerf_ssim.ops.ssim import SsimStatistics
 from nerf_ssim.training.logging import MetricsLog
 
-__all__ = ["COLUMNS", "TERMS", "Journal", "psnr_of", "statistics_row"]
+__all__ = ["Journal", "columns_of", "psnr_of", "statistics_row"]
 
-TERMS = ("mse", "ssim", "ortho", "l1", "tv_density", "tv_app")
-COLUMNS = (
-    "iteration",
-    "seconds",
-    *TERMS,
-    "psnr_train",
-    "psnr_test",
-    "lr_grids",
-    "lr_decoder",
-    "samples_per_ray",
-    "coloured_per_ray",
-    "opacity",
-    "ssim_weight",
-    "similarity",
-    "luminance",
-    "structure",
-    "mean_difference",
-    "mean_difference_abs",
-    *(f"grad_{term}" for term in TERMS),
-)
+PHOTOMETRIC_TERMS = ("mse", "ssim")
 
 Row = dict[str, Tensor | float]
+
+
+def columns_of(terms: Sequence[str], rates: Sequence[str]) -> tuple[str, ...]:
+    """The columns of `metrics.csv` for a model with loss terms and learning rates of these names."""
+    terms = (*PHOTOMETRIC_TERMS, *terms)
+    return (
+        "iteration",
+        "seconds",
+        *terms,
+        "psnr_train",
+        "psnr_test",
+        *rates,
+        "samples_per_ray",
+        "coloured_per_ray",
+        "opacity",
+        "ssim_weight",
+        "similarity",
+        "luminance",
+        "structure",
+        "mean_difference",
+        "mean_difference_abs",
+        *(f"grad_{term}" for term in terms),
+    )
 
 
 class Journal:
     """Collects a row an iteration, checks it, and writes every `stride`-th.
 
-    Rows with a test score or with measured luminance are always written.
+    Rows with a test score or with measured luminance are always written. `terms` names the model's own loss terms.
     """
 
-    def __init__(self, log: MetricsLog, stride: int) -> None:
+    def __init__(self, log: MetricsLog, stride: int, terms: Sequence[str]) -> None:
         self.log = log
         self.stride = stride
+        self.terms = (*PHOTOMETRIC_TERMS, *terms)
         self.pending: list[tuple[int, Row, bool]] = []
         self.latest: dict[str, float] = {}
         self.psnr_train: float | None = None
@@ -76,11 +82,11 @@ class Journal:
         for iteration, row, is_written in rows:
             values = {name: float(value) for name, value in row.items()}
             values["psnr_train"] = psnr_of(values["mse"])
-            bad = [name for name in TERMS if name in values and not math.isfinite(values[name])]
+            bad = [name for name in self.terms if name in values and not math.isfinite(values[name])]
             if bad:
                 raise TrainingError(
                     f"iteration {iteration}: the loss term {bad[0]!r} is {values[bad[0]]}; the last good checkpoint is "
-                    "kept. Lower --lr_init or the term's weight, and continue with --resume"
+                    "kept. Lower the learning rates or the term's weight, and continue with --resume"
                 )
             errors.append(values["mse"])
             self.latest = values

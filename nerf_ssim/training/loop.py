@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 
 from nerf_ssim.errors import TrainingError
+from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.training.interrupts import GracefulStop
 from nerf_ssim.training.journal import Journal, render_row, statistics_row
 from nerf_ssim.training.logging import MetricsLog
@@ -21,16 +23,17 @@ __all__ = ["train"]
 def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulStop) -> None:
     """Trains until the session's last iteration or until `stop` is requested; either way the state is saved.
 
-    Iterations count from 0. The order within one is canonical: render, losses, step; then scoring; then the recipe's
-    milestones; then the checkpoint.
+    Iterations count from 0. The order within one is canonical: the recipe's milestones before a batch; render, losses,
+    step; then scoring; then the recipe's milestones after an update; then the checkpoint.
 
     Raises:
         TrainingError: a loss term that is not finite, or a batch in which no ray has a sample.
     """
     recipe, schedule, run = session.recipe, session.schedule, session.config.run
-    journal = Journal(log, run.log_every)
+    journal = Journal(log, run.log_every, recipe.terms)
     for iteration in range(session.iteration, session.last_iteration):
         started = time.perf_counter()
+        carry_out(recipe.before_batch, iteration, session, journal, progress)
         weight = schedule.weight_at(iteration)
         with_norms = is_due(iteration, run.grad_norm_every)
         step = take_step(recipe, session.batches, session.s3im, weight, iteration, measures_norms=with_norms)
@@ -55,13 +58,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         if run.N_vis != 0 and (is_due(session.iteration, run.vis_every) or session.iteration in run.vis_at):
             journal.add_test_score(score_test_views(session))
         started = time.perf_counter()
-        try:
-            events = recipe.after_step(iteration, session.batches)
-        except TrainingError:
-            journal.flush()  # where a loss term was not finite, that is the cause to name
-            raise
-        for event in events:
-            progress.print(f"iteration {iteration}: {event}")
+        carry_out(recipe.after_step, iteration, session, journal, progress)
         session.seconds += time.perf_counter() - started
 
         is_stopping = stop.requested is not None  # read once: a later signal must not skip the save
@@ -80,6 +77,23 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
             return
 
 
+def carry_out(
+    milestones: Callable[[int, PixelBatches], list[str]],
+    iteration: int,
+    session: Session,
+    journal: Journal,
+    progress: Progress,
+) -> None:
+    """Lets a recipe do what is due at this point of an iteration, and prints what it was."""
+    try:
+        events = milestones(iteration, session.batches)
+    except TrainingError:
+        journal.flush()  # where a loss term was not finite, that is the cause to name
+        raise
+    for event in events:
+        progress.print(f"iteration {iteration}: {event}")
+
+
 def refuse_spoilt_weights(field: torch.nn.Module, iteration: int) -> None:
     """Raises `TrainingError` where a weight is not finite.
 
@@ -90,7 +104,7 @@ def refuse_spoilt_weights(field: torch.nn.Module, iteration: int) -> None:
         if not parameter.isfinite().all():
             raise TrainingError(
                 f"iteration {iteration}: the update left {name} not finite; the last good checkpoint is kept. "
-                "Lower --lr_init, and continue with --resume"
+                "Lower the learning rates, and continue with --resume"
             )
 
 

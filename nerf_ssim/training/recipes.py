@@ -20,14 +20,22 @@ __all__ = ["RECIPES", "Recipe", "make_recipe"]
 
 
 class Recipe(Protocol):
-    """What a model brings to the shared loop: its field, its optimiser, and what happens around a step."""
+    """What a model brings to the shared loop: its field, its optimiser, and what happens around a step.
+
+    `terms` and `rates` name all that `regularizers` and `before_step` may return, in the order of the log's columns.
+    """
 
     name: str
+    terms: tuple[str, ...]
+    rates: tuple[str, ...]
     field: nn.Module
     optimizer: torch.optim.Optimizer
 
     def prepare(self, batches: PixelBatches) -> None:
         """Called once before the first iteration of a fresh run."""
+
+    def before_batch(self, iteration: int, batches: PixelBatches) -> list[str]:
+        """Milestones that come before the batch of an iteration is drawn; one line each for people."""
 
     def before_step(self, iteration: int) -> dict[str, float]:
         """Sets learning rates (and whatever else goes by iteration); returns the rates by column name."""
@@ -35,11 +43,11 @@ class Recipe(Protocol):
     def render(self, rays: Rays, iteration: int) -> Render:
         """The training render of a batch."""
 
-    def regularizers(self, iteration: int) -> dict[str, Tensor]:
-        """Weighted loss terms of the model's own."""
+    def regularizers(self, iteration: int, render: Render, target: Tensor) -> dict[str, Tensor]:
+        """Weighted loss terms of the model's own, of its training render and the colours `[rays, 3]` it should have."""
 
     def after_step(self, iteration: int, batches: PixelBatches) -> list[str]:
-        """Milestones (mask, shrink, filter, upsampling …) that are due; one line each for people."""
+        """Milestones (mask, shrink, filter, upsampling …) that are due after an update; one line each for people."""
 
     def render_test(self, rays: Rays, *, final: bool) -> Render:
         """The deterministic render of test rays."""

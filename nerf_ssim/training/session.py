@@ -17,7 +17,7 @@ from nerf_ssim.ssim.losses import S3IM
 from nerf_ssim.ssim.schedule import SsimSchedule
 from nerf_ssim.training.checkpoints import CheckpointFolder
 from nerf_ssim.training.generators import Generators, stream_seed
-from nerf_ssim.training.journal import COLUMNS
+from nerf_ssim.training.journal import columns_of
 from nerf_ssim.training.lock import lock_folder
 from nerf_ssim.training.logging import MetricsLog
 from nerf_ssim.training.manifest import changed_circumstances, read_manifest, write_manifest
@@ -96,7 +96,8 @@ class Session:
             device=self.config.run.device,
             resume_iteration=self.started_at,
         )
-        return MetricsLog(self.folder, COLUMNS, resume_iteration=self.started_at)
+        columns = columns_of(self.recipe.terms, self.recipe.rates)
+        return MetricsLog(self.folder, columns, resume_iteration=self.started_at)
 
     def save(self) -> Path:
         """Writes a checkpoint of this moment."""

@@ -58,7 +58,7 @@ def take_step(
         raise TrainingError(f"iteration {iteration}: no ray of the batch has a sample inside the occupied box")
 
     terms, statistics = photometric_terms(render.rgb, batch.rgb, s3im, ssim_weight)
-    terms |= recipe.regularizers(iteration)
+    terms |= recipe.regularizers(iteration, render, batch.rgb)
     norms = gradient_norms(terms, recipe.field.parameters()) if measures_norms else {}
     recipe.optimizer.zero_grad(set_to_none=True)
     sum(terms.values()).backward()

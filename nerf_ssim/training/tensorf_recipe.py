@@ -30,6 +30,8 @@ class TensorfRecipe:
     """A TensoRF and everything about its training that is not shared with other fields."""
 
     name = TensoRF.name
+    terms = ("ortho", "l1", "tv_density", "tv_app")
+    rates = ("lr_grids", "lr_decoder")
 
     def __init__(self, config: Config, scene: Scene, generators: Generators) -> None:
         self.config, self.generators = config, generators
@@ -64,8 +66,8 @@ class TensorfRecipe:
         n_samples = None if final else self.n_samples
         return self.field.render(rays, n_samples=n_samples, background=float(self.config.data.white_bg))
 
-    def regularizers(self, iteration: int) -> dict[str, Tensor]:
-        """Weighted regularisers by name; those with weight 0 are not computed."""
+    def regularizers(self, iteration: int, render: Render, target: Tensor) -> dict[str, Tensor]:
+        """Weighted regularisers of the grids by name; those with weight 0 are not computed."""
         optim, field = self.config.optim, self.field
         has_mask = any(at < iteration for at in self.config.model.update_AlphaMask_list)
         l1_weight = optim.L1_weight_rest if has_mask else optim.L1_weight_inital
@@ -81,6 +83,10 @@ class TensorfRecipe:
         if optim.TV_weight_app > 0:
             terms["tv_app"] = optim.TV_weight_app * tv_decay * field.appearance_grid.total_variation()
         return terms
+
+    def before_batch(self, iteration: int, batches: PixelBatches) -> list[str]:
+        """Nothing: every milestone of TensoRF comes after an update."""
+        return []
 
     def before_step(self, iteration: int) -> dict[str, float]:
         """Sets the learning rates of this iteration and returns them by group."""

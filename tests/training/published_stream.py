@@ -87,7 +87,7 @@ def main() -> None:
             render = recipe.field.render(batch.rays, n_samples=recipe.n_samples, jitter=jitter, background=is_white)
             weight = session.schedule.weight_at(iteration)
             terms, _ = photometric_terms(render.rgb, batch.rgb, session.s3im, weight)
-            terms |= recipe.regularizers(iteration)
+            terms |= recipe.regularizers(iteration, render, batch.rgb)
             recipe.optimizer.zero_grad(set_to_none=True)
             sum(terms.values()).backward()
             recipe.optimizer.step()

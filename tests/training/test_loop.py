@@ -221,8 +221,8 @@ def spoil(monkeypatch, iteration: int, name: str = "tv_density", value: float = 
     """A term of that iteration, and with it every weight from then on, is not a number."""
     original = TensorfRecipe.regularizers
 
-    def regularizers(self, now):
-        terms = original(self, now)
+    def regularizers(self, now, *args):
+        terms = original(self, now, *args)
         if now == iteration:
             terms[name] = terms[name] * value
         return terms

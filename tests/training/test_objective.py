@@ -46,7 +46,7 @@ def test_every_gradient_of_a_whole_step_is_the_formulas(tmp_path, model_name, ba
     orders = S3IM(patch_height=8, patch_width=8).draw_orders(clone_of(session.s3im.generator))
     rendered = field.render(batch.rays, n_samples=n_samples, jitter=jitter, background=background)
     terms, _ = photometric_terms(rendered.rgb, batch.rgb, session.s3im, 1.5)
-    terms |= session.recipe.regularizers(ITERATION)
+    terms |= session.recipe.regularizers(ITERATION, rendered, batch.rgb)
     sum(terms.values()).backward()
 
     formula = Explicit.of(field, n_samples)
