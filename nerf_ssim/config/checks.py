@@ -8,6 +8,7 @@ from nerf_ssim.errors import ConfigError
 
 if TYPE_CHECKING:
     from .config import Config
+    from .sections import CommonRunConfig, ScheduleConfig
 
 
 def cross_check(config: Config) -> None:
@@ -22,12 +23,35 @@ def cross_check(config: Config) -> None:
     _check_ssim(config)
 
 
-def _check_run(config: Config) -> None:
-    run = config.run
+def check_run(run: CommonRunConfig) -> None:
+    """Refuse contradictions among the options that every kind of run has."""
     if run.resume and run.overwrite:
         raise ConfigError("resume and overwrite contradict each other; give one of them")
     if run.stop_at is not None and run.stop_at > run.n_iters:
         raise ConfigError(f"stop_at: {run.stop_at} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
+
+
+def check_schedule(ssim: ScheduleConfig, weight: tuple[str, float], n_iters: int) -> None:
+    """Refuse a schedule that never has SSIM on, or that ends beyond the run; `weight` is its option and value."""
+    name, value = weight
+    if isinstance(ssim.ssim_remove_at, int):
+        if ssim.ssim_remove_at <= ssim.ssim_add_at:
+            raise ConfigError(
+                f"ssim_remove_at: {ssim.ssim_remove_at} is not after ssim_add_at {ssim.ssim_add_at}, so SSIM would "
+                f"never be on; for that, give {name} 0"
+            )
+        if ssim.ssim_remove_at > n_iters:
+            raise ConfigError(f"ssim_remove_at: {ssim.ssim_remove_at} is beyond n_iters {n_iters}; for that, give end")
+    if value > 0 and ssim.ssim_add_at >= n_iters:
+        raise ConfigError(
+            f"ssim_add_at: {ssim.ssim_add_at} would never come with n_iters {n_iters}; for a run without SSIM give "
+            f"{name} 0"
+        )
+
+
+def _check_run(config: Config) -> None:
+    run = config.run
+    check_run(run)
     _check_ascending("vis_at", run.vis_at)
     if run.vis_at and run.vis_at[-1] > run.n_iters:
         raise ConfigError(f"vis_at: {run.vis_at[-1]} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
@@ -72,20 +96,8 @@ def _check_events(config: Config) -> None:
 
 
 def _check_ssim(config: Config) -> None:
-    ssim, n_iters = config.ssim, config.run.n_iters
-    if isinstance(ssim.ssim_remove_at, int):
-        if ssim.ssim_remove_at <= ssim.ssim_add_at:
-            raise ConfigError(
-                f"ssim_remove_at: {ssim.ssim_remove_at} is not after ssim_add_at {ssim.ssim_add_at}, so SSIM would "
-                "never be on; for that, give s3im_weight 0"
-            )
-        if ssim.ssim_remove_at > n_iters:
-            raise ConfigError(f"ssim_remove_at: {ssim.ssim_remove_at} is beyond n_iters {n_iters}; for that, give end")
-    if ssim.s3im_weight > 0 and ssim.ssim_add_at >= n_iters:
-        raise ConfigError(
-            f"ssim_add_at: {ssim.ssim_add_at} would never come with n_iters {n_iters}; for a run without SSIM give "
-            "s3im_weight 0"
-        )
+    ssim = config.ssim
+    check_schedule(ssim, ("s3im_weight", ssim.s3im_weight), config.run.n_iters)
     if ssim.s3im_weight == 0 and ssim.luminance_every == 0:
         return
     height, width, batch = ssim.s3im_patch_height, ssim.s3im_patch_width, config.optim.batch_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,13 +14,66 @@ import configargparse
 from nerf_ssim.errors import ConfigError
 
 from . import published
-from .config import OPTIONS, SECTIONS, Config
+from .base import BaseConfig
+from .config import Config
 from .files import TextConfigParser, open_config
 from .options import NOTHING, Option, options_of, to_bool, to_ints
 
 
+@dataclass(frozen=True)
+class Command:
+    """A command whose options are those of a configuration.
+
+    Attributes:
+        name, description: as its help shows them.
+        config: the configuration that its words make.
+        takes_published: whether options of the published parsers that have no use here are taken too.
+    """
+
+    name: str
+    description: str
+    config: type[BaseConfig]
+    takes_published: bool = False
+
+    @property
+    def published_names(self) -> tuple[str, ...]:
+        """The published options without a use here that it takes."""
+        return published.NAMES if self.takes_published else ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every option that may stand in a file."""
+        return (*self.config.options(), *self.published_names)
+
+    @property
+    def flags(self) -> set[str]:
+        """Options that may stand without a value, meaning 1."""
+        own = {name for name, declared in self.config.options().items() if declared.kind.read is to_bool}
+        return own | set(published.FLAGS if self.takes_published else ())
+
+
+TRAIN = Command(
+    "train",
+    "Train a radiance field, with SSIM in the loss for as long as its schedule says.",
+    Config,
+    takes_published=True,
+)
+
+
 def parse(argv: Sequence[str]) -> Config:
-    """The configuration that a command line asks for.
+    """The configuration of a radiance field's run that a command line asks for; see `parse_command`.
+
+    Raises:
+        ConfigError: as `parse_command`, or no scene is named.
+    """
+    config = parse_command(TRAIN, argv)
+    if not config.data.datadir:
+        raise ConfigError("datadir: not given; name the scene's folder, or bundled:room for the one that comes with us")
+    return config
+
+
+def parse_command(command: Command, argv: Sequence[str]) -> Any:
+    """The configuration that a command line asks for, a `command.config`.
 
     Values come from the command line, else from the file given by `--config`, else from the defaults; the
     environment has no say.
@@ -30,14 +84,14 @@ def parse(argv: Sequence[str]) -> Config:
         ConfigError: unknown or malformed options, values out of range, options that contradict each other.
         SystemExit: after `--help`.
     """
-    file_parser = TextConfigParser(_flag_names(), _problem_in_file)
-    parser = _make_parser(file_parser)
+    file_parser = TextConfigParser(command.flags, lambda name, text: _problem_in_file(command, name, text))
+    parser = _make_parser(command, file_parser)
     words = [str(word) for word in argv]
     if sum(word == "--config" or word.startswith("--config=") for word in words) > 1:
         raise ConfigError("--config: given twice; one configuration file is read")
     namespace, unknown = parser.parse_known_args(words, env_vars={})
     if unknown:
-        raise ConfigError(_unknown_on_line(unknown[0]))
+        raise ConfigError(_unknown_on_line(command, unknown[0]))
     given = vars(namespace)
     config_file = given.pop("config", None)
     from_file = {
@@ -46,13 +100,14 @@ def parse(argv: Sequence[str]) -> Config:
         if source.startswith("config_file")
         for name in settings
     }
+    options = command.config.options()
     values = {}
     published_values = {}
     for name, raw in given.items():
         text = " ".join(raw) if isinstance(raw, list) else raw
         try:
-            if name in OPTIONS:
-                values[name] = OPTIONS[name].convert(text)
+            if name in options:
+                values[name] = options[name].convert(text)
             else:
                 published.check(name, text)
                 published_values[name] = text
@@ -61,44 +116,38 @@ def parse(argv: Sequence[str]) -> Config:
             raise ConfigError(f"{place}: {error}") from None
     if config_file and "expname" not in values:
         values["expname"] = Path(config_file).stem
-    config = Config.from_dict(values)
-    if not config.data.datadir:
-        raise ConfigError("datadir: not given; name the scene's folder, or bundled:room for the one that comes with us")
+    config = command.config.from_dict(values)
     published.warn_without_effect(published_values)
     return config
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str], command: str = "train") -> str:
     """`; did you mean X?` for the known name most like `name`, or where to look."""
     by_lower = {known.lower(): known for known in names}
     close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return f"did you mean {by_lower[close[0]]}?" if close else "nerf-ssim train --help lists the options"
+    return f"did you mean {by_lower[close[0]]}?" if close else f"nerf-ssim {command} --help lists the options"
 
 
-def _problem_in_file(name: str, text: str) -> str | None:
-    if name in OPTIONS or name in published.NAMES:
+def _problem_in_file(command: Command, name: str, text: str) -> str | None:
+    options = command.config.options()
+    if name in command.names:
         # ConfigArgParse passes over options that may take other than one word when their text is empty.
-        may_be_empty = name in OPTIONS and "nargs" not in _shape(OPTIONS[name])
-        return None if text or may_be_empty else f"{name}: has no value" + _empty_hint(name)
+        may_be_empty = name in options and "nargs" not in _shape(options[name])
+        if text or may_be_empty:
+            return None
+        is_list = name in options and options[name].kind.read is to_ints
+        hint = "; write [] for an empty list" if is_list else "; give it one or leave the line out"
+        return f"{name}: has no value{hint}"
     if name == "config":
         return "config: a configuration file cannot name another; give one --config on the command line"
-    return f"unknown option {name!r}; {nearest(name, (*OPTIONS, *published.NAMES))}"
+    return f"unknown option {name!r}; {nearest(name, command.names, command.name)}"
 
 
-def _empty_hint(name: str) -> str:
-    is_list = name in OPTIONS and OPTIONS[name].kind.read is to_ints
-    return "; write [] for an empty list" if is_list else "; give it one or leave the line out"
-
-
-def _unknown_on_line(word: str) -> str:
+def _unknown_on_line(command: Command, word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is not an option; options start with --, and the configuration file is given by --config FILE"
     name = word.lstrip("-").partition("=")[0]
-    return f"unknown option {'--' + name!r}; {nearest(name, ('config', *OPTIONS, *published.NAMES))}"
-
-
-def _flag_names() -> set[str]:
-    return {name for name, declared in OPTIONS.items() if declared.kind.read is to_bool} | set(published.FLAGS)
+    return f"unknown option {'--' + name!r}; {nearest(name, ('config', *command.names), command.name)}"
 
 
 class _Parser(configargparse.ArgumentParser):
@@ -114,10 +163,10 @@ class _Parser(configargparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def _make_parser(file_parser: TextConfigParser) -> configargparse.ArgumentParser:
+def _make_parser(command: Command, file_parser: TextConfigParser) -> configargparse.ArgumentParser:
     parser = _Parser(
-        prog="nerf-ssim train",
-        description="Train a radiance field, with SSIM in the loss for as long as its schedule says.",
+        prog=f"nerf-ssim {command.name}",
+        description=command.description,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=120),
         usage="%(prog)s [--config FILE] [--OPTION VALUE ...]",
         allow_abbrev=False,
@@ -132,11 +181,17 @@ def _make_parser(file_parser: TextConfigParser) -> configargparse.ArgumentParser
         metavar="FILE",
         help="configuration file: a path, or the bare name of a bundled one, such as room.txt",
     )
-    for section_name, section in SECTIONS.items():
+    for section_name, section in command.config.sections().items():
         title = (section.__doc__ or section_name).strip().splitlines()[0].rstrip(".")
         group = parser.add_argument_group(f"{section_name}: {title[0].lower()}{title[1:]}")
         for declared in options_of(section).values():
             group.add_argument(f"--{declared.name}", help=_help(declared), **_shape(declared))
+    if command.takes_published:
+        _add_published(parser)
+    return parser
+
+
+def _add_published(parser: configargparse.ArgumentParser) -> None:
     inert = parser.add_argument_group(
         "published options without a use here", "taken so that published files run; no value but the inert one acts"
     )
@@ -144,7 +199,6 @@ def _make_parser(file_parser: TextConfigParser) -> configargparse.ArgumentParser
         is_flag = name in published.FLAGS
         shape = {"nargs": "?", "const": "1"} if is_flag else {}
         inert.add_argument(f"--{name}", metavar="VALUE", help=published.describe(name), **shape)
-    return parser
 
 
 def _shape(declared: Option) -> dict[str, Any]:

@@ -14,8 +14,8 @@ _LOADED = "convert another kind of data set to one of these layouts, or look for
 
 
 @dataclass(frozen=True)
-class RunConfig(Section):
-    """Where a run lives, how long it is and what it leaves behind."""
+class CommonRunConfig(Section):
+    """What every kind of run has: its folder, its length, how it is interrupted and continued."""
 
     expname: str = option(
         "run",
@@ -33,6 +33,12 @@ class RunConfig(Section):
     resume: bool = option(False, "continue the run from its last checkpoint")
     overwrite: bool = option(False, "discard what a run of this name left and start anew")
     save_every: int = option(1000, "iterations between checkpoints", at_least=1)
+
+
+@dataclass(frozen=True)
+class RunConfig(CommonRunConfig):
+    """Where a run lives, how long it is and what it leaves behind."""
+
     vis_every: int = option(10000, "iterations between scorings of test views; 0 for none before the end", at_least=0)
     vis_at: tuple[int, ...] = option((), "further scorings, after these numbers of updates", at_least=0)
     N_vis: int = option(5, "test views in each scoring under way; -1 for all, 0 for none", at_least=-1)
@@ -122,10 +128,9 @@ class OptimConfig(Section):
 
 
 @dataclass(frozen=True)
-class SsimConfig(Section):
-    """The SSIM term: its weight, its schedule and how it samples."""
+class ScheduleConfig(Section):
+    """When SSIM is part of the loss."""
 
-    s3im_weight: float = option(1.0, "weight of 1 - SSIM; 0 for a run without SSIM", at_least=0)
     ssim_add_at: int = option(0, "first iteration with SSIM", at_least=0)
     ssim_remove_at: int | str = option(
         "end", "first iteration without it; auto: once luminance has converged; end: never", at_least=1
@@ -134,14 +139,21 @@ class SsimConfig(Section):
         0.02, "auto: how flat luminance must be, as a share of its improvement", above=0, below=1
     )
     ssim_auto_patience: int = option(20, "auto: iterations over which it must be", at_least=1)
+    luminance_every: int = option(
+        10, "iterations between measurements of luminance while SSIM is off; 0 for none", at_least=0
+    )
+
+
+@dataclass(frozen=True)
+class SsimConfig(ScheduleConfig):
+    """The SSIM term: its weight, its schedule and how it samples."""
+
+    s3im_weight: float = option(1.0, "weight of 1 - SSIM; 0 for a run without SSIM", at_least=0)
     s3im_kernel: int = option(4, "side of the windows, pixels", at_least=1, at_most=11)
     s3im_stride: int = option(4, "distance between windows, pixels", at_least=1)
     s3im_repeat_time: int = option(10, "orders of the batch that SSIM looks at", at_least=1, at_most=1000)
     s3im_patch_height: int = option(64, "height of the image made of the batch's rays", at_least=1)
     s3im_patch_width: int = option(64, "width of one order of the batch in that image", at_least=1)
-    luminance_every: int = option(
-        10, "iterations between measurements of luminance while SSIM is off; 0 for none", at_least=0
-    )
 
 
 @dataclass(frozen=True)
