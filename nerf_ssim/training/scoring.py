@@ -10,7 +10,8 @@ from nerf_ssim.datasets.scene import Views
 from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import lpips_scorers
 from nerf_ssim.evaluation.protocol import RenderedView, Scores, score_views, write_results
-from nerf_ssim.training.session import Session, backend_record, schedule_summary
+from nerf_ssim.training.runs import backend_record, schedule_summary
+from nerf_ssim.training.session import Session
 from nerf_ssim.training.trained import render_camera
 
 __all__ = ["score_run", "score_test_views"]

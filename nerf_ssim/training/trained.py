@@ -22,7 +22,8 @@ from nerf_ssim.training.checkpoints import CheckpointFolder, load_checkpoint
 from nerf_ssim.training.generators import Generators
 from nerf_ssim.training.manifest import read_manifest
 from nerf_ssim.training.recipes import make_recipe
-from nerf_ssim.training.session import check_device, make_schedule, scene_on, schedule_summary
+from nerf_ssim.training.runs import check_device, make_schedule, schedule_summary
+from nerf_ssim.training.session import scene_on
 
 __all__ = ["Trained", "load_trained", "render_camera"]
 
@@ -100,7 +101,7 @@ def load_trained(folder: str | Path, *, datadir: str | None = None, checkpoint: 
     scene = scene_on(load_scene(config.data), config.run.device)
     recipe = make_recipe(config, scene, Generators(config.run.seed, device=config.run.device))
     recipe.load_state_dict(state["recipe"])
-    schedule = make_schedule(config)
+    schedule = make_schedule(config.ssim, config.ssim.s3im_weight)
     schedule.load_state_dict(state["schedule"])
     return Trained(
         config=config,
