@@ -1,0 +1,72 @@
+"""The four checks that a kernel passes and a planted defect fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulated_call import ORDERS, Counts, Run, call
+from simulator import Case, Kernel, Mutation, call_apart, library_of, source_lines
+
+CHECKS = ("value", "race", "bounds", "named")
+SEEDS = (1, 2, 3)
+
+
+def runs_in_every_order(library, case: Case, seeds: Sequence[int] = SEEDS) -> list[Run]:
+    """The case in ascending and descending order and in a random one a seed."""
+    fixed = [case.run(library, order) for order in ORDERS[:2]]
+    return fixed + [case.run(library, "random", seed) for seed in seeds]
+
+
+def value_error(source: str, case: Case) -> str:
+    """The first wrong result or complaint of the simulator over all orders, or ""."""
+    for run in runs_in_every_order(library_of(source, "plain"), case):
+        outcome = call(run)
+        if error := outcome.failure or case.error_of(outcome):
+            return f"{case.name}, {run.order} order, seed {run.seed}: {error}"
+    return ""
+
+
+def trace(source: str, case: Case) -> tuple[list[str], Counts]:
+    """The races of a case, with their places in the source, and its counts."""
+    library = library_of(source, "traced")
+    outcome = call(case.run(library, "random", 1))
+    assert not outcome.failure, outcome.failure
+    assert outcome.counts is not None
+    return source_lines(library, outcome.races), outcome.counts
+
+
+def bounds_error(source: str, cases: Sequence[Case]) -> str:
+    """What AddressSanitizer or UBSan says, or ""."""
+    runs = [case.run(library_of(source, "sanitized")) for case in cases]
+    outcomes, complaint = call_apart(runs, sanitized=True)
+    if complaint:
+        return _first_complaint(complaint)
+    return next((outcome.failure for outcome in outcomes if outcome.failure), "")
+
+
+def catch(kernel: Kernel, mutation: Mutation, check: str) -> str:
+    """What `check` says of a planted defect, "" if it sees nothing."""
+    build = {"value": "plain", "named": "plain", "race": "traced", "bounds": "sanitized"}[check]
+    library = library_of(kernel.source, build, mutation)
+    for case in kernel.cases():
+        runs = [case.run(library)] if check == "bounds" else runs_in_every_order(library, case, seeds=(1,))
+        outcomes, complaint = call_apart(runs, sanitized=check == "bounds")
+        if check == "bounds" and complaint:
+            return f"{case.name}: {_first_complaint(complaint)}"
+        if check == "value" and complaint:
+            return f"{case.name}: crashed, {complaint.splitlines()[-1]}"
+        for run, outcome in zip(runs, outcomes, strict=False):
+            found = {
+                "value": "" if outcome.failure else case.error_of(outcome),
+                "named": outcome.failure,
+                "race": "; ".join(source_lines(library, outcome.races[:1])),
+                "bounds": "",
+            }[check]
+            if found:
+                return f"{case.name}, {run.order} order: {found}"
+    return ""
+
+
+def _first_complaint(text: str) -> str:
+    lines = [line for line in text.splitlines() if "runtime error" in line or "ERROR: AddressSanitizer" in line]
+    return (lines or text.splitlines())[0].strip()

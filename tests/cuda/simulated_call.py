@@ -1,0 +1,129 @@
+"""Calls a simulated launcher through ctypes: in this process, or in one of its own that may crash.
+
+Run as a program it needs NumPy only, so that it starts fast and AddressSanitizer can be loaded before it:
+`python simulated_call.py JOB` reads a pickled list of `Run`, writes the outcomes to `JOB.done` one by one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import pickle
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+ORDERS = ("ascending", "descending", "random")
+Argument = np.ndarray | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of a launcher and how the simulator goes about it.
+
+    Args:
+        library: the shared library that holds the launcher and the simulator.
+        arguments: by name, in the launcher's order without its stream. Arrays are pointers, None is a null pointer,
+            int is int64_t, float is float, bool is bool. The arrays are changed in place.
+        order: of threads and blocks, one of ORDERS.
+        seed: of the random order.
+        only_blocks: (first, count) of the grid's blocks, None for all.
+    """
+
+    library: str
+    launcher: str
+    arguments: dict[str, Argument]
+    order: str = "ascending"
+    seed: int = 0
+    only_blocks: tuple[int, int] | None = None
+
+
+@dataclass
+class Counts:
+    """What the tracer counted: bytes, 32-byte sectors, shared-memory wavefronts; `fewest_…` is the least possible.
+
+    `contended_words` have been written by more than one block.
+    """
+
+    global_read: int
+    global_written: int
+    sectors: int
+    fewest_sectors: int
+    shared_read: int
+    shared_written: int
+    wavefronts: int
+    fewest_wavefronts: int
+    atomics: int
+    contended_words: int
+
+
+@dataclass
+class Outcome:
+    """`failure` is the simulator's message or ""; `races` and `counts` are there for traced libraries only."""
+
+    arguments: dict[str, Argument] = field(default_factory=dict)
+    failure: str = ""
+    races: list[str] = field(default_factory=list)
+    counts: Counts | None = None
+
+
+@functools.cache
+def _load(library: str) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(library)
+    loaded.simulator_failure.restype = ctypes.c_char_p
+    if hasattr(loaded, "simulator_trace_races"):
+        loaded.simulator_trace_races.restype = ctypes.c_char_p
+    return loaded
+
+
+def call(run: Run) -> Outcome:
+    """Run the launcher to its end or to the simulator's first complaint."""
+    library = _load(run.library)
+    library.simulator_configure(ORDERS.index(run.order), run.seed)
+    first, count = run.only_blocks or (0, -1)
+    library.simulator_only_blocks(ctypes.c_int64(first), ctypes.c_int64(count))
+    is_traced = hasattr(library, "simulator_trace_races")
+    if is_traced:
+        library.simulator_trace_reset()
+        for argument in run.arguments.values():
+            if isinstance(argument, np.ndarray):
+                library.simulator_buffer(ctypes.c_void_p(argument.ctypes.data), ctypes.c_int64(argument.nbytes))
+    status = getattr(library, run.launcher)(*map(_as_c, run.arguments.values()), ctypes.c_void_p(None))
+    failure = library.simulator_failure().decode()
+    if status != 0 and not failure:
+        failure = f"{run.launcher} returned error {status}"
+    if not is_traced:
+        return Outcome(run.arguments, failure)
+    counts = (ctypes.c_int64 * len(fields(Counts)))()
+    library.simulator_trace_counts(counts)
+    races = library.simulator_trace_races().decode().splitlines()
+    return Outcome(run.arguments, failure, races, Counts(*counts))
+
+
+def _as_c(argument: Argument) -> ctypes._SimpleCData:
+    if argument is None:
+        return ctypes.c_void_p(None)
+    if isinstance(argument, np.ndarray):
+        assert argument.flags.c_contiguous, "launchers take contiguous arrays"
+        return ctypes.c_void_p(argument.ctypes.data)
+    if isinstance(argument, bool):
+        return ctypes.c_bool(argument)
+    if isinstance(argument, int):
+        return ctypes.c_int64(argument)
+    return ctypes.c_float(argument)
+
+
+def main(job: str) -> None:
+    """Do the runs of a pickled job; a crash leaves the outcomes of those before it."""
+    with Path(f"{job}.done").open("wb") as done:
+        for run in pickle.loads(Path(job).read_bytes()):
+            pickle.dump(call(run), done)
+            done.flush()
+
+
+if __name__ == "__main__":
+    import simulated_call  # under its own name, which is what the pickles say
+
+    simulated_call.main(sys.argv[1])

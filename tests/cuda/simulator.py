@@ -1,0 +1,261 @@
+"""The kernels' own sources on the CPU: how they are compiled for the simulator, and what a kernel under test is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from simulated_call import Argument, Outcome, Run
+
+ROOT = Path(__file__).resolve().parents[2]
+NATIVE = ROOT / "cuda_ext"
+SOURCES = (NATIVE / "cuda", ROOT / "tests" / "cuda")
+CACHE = ROOT / "build" / "simulator"
+
+_COMMON = ("-O1", "-g", "-std=c++20", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-ffp-contract=off")
+# Two checks for what is out of bounds, one for races, none for values.
+BUILDS = {
+    "plain": ((), ()),
+    "traced": (("-fsanitize=thread",), ()),
+    "sanitized": (
+        (
+            "-fsanitize=address,undefined,bounds-strict",
+            "-fno-sanitize-recover=undefined",
+            "-fsanitize-sections=gpu_shared",
+        ),
+        ("-fsanitize=address",),
+    ),
+}  # name: (flags of the kernel, flags of the simulator)
+RUNTIME = {"plain": ("device", "fibre"), "traced": ("device", "fibre", "trace"), "sanitized": ("device", "fibre")}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A planted defect: `find`, which `file` (the kernel's own source by default) has once, becomes `replace`.
+
+    `caught_by` is the check that must find it: "value" (a wrong or NaN result in one of the thread orders), "race" (the
+    tracer), "bounds" (AddressSanitizer or UBSan) or "named" (the simulator says what is wrong).
+    """
+
+    name: str
+    find: str
+    replace: str
+    caught_by: str
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of a launcher and what it must write.
+
+    Args:
+        arguments: by name, in the launcher's order without its stream; see `simulated_call.Run`. Each run gets copies.
+        expected: the arrays to compare by name; floats within `tolerance` times the largest expected size (at least
+            1e-3), NaN where NaN is expected; integers exactly.
+        shares_addresses: several blocks write one address here.
+        elements, floor: of the case whose bytes docs/kernels.md reports: what is counted, how many of it, and the
+            fewest bytes read and written for each.
+    """
+
+    name: str
+    launcher: str
+    arguments: dict[str, Argument]
+    expected: dict[str, np.ndarray]
+    tolerance: float = 3e-6
+    shares_addresses: bool = False
+    elements: int = 0
+    floor: tuple[float, float] = (0, 0)
+
+    def run(self, library: Path, order: str = "ascending", seed: int = 0) -> Run:
+        """The call on fresh copies of the arguments."""
+        copies = {k: _aligned_copy(v) if isinstance(v, np.ndarray) else v for k, v in self.arguments.items()}
+        return Run(str(library), self.launcher, copies, order, seed)
+
+    def error_of(self, outcome: Outcome) -> str:
+        """What is wrong with what a run wrote, or ""."""
+        for name, expected in self.expected.items():
+            actual = outcome.arguments[name].reshape(expected.shape)
+            if not np.issubdtype(expected.dtype, np.floating):
+                if not np.array_equal(actual, expected):
+                    return f"{name}: {int((actual != expected).sum())} of {expected.size} entries differ"
+                continue
+            if not np.array_equal(np.isnan(actual), np.isnan(expected)):
+                return f"{name}: {int(np.isnan(actual).sum())} of {expected.size} entries are NaN"
+            if expected.size:
+                error = float(np.nanmax(np.abs(actual.astype(np.float64) - expected), initial=0.0))
+                largest = float(np.nanmax(np.abs(expected), initial=0.0))
+                if error > self.tolerance * max(1e-3, largest):
+                    return f"{name}: error {error:.3g} of {largest:.3g}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel under test.
+
+    Args:
+        name: of the op's pass, unique.
+        source: its file in one of SOURCES.
+        what: at most five lines for docs/kernels.md.
+        entries: the __global__ functions that its launchers use.
+        cases: makes them; called when they are needed.
+    """
+
+    name: str
+    source: str
+    what: str
+    entries: tuple[str, ...]
+    cases: Callable[[], Sequence[Case]]
+    mutations: tuple[Mutation, ...] = field(default=())
+
+
+def _aligned_copy(array: np.ndarray) -> np.ndarray:
+    """A copy that begins where a device allocation would, so that its sectors are counted right."""
+    memory = np.empty(array.nbytes + 256, np.uint8)
+    start = -memory.ctypes.data % 256
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def unwritten(*shape: int) -> np.ndarray:
+    """A float32 output that nobody has written."""
+    return np.full(shape, np.nan, dtype=np.float32)
+
+
+def missing_tool() -> str:
+    """Why nothing can be simulated here, or ""."""
+    if sys.platform != "linux":
+        return "the simulator is written for Linux"
+    return "" if shutil.which("g++") else "needs g++"
+
+
+def library_of(source: str, build: str, mutation: Mutation | None = None) -> Path:
+    """The shared library of a kernel's source with the simulator, compiled unless it is there already.
+
+    Raises:
+        RuntimeError: the compiler's errors.
+        ValueError: a mutation whose text is not in its file exactly once.
+    """
+    changed = _mutated(source, mutation) if mutation else {}
+    name = _digest(source, build, changed)
+    library = CACHE / f"{Path(source).stem}-{build}-{name}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            for file, text in {source: _path(source).read_text(), **changed}.items():
+                (Path(folder) / file).write_text(text)
+            _compile_kernel(Path(folder) / source, build, library)
+    return library
+
+
+def _path(source: str) -> Path:
+    return next(folder / source for folder in SOURCES if (folder / source).exists())
+
+
+def _mutated(source: str, mutation: Mutation) -> dict[str, str]:
+    file = mutation.file or source
+    text = _path(file).read_text()
+    if text.count(mutation.find) != 1:
+        raise ValueError(f"{mutation.name}: {file} has {mutation.find!r} {text.count(mutation.find)} times, not once")
+    return {file: text.replace(mutation.find, mutation.replace)}
+
+
+def _digest(source: str, build: str, changed: dict[str, str]) -> str:
+    """Of everything that the library is made of."""
+    digest = hashlib.sha256(repr((_COMMON, BUILDS[build], RUNTIME[build])).encode())
+    files = [path for pattern in ("cuda/*.h", "cuda/*.cuh", "simulator/*") for path in sorted(NATIVE.glob(pattern))]
+    for path in [_path(source), *files]:
+        digest.update((changed.get(path.name) or path.read_text()).encode())
+    return digest.hexdigest()[:16]
+
+
+def _compile_kernel(source: Path, build: str, library: Path) -> None:
+    kernel_flags, _ = BUILDS[build]
+    headers = ("-DNERF_SSIM_SIMULATED", "-iquote", str(NATIVE / "cuda"))
+    linked = [str(_runtime_object(name, build)) for name in RUNTIME[build]]
+    link_flags = [flag for flag in kernel_flags if flag != "-fsanitize=thread"]  # trace.cpp stands in for its library
+    compiled = source.with_suffix(".o")
+    _run(["g++", *_COMMON, *kernel_flags, *headers, "-x", "c++", "-c", str(source), "-o", str(compiled)])
+    _run_to(library, ["g++", *_COMMON, *link_flags, "-shared", str(compiled), *linked, "-o"])
+
+
+def _runtime_object(name: str, build: str) -> Path:
+    _, flags = BUILDS[build]
+    texts = [path.read_text() for path in sorted((NATIVE / "simulator").glob("*"))]
+    key = hashlib.sha256(repr((_COMMON, flags, texts)).encode()).hexdigest()[:16]
+    target = CACHE / f"{name}-{key}.o"
+    if not target.exists():
+        _run_to(target, ["g++", *_COMMON, *flags, "-c", str(NATIVE / "simulator" / f"{name}.cpp"), "-o"])
+    return target
+
+
+def _run_to(target: Path, command: list[str]) -> None:
+    """Run a command that writes a file, so that no other process ever sees half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}")
+    _run([*command, str(part)])
+    part.rename(target)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+
+
+def call_apart(runs: Sequence[Run], sanitized: bool = False) -> tuple[list[Outcome], str]:
+    """Run in a process of its own: the outcomes up to the first crash, and what that process said of it, or ""."""
+    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parent))
+    if sanitized:
+        environment.update(
+            LD_PRELOAD=_sanitizer_library(), ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=0"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        job = Path(folder) / "job"
+        job.write_bytes(pickle.dumps(list(runs)))
+        program = str(Path(__file__).with_name("simulated_call.py"))
+        done = subprocess.run([sys.executable, program, str(job)], env=environment, capture_output=True, text=True)
+        outcomes = list(_pickles(Path(f"{job}.done")))
+    complaint = done.stderr.strip() if done.returncode else ""
+    return outcomes, complaint or (f"exit status {done.returncode}" if done.returncode else "")
+
+
+def _pickles(path: Path) -> Iterator[Outcome]:
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        while True:
+            try:
+                yield pickle.load(file)
+            except (EOFError, pickle.UnpicklingError):
+                return
+
+
+@cache
+def _sanitizer_library() -> str:
+    return subprocess.run(
+        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def source_lines(library: Path, races: Sequence[str]) -> list[str]:
+    """The tracer's races with `file:line` for its code offsets."""
+    lines = []
+    for race in races:
+        *kind, first, second, times = race.split()
+        command = ["addr2line", "-s", "-e", str(library), first.removeprefix("+"), second.removeprefix("+")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        places = done.stdout.split("\n") if done.returncode == 0 else [first, second]
+        lines.append(f"{' '.join(kind)}: {places[0]} and {places[1]}, {times} times")
+    return lines

@@ -1,0 +1,84 @@
+"""Each kernel's own source, run thread by thread: values, races, bounds, and what planted defects do to them."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from checks import CHECKS, bounds_error, catch, trace, value_error
+from kernels import KERNELS
+from simulator import Kernel, Mutation, missing_tool
+
+pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
+
+every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+DEFECTS = [
+    pytest.param(kernel, mutation, id=f"{kernel.name}: {mutation.name}")
+    for kernel in KERNELS
+    for mutation in kernel.mutations
+]
+
+
+@every_kernel
+def test_results_equal_the_reference_in_every_order_of_threads_and_blocks(kernel):
+    for case in kernel.cases():
+        assert value_error(kernel.source, case) == ""
+
+
+@every_kernel
+def test_no_two_accesses_race(kernel):
+    for case in kernel.cases():
+        races, counts = trace(kernel.source, case)
+        assert races == [], case.name
+        if case.shares_addresses:
+            assert counts.contended_words > 0, f"{case.name}: no address is written by two blocks"
+
+
+@every_kernel
+def test_atomics_are_traced_where_several_blocks_write_one_address(kernel):
+    uses_atomics = any(trace(kernel.source, case)[1].atomics for case in kernel.cases())
+    assert not uses_atomics or any(case.shares_addresses for case in kernel.cases())
+
+
+@every_kernel
+def test_every_access_is_inside_its_array_and_no_integer_overflows(kernel):
+    assert bounds_error(kernel.source, kernel.cases()) == ""
+
+
+@every_kernel
+def test_at_least_three_defects_are_planted(kernel):
+    assert len(kernel.mutations) >= 3
+    assert len({mutation.name for mutation in kernel.mutations}) == len(kernel.mutations)
+    assert {mutation.caught_by for mutation in kernel.mutations} <= set(CHECKS)
+
+
+@pytest.fixture(scope="session")
+def catches(request) -> dict[tuple[str, str], Future[str]]:
+    """What the named check says of each defect that this session asks for; they are compiled and run side by side."""
+    chosen: list[tuple[Kernel, Mutation]] = [
+        (item.callspec.params["kernel"], item.callspec.params["mutation"])
+        for item in request.session.items
+        if "mutation" in getattr(getattr(item, "callspec", None), "params", {})
+    ]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        yield {
+            (kernel.name, mutation.name): pool.submit(catch, kernel, mutation, mutation.caught_by)
+            for kernel, mutation in chosen
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize(("kernel", "mutation"), DEFECTS)
+def test_a_planted_defect_is_caught(kernel, mutation, catches):
+    assert catches[kernel.name, mutation.name].result(), f"{mutation.caught_by} does not see it"
+
+
+def test_table_of_what_caught_the_planted_defects(catches, capsys):
+    rows = [
+        f"{kernel:28} {defect:52} {future.result()[:110]}"
+        for (kernel, defect), future in catches.items()
+        if future.done()
+    ]
+    with capsys.disabled():
+        print("\nplanted defects and what saw them\n" + "\n".join(rows))
