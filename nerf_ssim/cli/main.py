@@ -13,6 +13,7 @@ from nerf_ssim.errors import UserError
 
 COMMANDS = {
     "train": "train a radiance field with an SSIM schedule, and score it",
+    "fit-image": "fit a coordinate network to a picture, with an SSIM schedule",
     "evaluate": "score a trained run's test views again",
     "render": "render views of a trained run",
     "doctor": "show versions, devices, and what each operation runs on",
@@ -65,11 +66,11 @@ def _dispatch(words: list[str]) -> int:
         close = get_close_matches(command, COMMANDS, n=1)
         advice = f"did you mean {close[0]}?" if close else f"there are: {', '.join(COMMANDS)}"
         raise UserError(f"{command!r} is not a command; {advice}")
-    return importlib.import_module(f"nerf_ssim.cli.{command}").run(rest)
+    return importlib.import_module(f"nerf_ssim.cli.{command.replace('-', '_')}").run(rest)
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items()]
+    lines = [f"  {name:<11}{purpose}" for name, purpose in COMMANDS.items()]
     return "\n".join(
         [
             "usage: nerf-ssim COMMAND ...",

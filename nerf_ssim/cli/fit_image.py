@@ -1,0 +1,129 @@
+"""`nerf-ssim fit-image`: fit a coordinate network to a picture or to each of a folder, and score it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nerf_ssim.config.image_config import ImageConfig, parse_images
+from nerf_ssim.errors import TrainingError
+
+if TYPE_CHECKING:
+    from nerf_ssim.training.interrupts import GracefulStop
+
+
+LEVELS_SHOWN = ("50", "55", "60")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Fits as the options say; returns the exit code (0, or 130/143 when interrupted).
+
+    Everything is left under `<basedir>/<expname>`; with `images`, in a folder a picture under that.
+    """
+    config = parse_images(argv)
+    # Imported here: `--help` and a wrong option should not wait for torch.
+    from nerf_ssim.training.interrupts import GracefulStop
+
+    with GracefulStop() as stop:
+        if config.data.image:
+            fit_one(config, stop)
+        elif config.run.workers > 1:
+            fit_in_parallel(configs_of_folder(config), config.run.workers, stop)
+        else:
+            for one in configs_of_folder(config):
+                if stop.requested is None:
+                    fit_one(one, stop)
+    if stop.requested is not None:
+        print("stopped; the same command with --resume goes on")
+    return stop.exit_code
+
+
+def configs_of_folder(config: ImageConfig) -> list[ImageConfig]:
+    """One configuration a picture: its run's folder is named after the picture."""
+    from nerf_ssim.datasets.image_target import list_images
+
+    folder = Path(config.run.basedir) / config.run.expname
+    return [
+        config.replace(image=str(path), images="", basedir=str(folder), expname=path.stem)
+        for path in list_images(config.data.images)
+    ]
+
+
+def fit_one(config: ImageConfig, stop: GracefulStop) -> None:
+    """Fits one picture, at one rate or searching for one, and prints what came of it."""
+    from nerf_ssim.training.image_runs import run_fit, search_rate
+
+    results = (search_rate if config.optim.lr_exponents else run_fit)(config, stop)
+    if results["ended"] == "diverged":
+        raise TrainingError(
+            f"{config.run.expname}: the error is not a number at step {results['stopped_at']}; the last good "
+            "checkpoint is kept. Start anew with a lower --lr"
+        )
+    if results["ended"] != "interrupted":
+        print_results(Path(config.run.basedir) / config.run.expname, results)
+
+
+def print_results(folder: Path, results: dict[str, Any]) -> None:
+    """The scores in one line, and where to look."""
+    costs = [f"{level} dB at step {cost}" for level, cost in results["cost"].items() if cost and level in LEVELS_SHOWN]
+    best = f"best {results['psnr_best']:.2f} dB at step {results['step_best']}, lr {results['lr']:.3g}"
+    print("; ".join([f"{results['image']}: {best}", *costs]))
+    print(f"results: {folder / 'results.json'}")
+
+
+def fit_in_parallel(configs: list[ImageConfig], workers: int, stop: GracefulStop) -> None:
+    """Fits several pictures at a time, a process each. A signal is passed on once, and every process saves its fit.
+
+    Raises:
+        TrainingError: some picture's process failed; it has said why, and the others are done.
+    """
+    import torch
+
+    threads = max(1, torch.get_num_threads() // workers)
+    context = multiprocessing.get_context("spawn")  # a fork would share the state of torch's thread pool
+    waiting, running, failed = list(configs), [], []
+    is_passed_on = False
+    while waiting or running:
+        while waiting and len(running) < workers and stop.requested is None:
+            one = waiting.pop(0)
+            process = context.Process(target=_work, args=(one, threads), name=one.run.expname)
+            process.start()
+            running.append(process)
+        if stop.requested is not None:
+            waiting.clear()
+            if not is_passed_on:
+                is_passed_on = True
+                for process in running:
+                    if process.is_alive():
+                        os.kill(process.pid, signal.SIGTERM)
+        failed += [process.name for process in running if process.exitcode not in (None, 0, 128 + signal.SIGTERM)]
+        running = [process for process in running if process.exitcode is None]
+        time.sleep(0.1)
+    if failed:
+        raise TrainingError(f"not fitted: {', '.join(failed)}; the lines above say why")
+
+
+def _work(config: ImageConfig, threads: int) -> None:
+    """A worker process: one picture, with signals from the parent alone."""
+    import sys
+
+    import torch
+
+    from nerf_ssim.errors import UserError
+    from nerf_ssim.training.interrupts import GracefulStop
+
+    if hasattr(os, "setsid"):
+        os.setsid()  # the terminal's Ctrl-C would come beside the parent's signal, and a second signal quits at once
+    torch.set_num_threads(threads)
+    with GracefulStop() as stop:
+        try:
+            fit_one(config, stop)
+        except UserError as error:
+            print(f"nerf-ssim: {error}", file=sys.stderr)
+            sys.exit(2)
+    sys.exit(stop.exit_code)

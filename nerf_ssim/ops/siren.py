@@ -1,0 +1,134 @@
+"""The sine network of SIREN on many points: forward, and forward with squared error and gradient in one pass.
+
+The native kernels run tiles of points whose activations stay in a core's cache. A loss that is a sum over the points
+needs no second pass: `siren_fit` computes output, error and gradient of a tile while its activations are there.
+A loss that couples points (SSIM) needs all outputs first: `siren` keeps only these, and its backward computes the
+activations of each tile again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.ops import backend
+from nerf_ssim.ops.reference import siren as reference
+
+_HAS_NATIVE = backend.declare("siren")
+_HAS_NATIVE_FIT = backend.declare("siren_fit")
+
+
+def siren(inputs: Tensor, layers: Sequence[Tensor], *, omega: float) -> Tensor:
+    """The network `W_last h + b_last` with `h = sin(omega (W h + b))` for each layer before.
+
+    Args:
+        inputs: `[n, d]`; treated as constants.
+        layers: weight `[out, in]` and bias `[out]` of each layer in turn, at least two layers.
+        omega: the frequency factor, > 0.
+    Returns:
+        `[n, outputs]`, differentiable in the layers.
+    Raises:
+        ValueError: layers that do not fit together.
+    Source: Sitzmann et al. 2020, equation 5.
+    """
+    _check(inputs, layers, omega)
+    inputs = inputs.detach()
+    if backend.implementation("siren", inputs, *layers) == "native":
+        return torch.ops.nerf_ssim.siren(inputs, list(layers), omega)
+    return reference.siren(inputs, layers, omega)
+
+
+def siren_fit(inputs: Tensor, target: Tensor, layers: Sequence[Tensor], *, omega: float) -> tuple[Tensor, Tensor]:
+    """The network's outputs and their mean squared error to a target, whose gradient comes in the same pass.
+
+    Args:
+        inputs, layers, omega: as for `siren`.
+        target: `[n, outputs]`; errors are taken in its precision (float64 for a fit beyond 100 dB).
+    Returns:
+        outputs `[n, outputs]`, detached; mean squared error, 0-dim in the target's dtype, differentiable in the layers.
+    Raises:
+        ValueError: layers that do not fit together, or a target of another shape.
+    """
+    _check(inputs, layers, omega)
+    if target.shape != (len(inputs), len(layers[-1])):
+        raise ValueError(f"siren: target must be {[len(inputs), len(layers[-1])]}, not {list(target.shape)}")
+    inputs = inputs.detach()
+    is_differentiated = torch.is_grad_enabled() and any(layer.requires_grad for layer in layers)
+    if is_differentiated and len(inputs) and backend.implementation("siren_fit", inputs, *layers) == "native":
+        detached = [layer.detach() for layer in layers]
+        outputs, error, gradients = torch.ops.nerf_ssim.siren_fit(inputs, target.double(), detached, omega)
+        return outputs, _KnownGradients.apply(error.to(target.dtype), len(layers), *layers, *gradients)
+    outputs = siren(inputs, layers, omega=omega)
+    return outputs.detach(), reference.squared_error(outputs, target)
+
+
+class _KnownGradients(torch.autograd.Function):
+    """A value that comes with its gradients in several tensors."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, count: int, *tensors: Tensor) -> Tensor:
+        """Return `value []` as a function of the first `count` tensors; the others are its gradients in them."""
+        ctx.save_for_backward(*tensors[count:])
+        return value.view_as(value)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_value: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients, scaled by the value's."""
+        scale = float(grad_value)
+        gradients = ctx.saved_tensors
+        scaled = gradients if scale == 1.0 else [scale * gradient for gradient in gradients]
+        return None, None, *scaled, *(None for _ in gradients)
+
+
+def _check(inputs: Tensor, layers: Sequence[Tensor], omega: float) -> None:
+    if len(layers) < 4 or len(layers) % 2:
+        raise ValueError(f"siren: weight and bias of at least two layers expected, got {len(layers)} tensors")
+    if inputs.dim() != 2:
+        raise ValueError(f"siren: inputs must be [n, d], not {list(inputs.shape)}")
+    if not omega > 0:
+        raise ValueError(f"siren: omega must be above 0, not {omega}")
+    width = inputs.shape[1]
+    for number, (weight, bias) in enumerate(zip(layers[::2], layers[1::2], strict=True), start=1):
+        if weight.dim() != 2 or weight.shape[1] != width or bias.shape != weight.shape[:1]:
+            raise ValueError(
+                f"siren: layer {number} must be [outputs, {width}] with a bias of [outputs], not "
+                f"{list(weight.shape)} and {list(bias.shape)}"
+            )
+        width = weight.shape[0]
+
+
+def _register() -> None:
+    """Tell PyTorch the shapes of the native operators, and that one is the gradient of another."""
+
+    def forward_shape(inputs, layers, omega):
+        return inputs.new_empty(inputs.shape[0], layers[-1].shape[0])
+
+    def backward_shapes(grad_outputs, inputs, layers, omega):
+        return [torch.empty_like(layer, memory_format=torch.contiguous_format) for layer in layers]
+
+    def fit_shapes(inputs, target, layers, omega):
+        return (
+            forward_shape(inputs, layers, omega),
+            target.new_empty(()),
+            backward_shapes(None, inputs, layers, omega),
+        )
+
+    def setup_context(ctx, inputs, output) -> None:
+        points, layers, ctx.omega = inputs
+        ctx.save_for_backward(points, *layers)
+
+    def backward(ctx, grad_outputs):
+        points, *layers = ctx.saved_tensors
+        return None, torch.ops.nerf_ssim.siren_backward(grad_outputs, points, layers, ctx.omega), None
+
+    torch.library.register_fake("nerf_ssim::siren")(forward_shape)
+    torch.library.register_fake("nerf_ssim::siren_backward")(backward_shapes)
+    torch.library.register_fake("nerf_ssim::siren_fit")(fit_shapes)
+    torch.library.register_autograd("nerf_ssim::siren", backward, setup_context=setup_context)
+
+
+if _HAS_NATIVE and _HAS_NATIVE_FIT:
+    _register()

@@ -1,0 +1,184 @@
+"""Everything a 2D fit is made of, built from its configuration, and its state as one checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.config.image_config import ImageConfig
+from nerf_ssim.datasets.image_target import ImageTarget, coordinates, load_target
+from nerf_ssim.errors import CheckpointError
+from nerf_ssim.evaluation.image_scores import FitScores
+from nerf_ssim.fields.coordinate_networks import make_coordinate_network
+from nerf_ssim.ops.adam import FusedAdam
+from nerf_ssim.rays.permutation import KeyedPermutation
+from nerf_ssim.ssim.image_loss import ImageSsim
+from nerf_ssim.training.checkpoints import CheckpointFolder
+from nerf_ssim.training.generators import Generators
+from nerf_ssim.training.lock import lock_folder
+from nerf_ssim.training.logging import MetricsLog
+from nerf_ssim.training.runs import (
+    check_device,
+    last_iteration,
+    make_schedule,
+    newest_checkpoint,
+    open_run_log,
+    refuse_other_options,
+    refuse_past_the_end,
+    run_folder,
+    what_has_changed,
+)
+
+__all__ = ["COLUMNS", "ImageSession"]
+
+COLUMNS = (
+    "iteration",
+    "seconds",
+    "mse",
+    "ssim",
+    "psnr",
+    "variance",
+    "ssim_weight",
+    "similarity",
+    "luminance",
+    "structure",
+    "mean_difference",
+    "mean_difference_abs",
+)
+GENERATORS = ("init", "permutation", "ssim", "monitor")
+CHECKPOINT_KEYS = ("config", "network", "optimizer", "permutation", "schedule", "generators", "scores", "seconds")
+
+# What may differ between a fit and its resumption: nothing that the result depends on.
+FREE_OPTIONS = frozenset(
+    "resume overwrite stop_at stop_psnr save_every workers luminance_every image images lr_exponents basedir "
+    "expname".split()
+)
+
+
+class ImageSession:
+    """A fit in progress.
+
+    Attributes:
+        target: the picture.
+        fitted: its values in the order that is fitted, `[pixels, channels]` float64.
+        order: the pixel that is fitted at each place, `[pixels]` int64; ascending without `permute`.
+        iteration: updates done so far.
+        seconds: time spent fitting, over all starts.
+    """
+
+    def __init__(self, config: ImageConfig, target: ImageTarget | None = None) -> None:
+        self.config = config
+        self.folder = run_folder(config.run)
+        self.lock = lock_folder(self.folder)
+        self.checkpoints = CheckpointFolder(self.folder)
+        newest = newest_checkpoint(
+            self.checkpoints, config.run, model=config.network.field, required=CHECKPOINT_KEYS
+        )
+        check_device(config.run.device)
+        self.target = read_target(config) if target is None else target
+        self.generators = Generators(config.run.seed, GENERATORS)
+        pixels = self.target.height * self.target.width
+        self.permutation = None
+        if config.data.permute:
+            self.permutation = KeyedPermutation.draw(pixels, self.generators["permutation"])
+        # Drawn on the CPU, so that a seed means the same network on every device.
+        self.network = make_coordinate_network(config.network, self.target.channels, self.generators["init"])
+        self.network.to(config.run.device)
+        self.optimizer = FusedAdam(self.network.parameters(), lr=config.optim.lr)
+        self.schedule = make_schedule(config.ssim, config.ssim.ssim_weight)
+        self.ssim = ImageSsim(
+            config.ssim.ssim_domain,
+            config.ssim.ssim_window,
+            config.ssim.ssim_sigma,
+            config.ssim.ssim_stride,
+            config.ssim.ssim_padding,
+        )
+        self.scores = FitScores()
+        self.iteration, self.seconds = 0, 0.0
+        if newest is not None:
+            self._restore(*newest)
+        self.started_at = None if newest is None else self.iteration
+        self._place()
+
+    @property
+    def last_iteration(self) -> int:
+        """Updates after which this fit stops and is scored."""
+        return last_iteration(self.config.run)
+
+    def changed_circumstances(self) -> list[str]:
+        """What has changed since the start that this one continues and can change a result's last bits."""
+        return [] if self.started_at is None else what_has_changed(self.folder)
+
+    def as_shown(self, values: Tensor) -> Tensor:
+        """Fitted `values [pixels, channels]` in the picture's own order, `[height, width, channels]`."""
+        shown = torch.empty_like(values)
+        shown[self.order] = values
+        return shown.view(self.target.height, self.target.width, -1)
+
+    def open_log(self) -> MetricsLog:
+        """Writes the manifest and the resolved configuration, and opens `metrics.csv` where this start begins."""
+        return open_run_log(
+            self.checkpoints,
+            self.config,
+            self.config.run,
+            data={
+                "name": self.target.name,
+                "hash": self.target.content_hash,
+                "size": [self.target.width, self.target.height],
+                "channels": self.target.channels,
+                "linear": self.target.is_linear,
+            },
+            columns=COLUMNS,
+            resume_iteration=self.started_at,
+        )
+
+    def save(self) -> Path:
+        """Writes a checkpoint of this moment."""
+        return self.checkpoints.save(
+            {
+                "model": self.config.network.field,
+                "config": self.config.to_dict(),
+                "image_hash": self.target.content_hash,
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "permutation": None if self.permutation is None else self.permutation.keys,
+                "schedule": self.schedule.state_dict(),
+                "generators": self.generators.state_dict(),
+                "scores": self.scores.state_dict(),
+                "seconds": self.seconds,
+            },
+            self.iteration,
+        )
+
+    def _restore(self, path: Path, checkpoint: dict) -> None:
+        refuse_other_options(path, checkpoint["config"], self.config, FREE_OPTIONS)
+        if checkpoint.get("image_hash") != self.target.content_hash:
+            raise CheckpointError(
+                f"{path}: was fitted to another picture than {self.config.data.image} holds now (the content hashes "
+                "differ); give the original --image or start anew with --overwrite"
+            )
+        self.network.load_state_dict(checkpoint["network"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        if checkpoint["permutation"] is not None:
+            self.permutation = KeyedPermutation(self.target.height * self.target.width, checkpoint["permutation"])
+        self.schedule.load_state_dict(checkpoint["schedule"])
+        self.generators.load_state_dict(checkpoint["generators"])
+        self.scores.load_state_dict(checkpoint["scores"])
+        self.iteration, self.seconds = checkpoint["iteration"], checkpoint["seconds"]
+        refuse_past_the_end(self.folder, self.iteration, self.last_iteration, "give a later one")
+
+    def _place(self) -> None:
+        """Coordinates and target in the order that is fitted, on the run's device."""
+        device = self.config.run.device
+        order = torch.arange(self.target.height * self.target.width)
+        self.order = (order if self.permutation is None else self.permutation(order)).to(device)
+        self.coordinates = coordinates(self.target.height, self.target.width).to(device)
+        self.fitted = self.target.values.to(device).flatten(0, 1)[self.order]
+
+
+def read_target(config: ImageConfig) -> ImageTarget:
+    """The picture that the options name."""
+    data = config.data
+    return load_target(data.image, size=data.size, grey=data.grey, linear=data.linear)
