@@ -92,10 +92,13 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 def _operations() -> Iterator[tuple[str, str]]:
     from nerf_ssim.ops import backend
+    from nerf_ssim.ops.decoder import effective_precision
 
     try:
         for op, (implementation, reason) in backend.describe().items():
             yield op, f"{implementation} ({reason})"
+        ran, reason = effective_precision("bf16")
+        yield "--decoder_precision bf16", f"runs in {ran} ({reason})"
     except UserError as error:
         yield "", str(error)
 

@@ -66,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
             schedule=trained.schedule_summary,
             seed=trained.config.run.seed,
             backend=trained.manifest.get("backend"),
+            decoder_precision=trained.manifest.get("decoder_precision"),
             seconds_train=trained.seconds,
         )
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ def run(argv: Sequence[str]) -> int:
     from nerf_ssim.training.interrupts import GracefulStop
     from nerf_ssim.training.loop import train
     from nerf_ssim.training.progress import Progress
+    from nerf_ssim.training.runs import precision_record
     from nerf_ssim.training.scoring import score_run
     from nerf_ssim.training.session import Session
 
@@ -26,6 +27,9 @@ def run(argv: Sequence[str]) -> int:
     label = config.run.expname
     if changes := session.changed_circumstances():
         print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
+    precision = precision_record(config.model.decoder_precision)
+    if precision["ran"] != precision["asked"]:
+        print(f"decoder_precision {precision['asked']}: runs in {precision['ran']} ({precision['reason']})")
     with GracefulStop() as stop:
         with session.open_log() as log, Progress(session.last_iteration, session.iteration, label) as progress:
             train(session, log, progress, stop)

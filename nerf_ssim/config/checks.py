@@ -81,6 +81,11 @@ def _check_model(config: Config) -> None:
             f"data_dim_color: {model.data_dim_color} does not go with shadingMode {model.shadingMode}, "
             f"which takes {needed}"
         )
+    if model.decoder_precision != "float32" and model.shadingMode != "MLP_Fea":
+        raise ConfigError(
+            f"decoder_precision: {model.decoder_precision} is there for shadingMode MLP_Fea only, not "
+            f"{model.shadingMode}; use float32"
+        )
 
 
 def _check_events(config: Config) -> None:

@@ -105,6 +105,28 @@ class ModelConfig(Section):
     featureC: int = option(128, "hidden width of the decoder", at_least=1, at_most=4096)
     step_ratio: float = option(0.5, "distance between samples, in voxels", above=0, at_most=16)
     nSamples: int = option(1000000, "most samples along a ray", at_least=1, at_most=10**9)
+    color_samples: int = option(
+        0,
+        "in training, samples a ray that get a colour, drawn in proportion to their weight from those above "
+        "rayMarch_weight_thres so that colours and gradients are unbiased; 0 for all of them, as published",
+        at_least=0,
+        at_most=10**6,
+    )
+    early_stop_transmittance: float = option(
+        0.0,
+        "a ray is followed until less than this share of its light is left; 0 to the end of the box, as published",
+        at_least=0,
+        below=1,
+    )
+    decoder_precision: str = option(
+        "float32",
+        "products of the colour decoder (MLP_Fea): bf16 rounds their operands where the CPU multiplies bfloat16 in "
+        "hardware, and says so where it does not",
+        choices=("float32", "bf16"),
+    )
+    recompute: bool = option(
+        False, "less memory: colours are computed again for their gradient, instead of keeping what they were made of"
+    )
     aabb_scale: float = option(1.2, "factor on the scene's box, about the origin", above=0, at_most=100)
 
 

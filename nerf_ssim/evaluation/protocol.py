@@ -162,6 +162,7 @@ def write_results(
     schedule: Mapping[str, Any],
     seed: int,
     backend: Any,
+    decoder_precision: Any,
     seconds_train: float | None,
 ) -> dict[str, Any]:
     """Write `results.json`, whole or not at all, and return what was written.
@@ -174,6 +175,7 @@ def write_results(
         iterations, stopped_at: updates the schedules are laid out for, and updates done.
         schedule: at least `weight`, `add_at`, `remove_at`, `removed_at`.
         backend: which implementation each op used (plain values).
+        decoder_precision: what was asked for, what ran and why (plain values); None if the run did not record it.
         seconds_train: wall time of the training, or None if it is not known.
     Raises:
         ValueError: the schedule lacks one of its four entries.
@@ -191,6 +193,7 @@ def write_results(
         "schedule": dict(schedule),
         "seed": seed,
         "backend": backend,
+        "decoder_precision": decoder_precision,
         "seconds_train": seconds_train,
         "psnr": scores.psnr,
         "ssim": scores.ssim,

@@ -61,8 +61,10 @@ class FeatureMLPDecoder(nn.Module):
         *,
         feature_frequencies: int,
         view_frequencies: int,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
+        self.precision = precision
         self.feature_frequencies = feature_frequencies
         self.view_frequencies = view_frequencies
         width = n_features * (1 + 2 * feature_frequencies) + 3 * (1 + 2 * view_frequencies)
@@ -78,6 +80,7 @@ class FeatureMLPDecoder(nn.Module):
             weights,
             feature_frequencies=self.feature_frequencies,
             view_frequencies=self.view_frequencies,
+            precision=self.precision,
         )
 
 
@@ -107,11 +110,17 @@ def make_decoder(
     view_frequencies: int,
     feature_frequencies: int,
     generator: torch.Generator,
+    precision: str = "float32",
 ) -> nn.Module:
-    """The decoder of the published name `mode`: MLP_Fea, MLP_PE, MLP, SH or RGB."""
+    """The decoder of the published name `mode`: MLP_Fea, MLP_PE, MLP, SH or RGB; `precision` is of MLP_Fea only."""
     if mode == "MLP_Fea":
         return FeatureMLPDecoder(
-            n_features, hidden, generator, feature_frequencies=feature_frequencies, view_frequencies=view_frequencies
+            n_features,
+            hidden,
+            generator,
+            feature_frequencies=feature_frequencies,
+            view_frequencies=view_frequencies,
+            precision=precision,
         )
     if mode == "MLP_PE":
         return MLPDecoder(

@@ -7,11 +7,23 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from nerf_ssim.fields.thinning import above_threshold, draw_by_weight
 from nerf_ssim.ops.compositing import accumulate, composite
 from nerf_ssim.ops.marching import Samples
 
-__all__ = ["Render", "render_samples"]
+__all__ = ["ColorDraws", "Render", "in_recomputed_parts", "render_samples"]
+
+SAMPLES_IN_A_PART = 1 << 16  # features and decoder of this many samples are in memory at once
+
+
+@dataclass(frozen=True)
+class ColorDraws:
+    """A random selection of the samples that get a colour: how many a ray, and one phase in [0, 1) a ray `[rays]`."""
+
+    count: int
+    phase: Tensor
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ def render_samples(
     distance_scale: float,
     weight_threshold: float,
     background: float,
+    draws: ColorDraws | None = None,
 ) -> Render:
     """Composites packed samples; colour is asked for only where a sample's weight exceeds the threshold.
 
@@ -48,14 +61,39 @@ def render_samples(
         distance_scale: factor on the distance between samples (25 in TensoRF).
         weight_threshold: samples with `weight > weight_threshold` (strictly) get a colour; the others add opacity only.
         background: grey value behind the ray, weighed by 1 - opacity.
+        draws: where given, only so many of those samples are drawn, in proportion to their weight, and colours are
+            unbiased estimates (`thinning.draw_by_weight`).
     Source: TensoRF (Chen et al. 2022), equation 1 and its published thresholds.
     """
     n_rays = samples.ray_offsets.numel() - 1
     composited = composite(sigma, samples.delta, samples.ray_offsets, distance_scale=distance_scale)
-    coloured = (composited.weights.detach() > weight_threshold).nonzero()[:, 0]
-    weights, rays = composited.weights[coloured], samples.ray_index[coloured]
+    if draws is None:
+        coloured, weights = above_threshold(composited.weights, weight_threshold)
+    else:
+        coloured, weights = draw_by_weight(
+            composited.weights, samples.ray_offsets, weight_threshold, draws.count, draws.phase
+        )
+    rays = samples.ray_index[coloured]
     rgb = accumulate(weights, color_of(coloured), rays, n_rays) if coloured.numel() else sigma.new_zeros(n_rays, 3)
     rgb = rgb + background * (1.0 - composited.opacity[:, None])
     with torch.no_grad():
         depth = accumulate(composited.weights, samples.t[:, None], samples.ray_index, n_rays)[:, 0]
     return Render(rgb.clamp(0.0, 1.0), composited.opacity, depth, sigma.numel(), coloured.numel())
+
+
+def in_recomputed_parts(color_of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """`color_of` a part of the samples at a time, keeping nothing but the colours until backward.
+
+    Backward computes each part again, so the features of only `SAMPLES_IN_A_PART` samples are ever in memory. Colours
+    are the same; gradients are summed part by part and differ by rounding.
+    """
+
+    def color_in_parts(index: Tensor) -> Tensor:
+        return torch.cat(
+            [
+                checkpoint(color_of, part, use_reentrant=False, preserve_rng_state=False)
+                for part in index.split(SAMPLES_IN_A_PART)
+            ]
+        )
+
+    return color_in_parts

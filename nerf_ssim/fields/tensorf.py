@@ -12,7 +12,8 @@ from nerf_ssim.config import ModelConfig
 from nerf_ssim.fields.decoders import linear, make_decoder
 from nerf_ssim.fields.grids import make_grid
 from nerf_ssim.fields.occupancy import update_occupancy
-from nerf_ssim.fields.rendering import Render, render_samples
+from nerf_ssim.fields.rendering import ColorDraws, Render, in_recomputed_parts, render_samples
+from nerf_ssim.fields.thinning import samples_before_opaque
 from nerf_ssim.ops.marching import OccupancyGrid, march_box
 from nerf_ssim.rays.cameras import Rays
 
@@ -59,6 +60,7 @@ class TensoRF(nn.Module):
             position_frequencies=settings.pos_pe,
             view_frequencies=settings.view_pe,
             feature_frequencies=settings.fea_pe,
+            precision=settings.decoder_precision,
             generator=generator,
         )
 
@@ -74,7 +76,13 @@ class TensoRF(nn.Module):
         return int((self.aabb[1] - self.aabb[0]).norm().item() / self.step_size) + 1
 
     def render(
-        self, rays: Rays, *, n_samples: int | None = None, jitter: Tensor | None = None, background: float = 0.0
+        self,
+        rays: Rays,
+        *,
+        n_samples: int | None = None,
+        jitter: Tensor | None = None,
+        background: float = 0.0,
+        draws: ColorDraws | None = None,
     ) -> Render:
         """Colours of `rays`.
 
@@ -82,7 +90,9 @@ class TensoRF(nn.Module):
             n_samples: steps a ray, None for `full_samples_per_ray`.
             jitter: one offset in [0, 1) a ray `[rays]`, in steps; None for none (test).
             background: grey level behind the scene.
+            draws: which of the samples that could have a colour get one; None for all.
         """
+        settings = self.settings
         samples = march_box(
             rays.origins,
             rays.directions,
@@ -94,6 +104,15 @@ class TensoRF(nn.Module):
             jitter,
             self.occupancy,
         )
+        if settings.early_stop_transmittance > 0:
+            samples, sigma = samples_before_opaque(
+                samples,
+                self.density,
+                distance_scale=settings.distance_scale,
+                transmittance=settings.early_stop_transmittance,
+            )
+        else:
+            sigma = self.density(samples.coords)
 
         def color_of(index: Tensor) -> Tensor:
             coords = samples.coords[index]
@@ -102,11 +121,12 @@ class TensoRF(nn.Module):
 
         return render_samples(
             samples,
-            self.density(samples.coords),
-            color_of,
-            distance_scale=self.settings.distance_scale,
-            weight_threshold=self.settings.rayMarch_weight_thres,
+            sigma,
+            in_recomputed_parts(color_of) if settings.recompute else color_of,
+            distance_scale=settings.distance_scale,
+            weight_threshold=settings.rayMarch_weight_thres,
             background=background,
+            draws=draws,
         )
 
     def density(self, coords: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from nerf_ssim.config import Config
 from nerf_ssim.errors import CheckpointError
 
 NAMES = ("pixels", "jitter", "background", "ssim", "monitor", "init")
@@ -20,6 +21,11 @@ def stream_seed(seed: int, name: str) -> int:
     """
     digest = hashlib.blake2b(f"nerf_ssim/{int(seed)}/{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+def generator_names(config: Config) -> tuple[str, ...]:
+    """The consumers that a run has: those of every run, and those that its options add."""
+    return (*NAMES, "colors") if config.model.color_samples else NAMES
 
 
 class Generators:

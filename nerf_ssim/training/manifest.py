@@ -26,6 +26,7 @@ def write_manifest(
     *,
     config: Mapping[str, Any],
     backend: Mapping[str, Any],
+    decoder_precision: Mapping[str, str] | None,
     scene: Mapping[str, Any],
     seed: int,
     device: torch.device | str,
@@ -37,6 +38,7 @@ def write_manifest(
         folder: the run's folder.
         config: the resolved configuration, plain values.
         backend: each op's implementation and the reason for it (`nerf_ssim.ops.backend.describe()`).
+        decoder_precision: of the colour decoder, `asked`, `ran` and `reason`; None for a model without one.
         scene: name, content hash, numbers of views, ... of the data.
         seed: the run's seed.
         device: where it trains.
@@ -65,6 +67,7 @@ def write_manifest(
         "device": str(device),
         "scene": scene,
         "backend": backend,
+        "decoder_precision": decoder_precision,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},

@@ -12,6 +12,7 @@ from nerf_ssim.config.base import BaseConfig
 from nerf_ssim.config.sections import CommonRunConfig, ScheduleConfig
 from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError
 from nerf_ssim.ops import backend
+from nerf_ssim.ops.decoder import effective_precision
 from nerf_ssim.ssim.schedule import SsimSchedule
 from nerf_ssim.training.checkpoints import CheckpointFolder
 from nerf_ssim.training.logging import MetricsLog
@@ -24,6 +25,7 @@ __all__ = [
     "make_schedule",
     "newest_checkpoint",
     "open_run_log",
+    "precision_record",
     "refuse_other_options",
     "refuse_past_the_end",
     "run_folder",
@@ -124,6 +126,7 @@ def open_run_log(
     data: dict[str, Any],
     columns: Sequence[str],
     resume_iteration: int | None,
+    decoder_precision: dict[str, str] | None = None,
 ) -> MetricsLog:
     """Writes the manifest and the resolved configuration, and opens `metrics.csv` where this start begins.
 
@@ -131,6 +134,7 @@ def open_run_log(
 
     Args:
         data: what identifies the data, for the manifest.
+        decoder_precision: as `precision_record` gives it; None for a model without a colour decoder.
     """
     folder = checkpoints.folder.parent
     if resume_iteration is None:
@@ -141,6 +145,7 @@ def open_run_log(
         folder,
         config=config.to_dict(),
         backend=backend_record(),
+        decoder_precision=decoder_precision,
         scene=data,
         seed=run.seed,
         device=run.device,
@@ -152,6 +157,12 @@ def open_run_log(
 def backend_record() -> dict[str, dict[str, str]]:
     """Each op's implementation and why, for the manifest and the results."""
     return {op: {"implementation": how, "reason": why} for op, (how, why) in backend.describe().items()}
+
+
+def precision_record(asked: str) -> dict[str, str]:
+    """The colour decoder's precision for the manifest and the results: `asked` for, `ran` on this machine, `reason`."""
+    ran, reason = effective_precision(asked)
+    return {"asked": asked, "ran": ran, "reason": reason}
 
 
 def schedule_summary(schedule: SsimSchedule) -> dict:

@@ -10,7 +10,7 @@ from nerf_ssim.datasets.scene import Views
 from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import lpips_scorers
 from nerf_ssim.evaluation.protocol import RenderedView, Scores, score_views, write_results
-from nerf_ssim.training.runs import backend_record, schedule_summary
+from nerf_ssim.training.runs import backend_record, precision_record, schedule_summary
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.trained import render_camera
 
@@ -56,6 +56,7 @@ def score_run(session: Session) -> Scores:
         schedule=schedule_summary(session.schedule),
         seed=config.run.seed,
         backend=backend_record(),
+        decoder_precision=precision_record(config.model.decoder_precision),
         seconds_train=session.seconds,
     )
     if config.run.render_train:

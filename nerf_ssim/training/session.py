@@ -12,7 +12,7 @@ from nerf_ssim.errors import CheckpointError
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.ssim.losses import S3IM
 from nerf_ssim.training.checkpoints import CheckpointFolder
-from nerf_ssim.training.generators import Generators, stream_seed
+from nerf_ssim.training.generators import Generators, generator_names, stream_seed
 from nerf_ssim.training.journal import columns_of
 from nerf_ssim.training.lock import lock_folder
 from nerf_ssim.training.logging import MetricsLog
@@ -23,6 +23,7 @@ from nerf_ssim.training.runs import (
     make_schedule,
     newest_checkpoint,
     open_run_log,
+    precision_record,
     refuse_other_options,
     refuse_past_the_end,
     run_folder,
@@ -56,7 +57,7 @@ class Session:
         newest = newest_checkpoint(self.checkpoints, config.run, model=config.model.model, required=CHECKPOINT_KEYS)
         check_device(config.run.device)
         self.scene = scene_on(load_scene(config.data), config.run.device)
-        self.generators = Generators(config.run.seed, device=config.run.device)
+        self.generators = Generators(config.run.seed, generator_names(config), config.run.device)
         self.recipe = make_recipe(config, self.scene, self.generators)
         self.batches = PixelBatches(self.scene.train, config.optim.batch_size, self.generators["pixels"])
         self.s3im = make_s3im(config)
@@ -86,6 +87,7 @@ class Session:
             data=describe_scene(self.scene),
             columns=columns_of(self.recipe.terms, self.recipe.rates),
             resume_iteration=self.started_at,
+            decoder_precision=precision_record(self.config.model.decoder_precision),
         )
 
     def save(self) -> Path:

@@ -13,7 +13,7 @@ from nerf_ssim.config import Config
 from nerf_ssim.datasets.scene import Scene
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.fields.occupancy import occupied_box
-from nerf_ssim.fields.rendering import Render
+from nerf_ssim.fields.rendering import ColorDraws, Render
 from nerf_ssim.fields.tensorf import TensoRF, resolution_for, samples_per_ray
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.cameras import Rays
@@ -59,7 +59,13 @@ class TensorfRecipe:
         jitter = torch.rand(len(rays), generator=self.generators["jitter"], device=rays.origins.device)
         coin = torch.rand((), generator=self.generators["background"], device=rays.origins.device)
         is_white = self.config.data.white_bg or bool(coin < 0.5)
-        return self.field.render(rays, n_samples=self.n_samples, jitter=jitter, background=float(is_white))
+        return self.field.render(
+            rays,
+            n_samples=self.n_samples,
+            jitter=jitter,
+            background=float(is_white),
+            draws=self._color_draws(jitter),
+        )
 
     def render_test(self, rays: Rays, *, final: bool) -> Render:
         """The test render: no jitter, black background; `final` samples the whole diagonal as the last scoring does."""
@@ -126,6 +132,12 @@ class TensorfRecipe:
         self.rates_start_at, self.rates_scale = state["rates_start_at"], state["rates_scale"]
         self.optimizer = make_adam(self._parameter_groups())
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def _color_draws(self, jitter: Tensor) -> ColorDraws | None:
+        count = self.config.model.color_samples
+        if count == 0:
+            return None
+        return ColorDraws(count, torch.rand(jitter.shape, generator=self.generators["colors"], device=jitter.device))
 
     def _parameter_groups(self) -> list[ParameterGroup]:
         optim, field, scale = self.config.optim, self.field, self.rates_scale

@@ -19,7 +19,7 @@ from nerf_ssim.evaluation.protocol import RenderedView
 from nerf_ssim.fields.rendering import Render
 from nerf_ssim.rays.cameras import Rays, camera_rays
 from nerf_ssim.training.checkpoints import CheckpointFolder, load_checkpoint
-from nerf_ssim.training.generators import Generators
+from nerf_ssim.training.generators import Generators, generator_names
 from nerf_ssim.training.manifest import read_manifest
 from nerf_ssim.training.recipes import make_recipe
 from nerf_ssim.training.runs import check_device, make_schedule, schedule_summary
@@ -99,7 +99,7 @@ def load_trained(folder: str | Path, *, datadir: str | None = None, checkpoint: 
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, datadir=datadir))
     check_device(config.run.device)
     scene = scene_on(load_scene(config.data), config.run.device)
-    recipe = make_recipe(config, scene, Generators(config.run.seed, device=config.run.device))
+    recipe = make_recipe(config, scene, Generators(config.run.seed, generator_names(config), config.run.device))
     recipe.load_state_dict(state["recipe"])
     schedule = make_schedule(config.ssim, config.ssim.s3im_weight)
     schedule.load_state_dict(state["schedule"])

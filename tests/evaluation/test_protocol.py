@@ -15,7 +15,8 @@ from nerf_ssim.evaluation.protocol import RenderedView, picture_names, score_vie
 SIZE = (20, 28)
 SCHEDULE = {"weight": 1.0, "add_at": 0, "remove_at": 70, "removed_at": 70}
 KEYS = [
-    *("scene", "model", "label", "iterations", "stopped_at", "schedule", "seed", "backend", "seconds_train"),
+    *("scene", "model", "label", "iterations", "stopped_at", "schedule", "seed", "backend", "decoder_precision"),
+    "seconds_train",
     *("psnr", "ssim", "ssim_variant", "lpips_alex", "lpips_vgg", "lpips_note", "per_image"),
 ]
 
@@ -45,6 +46,7 @@ class FixedScorer:
 def write(path, scores, **changes):
     facts = {"scene": "room", "model": "tensorf", "label": None, "iterations": 500, "stopped_at": 500, "seed": 1}
     facts |= {"schedule": SCHEDULE, "backend": {"ssim": "reference"}, "seconds_train": 12.5}
+    facts |= {"decoder_precision": {"asked": "float32", "ran": "float32", "reason": "as asked"}}
     write_results(path, scores, **(facts | changes))
     return json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} in results.json"))
 

@@ -60,9 +60,9 @@ def draws(monkeypatch):
     seen: list[tuple] = []
     original = TensoRF.render
 
-    def render(self, rays, *, n_samples=None, jitter=None, background=0.0):
+    def render(self, rays, *, jitter=None, background=0.0, **others):
         seen.append((rays.origins.clone(), rays.directions.clone(), jitter.clone(), background))
-        return original(self, rays, n_samples=n_samples, jitter=jitter, background=background)
+        return original(self, rays, jitter=jitter, background=background, **others)
 
     monkeypatch.setattr(TensoRF, "render", render)
     return seen

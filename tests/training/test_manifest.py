@@ -22,6 +22,7 @@ def write(folder: Path, **changes) -> Path:
     values = {
         "config": {"expname": "room", "upsamp_list": (400, 600), "s3im_weight": 1.0, "stop_at": None},
         "backend": {"vm_features": ("reference", "the extension was not built")},
+        "decoder_precision": {"asked": "bf16", "ran": "float32", "reason": "no such products"},
         "scene": {"name": "room", "hash": "abc", "train_views": 54, "test_views": 6},
         "seed": 20211202,
         "device": "cpu",
@@ -35,6 +36,7 @@ def test_it_holds_what_a_reader_of_the_results_needs(tmp_path):
     record = read_manifest(path.parent)
     assert record["config"] == {"expname": "room", "upsamp_list": [400, 600], "s3im_weight": 1.0, "stop_at": None}
     assert record["backend"] == {"vm_features": ["reference", "the extension was not built"]}
+    assert record["decoder_precision"]["ran"] == "float32"
     assert record["scene"]["hash"] == "abc"
     assert record["seed"] == 20211202
     assert record["device"] == "cpu"

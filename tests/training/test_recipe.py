@@ -276,7 +276,8 @@ def test_training_renders_are_jittered_on_a_white_background_half_of_the_time(sc
     recipe = Session(tiny_config(scene, tmp_path)).recipe
     backgrounds, jitters = [], []
 
-    def record(self, rays, *, n_samples, jitter, background):
+    def record(self, rays, *, n_samples, jitter, background, draws):
+        assert draws is None
         backgrounds.append(background)
         jitters.append(jitter)
         assert n_samples == recipe.n_samples
