@@ -257,6 +257,23 @@ def test_small_replica_differs_from_the_canonical_one_only_in_size():
     }
 
 
+def test_fast_is_the_canonical_run_shortened_thinned_and_with_drawn_colours():
+    fast = parse(["--config", str(CONFIGS / "fast.txt")]).to_dict()
+    canonical = parse(["--config", str(CONFIGS / "replica_scene1.txt")]).to_dict()
+    differing = {key: fast[key] for key in fast if fast[key] != canonical[key]}
+    assert differing == {
+        "expname": "fast",
+        "n_iters": 4000,
+        "batch_size": 2048,
+        "s3im_patch_height": 32,
+        "color_samples": 32,
+        "N_voxel_final": 256**3,
+        "upsamp_list": [300, 500, 750, 1000, 1300],
+        "update_AlphaMask_list": [300, 750],
+        "lr_decay_target_ratio": 0.05,
+    }
+
+
 def test_room_trains_on_the_bundled_scene_and_can_be_cut_to_500():
     config = parse(["--config", str(CONFIGS / "room.txt"), "--ssim_remove_at", "70", "--n_iters", "500", "--seed", "1"])
     assert config.data.datadir == "bundled:room"
