@@ -32,11 +32,12 @@ NERF_SSIM_INLINE void square_roots(float (&values)[kRun]) {
 #endif
 }
 
-// One run of up to kRun elements. In the masked form, elements whose gradient is zero keep all they have.
-template <bool kMasked>
+// One run of up to kRun elements. In the masked form, elements whose gradient is zero keep all they have. `rates`, one
+// factor on the step an element, is read where there are rates.
+template <bool kMasked, bool kRates = false>
 NERF_SSIM_INLINE void update_run(
     const AdamStep& step, int count, float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
-    float* __restrict exp_avg_sq) {
+    float* __restrict exp_avg_sq, const float* __restrict rates = nullptr) {
   float first[kRun];
   float root[kRun] = {};
   for (int i = 0; i < count; ++i) {
@@ -50,7 +51,8 @@ NERF_SSIM_INLINE void update_run(
   }
   square_roots(root);
   for (int i = 0; i < count; ++i) {
-    const float moved = param[i] - step.step_size * first[i] / (root[i] / step.root_correction + step.eps);
+    const float move = step.step_size * first[i] / (root[i] / step.root_correction + step.eps);
+    const float moved = param[i] - (kRates ? move * rates[i] : move);
     param[i] = !kMasked || grad[i] != 0.0f ? moved : param[i];
   }
 }

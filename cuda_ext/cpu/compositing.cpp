@@ -2,50 +2,15 @@
 #include "compositing.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
+
+#include "exponential.h"
+#include "ray_shares.h"
 
 namespace nerf_ssim {
 namespace {
 
 constexpr float kFactorFloor = 1e-10f;  // TensoRF's: a fully opaque sample leaves a trace of light
-constexpr int64_t kSamplesPerShare = 4096;
-
-int shares_of(int64_t samples, int64_t at_most, int threads) {
-  const int64_t wanted = std::min<int64_t>(at_most, samples / kSamplesPerShare);
-  return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max(1, threads)));
-}
-
-// First ray of each share, so that shares have about as many samples.
-std::vector<int64_t> balanced_rays(const RaySamples& samples, int shares) {
-  std::vector<int64_t> boundary(shares + 1, samples.rays);
-  boundary[0] = 0;
-  const int64_t total = samples.offsets[samples.rays];
-  for (int share = 1; share < shares; ++share)
-    boundary[share] = std::lower_bound(samples.offsets, samples.offsets + samples.rays, total * share / shares) - samples.offsets;
-  return boundary;
-}
-
-// 1 - exp(-x) to 2 ulp: small opacities keep their digits. x = n ln 2 + r, exp(x) - 1 = 2^n (exp(r) - 1) + (2^n - 1).
-inline float one_minus_exp(float x) {
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
-  float y = -x;
-  y = y < -40.0f ? -40.0f : y;  // exp(-40) is nothing beside 1; a NaN stays one
-  y = y > 80.0f ? 80.0f : y;
-  const float n = (y * 1.44269504088896341f + kRound) - kRound;
-  const float r = (y - n * 0.693359375f) - n * -2.12194440e-4f;
-  float series = 1.0f / 5040;
-  series = series * r + 1.0f / 720;
-  series = series * r + 1.0f / 120;
-  series = series * r + 1.0f / 24;
-  series = series * r + 1.0f / 6;
-  series = series * r + 0.5f;
-  const float rest = series * (r * r) + r;
-  const int32_t exponent = (static_cast<int32_t>(n) + 127) << 23;
-  float power;
-  std::memcpy(&power, &exponent, sizeof(power));
-  return (1.0f - power) - power * rest;
-}
 
 void opacities(const RaySamples& samples, int64_t begin, int64_t end, float* alpha) {
 #pragma omp simd
@@ -57,7 +22,7 @@ void opacities(const RaySamples& samples, int64_t begin, int64_t end, float* alp
 
 void composite(const RaySamples& samples, float* weights, float* opacity, float* transmittance, int threads) {
   const int shares = shares_of(samples.offsets[samples.rays], samples.rays, threads);
-  const std::vector<int64_t> boundary = balanced_rays(samples, shares);
+  const std::vector<int64_t> boundary = balanced_rays(samples.offsets, samples.rays, shares);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     for (int64_t r = boundary[share]; r < boundary[share + 1]; ++r) {
@@ -79,7 +44,7 @@ void composite_backward(
     const RaySamples& samples, const float* transmittance, const float* grad_weights, const float* grad_opacity,
     const float* grad_transmittance, float* grad_sigma, int threads) {
   const int shares = shares_of(samples.offsets[samples.rays], samples.rays, threads);
-  const std::vector<int64_t> boundary = balanced_rays(samples, shares);
+  const std::vector<int64_t> boundary = balanced_rays(samples.offsets, samples.rays, shares);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     for (int64_t r = boundary[share]; r < boundary[share + 1]; ++r) {

@@ -5,7 +5,7 @@ Source: Sun et al. 2022, "Direct Voxel Grid Optimization", section 3.2 and its p
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ def composite_voxels(
     inputs = (density, ray_offsets, shift, interval, alpha_threshold, stop)
     if backend.implementation("composite_voxels", density, ray_offsets) == "reference":
         return AlphaComposited(*reference.composite_voxels(*inputs))
-    return AlphaComposited(*torch.ops.nerf_ssim.composite_voxels(*inputs)[:2])
+    return AlphaComposited(*torch.ops.nerf_ssim.composite_voxels(*inputs))
 
 
 def distortion_loss(weights: Tensor, s: Tensor, ray_index: Tensor, interval: float) -> Tensor:
@@ -96,5 +96,50 @@ def distortion_loss(weights: Tensor, s: Tensor, ray_index: Tensor, interval: flo
     return torch.ops.nerf_ssim.distortion_loss(weights, s, ray_index, interval)[0]
 
 
-for _op in ("composite_voxels", "distortion_loss"):
-    backend.declare(_op)
+def _register_composite_voxels() -> None:
+    """Tell PyTorch the shapes of the native operators and that one is the gradient of the other."""
+
+    def shapes(density: Tensor, ray_offsets: Tensor, *_: float) -> tuple[Tensor, Tensor]:
+        return density.new_empty(density.shape), density.new_empty(ray_offsets.shape[0] - 1)
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        density, ray_offsets, *ctx.constants = inputs
+        ctx.save_for_backward(density, ray_offsets)
+        ctx.set_materialize_grads(False)
+
+    def differentiate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        if all(grad is None for grad in grads):
+            return (None,) * 6
+        backward = torch.ops.nerf_ssim.composite_voxels_backward
+        return backward(*grads, *ctx.saved_tensors, *ctx.constants), *(None,) * 5
+
+    def backward_shape(grad_weights: Any, grad_background: Any, density: Tensor, *_: Any) -> Tensor:
+        return density.new_empty(density.shape)
+
+    torch.library.register_fake("nerf_ssim::composite_voxels", shapes)
+    torch.library.register_fake("nerf_ssim::composite_voxels_backward", backward_shape)
+    torch.library.register_autograd("nerf_ssim::composite_voxels", differentiate, setup_context=save)
+
+
+def _register_distortion_loss() -> None:
+    """The same for `distortion_loss`, whose second output is the first one's gradient in the weights."""
+
+    def shapes(weights: Tensor, s: Tensor, ray_index: Tensor, interval: float) -> tuple[Tensor, Tensor]:
+        return weights.new_empty(()), weights.new_empty(weights.shape)
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    def differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None, None, None
+
+    torch.library.register_fake("nerf_ssim::distortion_loss", shapes)
+    torch.library.register_autograd("nerf_ssim::distortion_loss", differentiate, setup_context=save)
+
+
+if backend.declare("composite_voxels"):
+    _register_composite_voxels()
+if backend.declare("distortion_loss"):
+    _register_distortion_loss()

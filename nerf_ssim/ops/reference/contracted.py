@@ -22,7 +22,7 @@ def contract(points: Tensor, bg_len: float) -> tuple[Tensor, Tensor]:
     """
     norm = length(points)[..., None]
     is_inner = norm <= 1
-    shell = points / norm * ((1 + bg_len) - bg_len / norm)
+    shell = points / norm * ((1 + bg_len) - norm.new_tensor(bg_len) / norm)
     return torch.where(is_inner, points, shell), is_inner[..., 0]
 
 

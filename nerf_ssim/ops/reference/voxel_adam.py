@@ -13,6 +13,8 @@ def tv_gradient(grid: Tensor, weights: Sequence[float]) -> Tensor:
     """Sum over the six neighbours of weight * clamp(grid - neighbour, -1, 1), `[X, Y, Z, C]`; see `ops.voxel_adam`."""
     gradient = torch.zeros_like(grid)
     for axis, weight in enumerate(weights):
+        if grid.shape[axis] < 2:  # no neighbours
+            continue
         pull = grid.diff(dim=axis).clamp(-1, 1) * weight
         gradient.narrow(axis, 1, pull.shape[axis]).add_(pull)
         gradient.narrow(axis, 0, pull.shape[axis]).sub_(pull)
