@@ -112,11 +112,11 @@ class ModelConfig(Section):
         at_least=0,
         at_most=10**6,
     )
-    early_stop_transmittance: float = option(
-        0.0,
-        "a ray is followed until less than this share of its light is left; 0 to the end of the box, as published",
+    test_color_samples: int = option(
+        0,
+        "the same in tests, evenly spread over the weights instead of drawn; 0 for all of them, as published",
         at_least=0,
-        below=1,
+        at_most=10**6,
     )
     decoder_precision: str = option(
         "float32",

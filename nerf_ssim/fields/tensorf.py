@@ -13,7 +13,6 @@ from nerf_ssim.fields.decoders import linear, make_decoder
 from nerf_ssim.fields.grids import make_grid
 from nerf_ssim.fields.occupancy import update_occupancy
 from nerf_ssim.fields.rendering import ColorDraws, Render, in_recomputed_parts, render_samples
-from nerf_ssim.fields.thinning import samples_before_opaque
 from nerf_ssim.ops.marching import OccupancyGrid, march_box
 from nerf_ssim.rays.cameras import Rays
 
@@ -104,15 +103,6 @@ class TensoRF(nn.Module):
             jitter,
             self.occupancy,
         )
-        if settings.early_stop_transmittance > 0:
-            samples, sigma = samples_before_opaque(
-                samples,
-                self.density,
-                distance_scale=settings.distance_scale,
-                transmittance=settings.early_stop_transmittance,
-            )
-        else:
-            sigma = self.density(samples.coords)
 
         def color_of(index: Tensor) -> Tensor:
             coords = samples.coords[index]
@@ -121,7 +111,7 @@ class TensoRF(nn.Module):
 
         return render_samples(
             samples,
-            sigma,
+            self.density(samples.coords),
             in_recomputed_parts(color_of) if settings.recompute else color_of,
             distance_scale=settings.distance_scale,
             weight_threshold=settings.rayMarch_weight_thres,

@@ -1,20 +1,11 @@
-"""Which packed samples a render evaluates: density up to where a ray is opaque, colour for some of the samples.
-
-All three are in the spirit of TensoRF's colour threshold: where nothing that can be seen is lost, no network is run.
-"""
+"""Which of a ray's samples get a colour: all above a weight, as published, or a few of those drawn by weight."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops.marching import Samples
-
-__all__ = ["above_threshold", "draw_by_weight", "samples_before_opaque"]
-
-STEPS_AT_ONCE = 32  # samples of each ray between two looks at its transmittance
+__all__ = ["above_threshold", "draw_by_weight"]
 
 
 def above_threshold(weights: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
@@ -58,51 +49,3 @@ def draw_by_weight(
     chosen = (picks > 0).logical_and_(eligible > 0).nonzero()[:, 0]
     expected = eligible[chosen].double() * scale[chosen]
     return chosen, weights[chosen] * (picks[chosen] / expected).to(weights.dtype)
-
-
-def samples_before_opaque(
-    samples: Samples,
-    density_of: Callable[[Tensor], Tensor],
-    *,
-    distance_scale: float,
-    transmittance: float,
-    steps_at_once: int = STEPS_AT_ONCE,
-) -> tuple[Samples, Tensor]:
-    """The samples of each ray until its transmittance falls below a limit, and their density.
-
-    Density is asked for front to back, `steps_at_once` samples of each ray at a time; a ray of which less than
-    `transmittance` of its light is left is not followed farther. What is left out weighs less than that in total.
-
-    Args:
-        samples: of all rays, packed.
-        density_of: coordinates `[n, 3]` -> density `[n]`, >= 0, differentiable.
-        distance_scale: factor on distances, as in compositing.
-        transmittance: the limit, in (0, 1).
-        steps_at_once: how often a ray is looked at; more samples a call, but more of them behind the limit.
-    Returns:
-        The samples that were evaluated, packed, and their density `[n]`.
-    """
-    offsets, delta = samples.ray_offsets, samples.delta
-    begin, end = offsets[:-1], offsets[1:]
-    depth = delta.new_zeros(len(begin))  # optical depth so far
-    limit = -torch.log(torch.tensor(transmittance, dtype=delta.dtype)).item()
-    indices, densities = [], []
-    while len(alive := ((begin < end) & (depth < limit)).nonzero()[:, 0]):
-        lengths = (end[alive] - begin[alive]).clamp(max=steps_at_once)
-        owner = alive.repeat_interleave(lengths)
-        before = lengths.cumsum(0) - lengths
-        index = torch.arange(len(owner), device=owner.device) + (begin[alive] - before).repeat_interleave(lengths)
-        sigma = density_of(samples.coords[index])
-        depth.index_add_(0, owner, sigma.detach() * delta[index] * distance_scale)
-        begin = begin.clone()
-        begin[alive] += lengths
-        indices.append(index)
-        densities.append(sigma)
-    if len(indices) <= 1 and sum(map(len, indices)) == len(delta):
-        return samples, densities[0] if densities else density_of(samples.coords)
-    kept, order = torch.cat(indices).sort()
-    ray_index = samples.ray_index[kept]
-    counts = torch.bincount(ray_index, minlength=len(begin))
-    kept_offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    kept_samples = Samples(samples.coords[kept], samples.t[kept], delta[kept], ray_index, kept_offsets)
-    return kept_samples, torch.cat(densities)[order]

@@ -37,7 +37,8 @@ CHECKPOINT_KEYS = ("config", "recipe", "schedule", "generators", "batches", "s3i
 # What may differ between a run and its resumption: nothing that the result depends on.
 FREE_OPTIONS = frozenset(
     "resume overwrite stop_at save_every vis_every vis_at N_vis render_test render_train progress_refresh_rate "
-    "log_every grad_norm_every luminance_every datadir label lpips_weights ssim_variant basedir expname config".split()
+    "log_every grad_norm_every luminance_every datadir label lpips_weights ssim_variant test_color_samples basedir "
+    "expname config".split()
 )
 
 

@@ -69,8 +69,9 @@ class TensorfRecipe:
 
     def render_test(self, rays: Rays, *, final: bool) -> Render:
         """The test render: no jitter, black background; `final` samples the whole diagonal as the last scoring does."""
-        n_samples = None if final else self.n_samples
-        return self.field.render(rays, n_samples=n_samples, background=float(self.config.data.white_bg))
+        n_samples, count = None if final else self.n_samples, self.config.model.test_color_samples
+        draws = ColorDraws(count, torch.full_like(rays.origins[:, 0], 0.5)) if count > 0 else None
+        return self.field.render(rays, n_samples=n_samples, background=float(self.config.data.white_bg), draws=draws)
 
     def regularizers(self, iteration: int, render: Render, target: Tensor) -> dict[str, Tensor]:
         """Weighted regularisers of the grids by name; those with weight 0 are not computed."""

@@ -1,4 +1,4 @@
-"""Leaving samples out: drawn colours are unbiased, opaque rays end early, recomputing changes nothing but memory."""
+"""Leaving samples out: drawn colours are unbiased, and recomputing changes nothing but memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.fields.rendering import SAMPLES_IN_A_PART, in_recomputed_parts
-from nerf_ssim.fields.thinning import above_threshold, draw_by_weight, samples_before_opaque
+from nerf_ssim.fields.thinning import above_threshold, draw_by_weight
 from nerf_ssim.ops.compositing import composite
 from nerf_ssim.ops.marching import Samples
 
@@ -83,52 +83,6 @@ def test_nothing_is_drawn_of_nothing():
     none = torch.zeros(0)
     chosen, factors = draw_by_weight(none, torch.zeros(3, dtype=torch.int64), 1e-4, 4, torch.rand(2))
     assert len(chosen) == len(factors) == 0
-
-
-@pytest.mark.parametrize("steps_at_once", [1, 8, 64])
-def test_samples_behind_the_limit_are_not_evaluated_and_weigh_less_than_it(steps_at_once):
-    samples, sigma = packed(4)
-    evaluated = []
-
-    def density_of(coords: Tensor) -> Tensor:
-        evaluated.append(len(coords))
-        place = torch.cdist(coords, samples.coords).argmin(1)
-        return sigma[place]
-
-    limit = 1e-3
-    kept, kept_sigma = samples_before_opaque(
-        samples, density_of, distance_scale=25.0, transmittance=limit, steps_at_once=steps_at_once
-    )
-    assert sum(evaluated) == len(kept_sigma) == kept.ray_offsets[-1]
-    all_of_them = composite(sigma, samples.delta, samples.ray_offsets, distance_scale=25.0)
-    some = composite(kept_sigma, kept.delta, kept.ray_offsets, distance_scale=25.0)
-    missing = all_of_them.opacity - some.opacity
-    assert (missing > -1e-6).all() and (missing < limit).all()
-    if steps_at_once == 1:  # exactly those with more than the limit in front of them
-        assert len(kept_sigma) == (all_of_them.transmittance >= limit).sum() < len(sigma)
-    elif steps_at_once == 64:
-        assert len(kept_sigma) == len(sigma)
-    torch.testing.assert_close(kept.ray_index, samples.ray_index[torch.isin(samples.t, kept.t)])
-
-
-def test_early_stop_has_the_gradient_of_what_it_keeps():
-    samples, sigma = packed(5)
-    leaf = sigma.double().requires_grad_()
-    samples = samples._replace(delta=samples.delta.double(), coords=torch.arange(len(sigma)).double()[:, None])
-    kept, kept_sigma = samples_before_opaque(
-        samples, lambda coords: leaf[coords[:, 0].long()], distance_scale=25.0, transmittance=1e-9, steps_at_once=2
-    )
-    some = composite(kept_sigma, kept.delta, kept.ray_offsets, distance_scale=25.0).opacity.sum()
-    everything = composite(leaf, samples.delta, samples.ray_offsets, distance_scale=25.0).opacity.sum()
-    assert len(kept_sigma) < len(sigma)
-    for a, b in zip(torch.autograd.grad(some, leaf), torch.autograd.grad(everything, leaf), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-9)
-
-
-def test_early_stop_of_no_samples():
-    samples, _ = packed(0, (0, 0))
-    kept, sigma = samples_before_opaque(samples, lambda c: c[:, 0], distance_scale=1.0, transmittance=0.5)
-    assert len(sigma) == 0 and kept.ray_offsets.tolist() == [0, 0, 0]
 
 
 def test_recomputed_colours_and_gradients_are_those_of_one_part(monkeypatch):

@@ -298,7 +298,8 @@ def test_test_renders_are_black_still_and_at_the_end_cover_the_diagonal(scene, t
     monkeypatch.setattr(TensoRF, "render", lambda self, rays, **options: calls.append(options))
     recipe.render_test(Rays(torch.zeros(1, 3), torch.ones(1, 3)), final=False)
     recipe.render_test(Rays(torch.zeros(1, 3), torch.ones(1, 3)), final=True)
-    assert calls == [{"n_samples": recipe.n_samples, "background": 0.0}, {"n_samples": None, "background": 0.0}]
+    still = {"background": 0.0, "draws": None}
+    assert calls == [{"n_samples": recipe.n_samples, **still}, {"n_samples": None, **still}]
 
 
 def test_the_seed_decides_the_initial_weights(scene, tmp_path):

@@ -40,7 +40,7 @@ def renders(monkeypatch):
 
 def test_the_canonical_run_saves_nothing():
     model = Config().model
-    assert (model.color_samples, model.early_stop_transmittance, model.recompute) == (0, 0.0, False)
+    assert (model.color_samples, model.test_color_samples, model.recompute) == (0, 0, False)
     assert model.decoder_precision == "float32"
 
 
@@ -63,15 +63,16 @@ def test_color_samples_change_no_other_random_number_and_resume_bit_for_bit(scen
     assert [render.n_samples for render in renders] == density  # the same rays and the same jitter
 
 
-def test_early_stop_evaluates_fewer_samples_and_hardly_moves_the_render(scene, tmp_path):
-    session = train_session(tiny_config(scene, tmp_path, density_shift=0.0, **SHORT))
-    rays, state = session.batches.next().rays, session.recipe.field.state()
-    fine = session.config.replace(step_ratio=0.02)  # many samples a ray
+def test_test_color_samples_colour_fewer_samples_alike_each_time_and_hardly_move_the_render(scene, tmp_path):
+    session = train_session(tiny_config(scene, tmp_path, test_color_samples=4, density_shift=0.0, **SHORT))
+    rays = session.batches.next().rays
     with torch.no_grad():
-        whole = TensoRF.restore(fine.model, state).render(rays)
-        stopping = TensoRF.restore(fine.replace(early_stop_transmittance=0.05).model, state).render(rays)
-    assert stopping.n_samples < whole.n_samples
-    assert 0 < (stopping.rgb - whole.rgb).abs().max() < 0.05
+        whole = session.recipe.field.render(rays)
+        some = session.recipe.render_test(rays, final=True)
+        again = session.recipe.render_test(rays, final=True)
+    assert 0 < some.n_coloured < whole.n_coloured
+    assert torch.equal(some.rgb, again.rgb)
+    assert 0 < (some.rgb - whole.rgb).abs().max() < 0.05
 
 
 def test_recomputing_trains_alike(scene, tmp_path, monkeypatch):
@@ -82,9 +83,10 @@ def test_recomputing_trains_alike(scene, tmp_path, monkeypatch):
         torch.testing.assert_close(again[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("change", [{"color_samples": 4}, {"early_stop_transmittance": 1e-3}, {"recompute": True}])
+@pytest.mark.parametrize("change", [{"color_samples": 4}, {"recompute": True}, {"decoder_precision": "bf16"}])
 def test_a_run_is_not_resumed_with_another_of_them(scene, tmp_path, change):
     train_session(tiny_config(scene, tmp_path, stop_at=2, **SHORT))
+    Session(tiny_config(scene, tmp_path, resume=True, test_color_samples=8, **SHORT))  # changes no weight
     with pytest.raises(CheckpointError, match=next(iter(change))):
         Session(tiny_config(scene, tmp_path, resume=True, **SHORT, **change))
 
