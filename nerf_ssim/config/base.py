@@ -34,18 +34,29 @@ class BaseConfig:
         """Every declared option by name, over all groups, in order."""
         return {name: one for section in cls.sections().values() for name, one in options_of(section).items()}
 
+    @classmethod
+    @cache
+    def owners(cls) -> Mapping[str, str]:
+        """The model that an option is for, of the options that are not for every model."""
+        return {
+            name: section.belongs_to
+            for section in cls.sections().values()
+            for name in options_of(section)
+            if section.belongs_to and name not in section.shared
+        }
+
+    @property
+    def model_kind(self) -> str | None:
+        """The model whose options count, where a command has more than one."""
+        return None
+
     def to_dict(self) -> dict[str, Any]:
-        """Every option by name, flat, as plain values (JSON's kinds)."""
-        values = {}
-        for section_name, section in self.sections().items():
-            for name in options_of(section):
-                value = getattr(getattr(self, section_name), name)
-                values[name] = list(value) if isinstance(value, tuple) else value
-        return values
+        """Every option of the run's model by name, flat, as plain values (JSON's kinds)."""
+        return {name: plain_value(value) for section in self.sections() for name, value in self._used(section).items()}
 
     @classmethod
     def from_dict(cls: type[C], values: Mapping[str, Any]) -> C:
-        """The configuration with these values, and defaults for the others.
+        """The configuration with these values, and the model's defaults for the others.
 
         Raises:
             ConfigError: an unknown name, a value of the wrong kind or out of range, or a contradiction.
@@ -55,9 +66,12 @@ class BaseConfig:
             if name not in known:
                 close = get_close_matches(str(name), known, n=1, cutoff=0.5)
                 raise ConfigError(f"unknown option {name!r}" + (f"; did you mean {close[0]}?" if close else ""))
+        model = values.get("model")
         return cls(
             **{
-                section_name: section(**{name: values[name] for name in options_of(section) if name in values})
+                section_name: section(
+                    **{name: values.get(name, one.default_for(model)) for name, one in options_of(section).items()}
+                )
                 for section_name, section in cls.sections().items()
             }
         )
@@ -73,9 +87,20 @@ class BaseConfig:
         """
         lines = ["# Every option of this run, resolved."]
         for section_name, section in self.sections().items():
-            lines += ["", f"# {section_name}"]
-            for name, declared in options_of(section).items():
+            values = self._used(section_name)
+            lines += ["", f"# {section_name}"] if values else []
+            for name, value in values.items():
                 if name not in ("resume", "overwrite"):
-                    value = getattr(getattr(self, section_name), name)
-                    lines.append(f"{name} = {declared.write(value)}".rstrip())
+                    lines.append(f"{name} = {options_of(section)[name].write(value)}".rstrip())
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _used(self, section_name: str) -> dict[str, Any]:
+        """The options of a group that are for the run's model, by name."""
+        section, kind = getattr(self, section_name), self.model_kind
+        names = [name for name in options_of(type(section)) if self.owners().get(name, kind) == kind]
+        return {name: getattr(section, name) for name in names}
+
+
+def plain_value(value: Any) -> Any:
+    """Lists for tuples, nested ones too."""
+    return [plain_value(item) for item in value] if isinstance(value, tuple) else value

@@ -18,8 +18,11 @@ def cross_check(config: Config) -> None:
         ConfigError: names the options, their values and what to change.
     """
     _check_run(config)
-    _check_model(config)
-    _check_events(config)
+    if config.model_kind == "dvgo":
+        check_dvgo(config)
+    else:
+        _check_model(config)
+        _check_events(config)
     _check_ssim(config)
 
 
@@ -52,15 +55,15 @@ def check_schedule(ssim: ScheduleConfig, weight: tuple[str, float], n_iters: int
 def _check_run(config: Config) -> None:
     run = config.run
     check_run(run)
-    _check_ascending("vis_at", run.vis_at)
+    check_ascending("vis_at", run.vis_at)
     if run.vis_at and run.vis_at[-1] > run.n_iters:
         raise ConfigError(f"vis_at: {run.vis_at[-1]} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
-    if config.optim.lr_decay_iters == 0:
-        raise ConfigError("lr_decay_iters: 0 is out of range; it must be at least 1, or -1 for n_iters")
 
 
 def _check_model(config: Config) -> None:
     model = config.model
+    if config.optim.lr_decay_iters == 0:
+        raise ConfigError("lr_decay_iters: 0 is out of range; it must be at least 1, or -1 for n_iters")
     if model.N_voxel_final < model.N_voxel_init:
         raise ConfigError(
             f"N_voxel_final: {model.N_voxel_final} is less than N_voxel_init {model.N_voxel_init}; "
@@ -92,7 +95,7 @@ def _check_events(config: Config) -> None:
     n_iters = config.run.n_iters
     for name in ("upsamp_list", "update_AlphaMask_list"):
         iterations = getattr(config.model, name)
-        _check_ascending(name, iterations)
+        check_ascending(name, iterations)
         if iterations and iterations[-1] >= n_iters:
             raise ConfigError(
                 f"{name}: {iterations[-1]} would never come with n_iters {n_iters}; shorten the list, or keep n_iters "
@@ -102,7 +105,8 @@ def _check_events(config: Config) -> None:
 
 def _check_ssim(config: Config) -> None:
     ssim = config.ssim
-    check_schedule(ssim, ("s3im_weight", ssim.s3im_weight), config.run.n_iters)
+    after_coarse = config.run.n_iters - config.schedule_starts_at  # the schedule counts from there
+    check_schedule(ssim, ("s3im_weight", ssim.s3im_weight), after_coarse)
     if ssim.s3im_weight == 0 and ssim.luminance_every == 0:
         return
     height, width, batch = ssim.s3im_patch_height, ssim.s3im_patch_width, config.optim.batch_size
@@ -118,7 +122,35 @@ def _check_ssim(config: Config) -> None:
         )
 
 
-def _check_ascending(name: str, values: tuple[int, ...]) -> None:
+def check_dvgo(config: Config) -> None:
+    """Refuse DVGO's options that contradict each other; raises `ConfigError`."""
+    dvgo, n_iters = config.dvgo, config.run.n_iters
+    fine_iters = n_iters - config.schedule_starts_at
+    if fine_iters < 1:
+        raise ConfigError(
+            f"n_iters: {n_iters} leaves no update after the {dvgo.coarse_iters} of the coarse stage (coarse_iters), "
+            "which it includes; raise it, or contract the scene with unbounded_inward 1"
+        )
+    check_ascending("pg_scale", dvgo.pg_scale)
+    if dvgo.pg_scale and dvgo.pg_scale[-1] > fine_iters:
+        raise ConfigError(
+            f"pg_scale: {dvgo.pg_scale[-1]} would never come with {fine_iters} updates (n_iters); shorten the list, or "
+            "keep n_iters and end early with stop_at"
+        )
+    if dvgo.num_voxels >> len(dvgo.pg_scale) < 8:
+        raise ConfigError(
+            f"num_voxels: {dvgo.num_voxels} halved for each of the {len(dvgo.pg_scale)} scalings of pg_scale leaves "
+            "fewer than 8 to start with; raise it or shorten the list"
+        )
+    if not dvgo.unbounded_inward and dvgo.weight_distortion > 0:
+        raise ConfigError(
+            f"weight_distortion: {dvgo.weight_distortion} is a loss of the contracted model; with unbounded_inward 0 "
+            "give 0 (the bundled dvgo_bounded.txt has the bounded model's values)"
+        )
+
+
+def check_ascending(name: str, values: tuple[int, ...]) -> None:
+    """Raises `ConfigError` unless each value is above the one before."""
     for earlier, later in zip(values, values[1:], strict=False):
         if later <= earlier:
             raise ConfigError(f"{name}: {list(values)} is not ascending ({later} after {earlier})")

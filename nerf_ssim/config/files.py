@@ -40,11 +40,15 @@ class TextConfigParser(configargparse.ConfigFileParser):
     Args:
         flags: names that may stand alone on a line, meaning 1.
         problem_with: of a name and its text, what is wrong with having them in a file, or None.
+        aliases: names that mean another.
     """
 
-    def __init__(self, flags: Collection[str], problem_with: Callable[[str, str], str | None]) -> None:
+    def __init__(
+        self, flags: Collection[str], problem_with: Callable[[str, str], str | None], aliases: Mapping[str, str]
+    ) -> None:
         self._flags = flags
         self._problem_with = problem_with
+        self._aliases = aliases
         self.places: dict[str, str] = {}
 
     def get_syntax_description(self) -> str:
@@ -66,6 +70,7 @@ class TextConfigParser(configargparse.ConfigFileParser):
         for number, line in enumerate(lines, start=1):
             place = f"{source}: line {number}"
             name, value = self._split(line, place)
+            name = self._aliases.get(name, name)
             if not name:
                 continue
             if problem := self._problem_with(name, value):

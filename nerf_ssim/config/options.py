@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 from nerf_ssim.errors import ConfigError
 
@@ -98,6 +98,24 @@ def to_ints(value: object) -> tuple[int, ...]:
         raise ValueError(f"{shown(value)} is not a list of whole numbers such as [2000,3000]") from None
 
 
+def to_steps(value: object) -> tuple[tuple[int, float], ...]:
+    """A number that changes on the way: from `{0: 5e-6, 1500: 1e-5}`, one number for all, or pairs."""
+    if isinstance(value, (list, tuple)):
+        steps = tuple((to_int(at), to_float(number)) for at, number in value)
+    else:
+        text = value.strip() if isinstance(value, str) else value
+        if not isinstance(text, str) or text[:1] != "{":
+            return ((0, to_float(text)),)
+        pairs = [pair.split(":") for pair in text[1:].removesuffix("}").split(",")]
+        if text[-1] != "}" or any(len(pair) != 2 for pair in pairs):
+            raise ValueError(f"{shown(value)} is neither a number nor of the form {{0: 5e-6, 1500: 1e-5}}")
+        steps = tuple((to_int(at.strip()), to_float(number.strip())) for at, number in pairs)
+    starts = [at for at, _ in steps]
+    if starts[:1] != [0] or starts != sorted(set(starts)):
+        raise ValueError(f"{shown(value)} must begin with 0 and ascend")
+    return steps
+
+
 def to_removal(value: object) -> int | str:
     """When SSIM leaves: an iteration, `auto` or `end`."""
     if isinstance(value, str) and value.lower() in ("auto", "end"):
@@ -126,6 +144,7 @@ KINDS: Mapping[object, Kind] = {
     float | None: Kind(to_float, "X", is_optional=True),
     str | None: Kind(to_text, "TEXT", is_optional=True),
     tuple[int, ...]: Kind(to_ints, "N"),
+    tuple[tuple[int, float], ...]: Kind(to_steps, "X|{N:X,...}"),
     int | str: Kind(to_removal, "M|auto|end"),
 }
 
@@ -145,6 +164,12 @@ class Option:
     choices: tuple[str, ...] | None = None
     pattern: str | None = None
     must: str = ""  # what `pattern` or `choices` ask for, in words
+    alias: str | None = None  # another name that it is known by
+    defaults: Mapping[str, Any] | None = None  # other defaults, by model
+
+    def default_for(self, model: object) -> Any:
+        """The value where none is given, for a model of this name."""
+        return (self.defaults or {}).get(model, self.default)
 
     def convert(self, raw: object) -> Any:
         """The checked value of what a file, the command line or Python gave.
@@ -156,6 +181,7 @@ class Option:
             return None
         value = self.kind.read(raw.strip() if isinstance(raw, str) and self.kind.read is not to_ints else raw)
         for number in value if isinstance(value, tuple) else (value,):
+            number = number[1] if isinstance(number, tuple) else number
             if not isinstance(number, (bool, str)):
                 self._check_range(number)
         if self.choices is not None and value not in self.choices:
@@ -186,6 +212,8 @@ class Option:
             return NOTHING
         if isinstance(value, bool):
             return str(int(value))
+        if self.kind.read is to_steps:
+            return "{" + ", ".join(f"{at}: {number!r}" for at, number in value) + "}"
         if isinstance(value, tuple):
             return "[" + ",".join(map(str, value)) + "]"
         if isinstance(value, str):
@@ -206,6 +234,8 @@ def option(
     choices: tuple[str, ...] | None = None,
     pattern: str | None = None,
     must: str = "",
+    alias: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Any:
     """A dataclass field that declares an option; its type is the field's annotation, one of `KINDS`."""
     declared = {
@@ -217,6 +247,8 @@ def option(
         "choices": choices,
         "pattern": pattern,
         "must": must,
+        "alias": alias,
+        "defaults": defaults,
     }
     return dataclasses.field(default=default, metadata={"option": declared})
 
@@ -235,9 +267,14 @@ def options_of(section: type) -> Mapping[str, Option]:
 class Section:
     """Base of the option groups: every value is checked against its declaration, however the group was made.
 
+    `belongs_to` names the model that a group's options are for, except those named in `shared`; None is every model.
+
     Raises:
         ConfigError: a value of the wrong kind or out of range, named.
     """
+
+    belongs_to: ClassVar[str | None] = None
+    shared: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name, declared in options_of(type(self)).items():

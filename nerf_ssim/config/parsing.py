@@ -19,6 +19,24 @@ from .config import Config
 from .files import TextConfigParser, open_config
 from .options import NOTHING, Option, options_of, to_bool, to_ints
 
+COUNTERPARTS = {
+    "N_voxel_init": "num_voxels and pg_scale",
+    "N_voxel_final": "num_voxels",
+    "upsamp_list": "pg_scale",
+    "density_shift": "alpha_init",
+    "rayMarch_weight_thres": "fast_color_thres",
+    "data_dim_color": "rgbnet_dim",
+    "featureC": "rgbnet_width",
+    "view_pe": "viewbase_pe",
+    "step_ratio": "stepsize",
+    "lr_init": "lrate_density and lrate_k0",
+    "lr_basis": "lrate_rgbnet",
+    "lr_decay_iters": "lrate_decay",
+    "TV_weight_density": "weight_tv_density",
+    "TV_weight_app": "weight_tv_k0",
+}
+"""TensoRF's options and what comes nearest to them in DVGO."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -44,6 +62,11 @@ class Command:
     def names(self) -> tuple[str, ...]:
         """Every option that may stand in a file."""
         return (*self.config.options(), *self.published_names)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Names that some options also go by, and the option's own."""
+        return {one.alias: name for name, one in self.config.options().items() if one.alias}
 
     @property
     def flags(self) -> set[str]:
@@ -84,7 +107,9 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
         ConfigError: unknown or malformed options, values out of range, options that contradict each other.
         SystemExit: after `--help`.
     """
-    file_parser = TextConfigParser(command.flags, lambda name, text: _problem_in_file(command, name, text))
+    file_parser = TextConfigParser(
+        command.flags, lambda name, text: _problem_in_file(command, name, text), command.aliases
+    )
     parser = _make_parser(command, file_parser)
     words = [str(word) for word in argv]
     if sum(word == "--config" or word.startswith("--config=") for word in words) > 1:
@@ -103,6 +128,10 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
     options = command.config.options()
     values = {}
     published_values = {}
+
+    def place_of(name: str) -> str:
+        return f"{file_parser.places[name]}: {name}" if name in from_file else f"--{name}"
+
     for name, raw in given.items():
         text = " ".join(raw) if isinstance(raw, list) else raw
         try:
@@ -112,13 +141,23 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
                 published.check(name, text)
                 published_values[name] = text
         except ValueError as error:
-            place = f"{file_parser.places[name]}: {name}" if name in from_file else f"--{name}"
-            raise ConfigError(f"{place}: {error}") from None
+            raise ConfigError(f"{place_of(name)}: {error}") from None
     if config_file and "expname" not in values:
         values["expname"] = Path(config_file).stem
     config = command.config.from_dict(values)
+    owners = command.config.owners()
+    for name in values:
+        if owners.get(name, config.model_kind) != config.model_kind:
+            raise ConfigError(f"{place_of(name)}: {_of_another_model(name, owners[name], config.model_kind)}")
     published.warn_without_effect(published_values)
     return config
+
+
+def _of_another_model(name: str, owner: str, model: str) -> str:
+    """What is wrong with giving `name`, an option of `owner`, for a run of `model`, and what to give."""
+    counterpart = COUNTERPARTS.get(name) or next((n for n, others in COUNTERPARTS.items() if name in others), None)
+    advice = f"; {model} has {counterpart}" if counterpart else ""
+    return f"is an option of --model {owner}, and this run is --model {model}{advice}"
 
 
 def nearest(name: str, names: Iterable[str], command: str = "train") -> str:
@@ -185,7 +224,8 @@ def _make_parser(command: Command, file_parser: TextConfigParser) -> configargpa
         title = (section.__doc__ or section_name).strip().splitlines()[0].rstrip(".")
         group = parser.add_argument_group(f"{section_name}: {title[0].lower()}{title[1:]}")
         for declared in options_of(section).values():
-            group.add_argument(f"--{declared.name}", help=_help(declared), **_shape(declared))
+            names = [f"--{name}" for name in (declared.name, declared.alias) if name]
+            group.add_argument(*names, help=_help(declared), **_shape(declared))
     if command.takes_published:
         _add_published(parser)
     return parser
@@ -211,5 +251,7 @@ def _shape(declared: Option) -> dict[str, Any]:
 
 
 def _help(declared: Option) -> str:
-    notes = [declared.range_in_words(), f"default {declared.write(declared.default) or NOTHING}"]
+    notes = [declared.range_in_words()]
+    notes += [f"for {model} {declared.write(value)}" for model, value in (declared.defaults or {}).items()]
+    notes.append(f"default {declared.write(declared.default) or NOTHING}")
     return f"{declared.help} ({'; '.join(filter(None, notes))})".replace("%", "%%")

@@ -24,11 +24,15 @@ class CommonRunConfig(Section):
         must="a folder's plain name, without slashes; the folder around it is basedir",
     )
     basedir: str = option("./runs", "folder of all runs", pattern=".+", must="the name of a folder")
-    seed: int = option(20211202, "seed of every random generator", at_least=0, at_most=2**53)
+    seed: int = option(
+        20211202, "seed of every random generator", at_least=0, at_most=2**53, defaults={"dvgo": 777}
+    )
     device: str = option(
         "cpu", "where to train", pattern=r"cpu|cuda(:[0-9]{1,3})?", must="cpu, cuda or cuda:NUMBER"
     )
-    n_iters: int = option(30000, "iterations that every schedule is laid out for", at_least=1, at_most=10**8)
+    n_iters: int = option(
+        30000, "iterations that every schedule is laid out for", at_least=1, at_most=10**8, alias="N_iters"
+    )
     stop_at: int | None = option(None, "end and score after this many iterations, schedules unchanged", at_least=1)
     resume: bool = option(False, "continue the run from its last checkpoint")
     overwrite: bool = option(False, "discard what a run of this name left and start anew")
@@ -66,14 +70,19 @@ class DataConfig(Section):
     test_every: int = option(10, "frames 0, test_every, 2*test_every, ... are the test split", at_least=2)
     as_published: bool = option(False, "read intrinsics half a pixel off, as the published loader does")
     label: str | None = option(None, "label of the results, such as 'recovered poses'; none for the scene's own")
-    white_bg: bool = option(False, "composite on white, in training always and in tests")
+    white_bg: bool = option(
+        False, "composite on white, in training always and in tests", defaults={"dvgo": True}
+    )
 
 
 @dataclass(frozen=True)
 class ModelConfig(Section):
     """The radiance field: grids, decoder, sampling and occupancy."""
 
-    model: str = option("tensorf", "kind of field", choices=("tensorf",))
+    belongs_to = "tensorf"
+    shared = ("model",)
+
+    model: str = option("tensorf", "kind of field", choices=("tensorf", "dvgo"))
     model_name: str = option("TensorVMSplit", "decomposition of the grids", choices=("TensorVMSplit", "TensorCP"))
     N_voxel_init: int = option(100**3, "voxels at the start", at_least=8, at_most=2**40)
     N_voxel_final: int = option(300**3, "voxels after the last upsampling", at_least=8, at_most=2**40)
@@ -134,7 +143,10 @@ class ModelConfig(Section):
 class OptimConfig(Section):
     """The optimiser and the terms of the loss other than SSIM."""
 
-    batch_size: int = option(4096, "rays in an iteration", at_least=1, at_most=2**24)
+    belongs_to = "tensorf"
+    shared = ("batch_size",)
+
+    batch_size: int = option(4096, "rays in an iteration", at_least=1, at_most=2**24, alias="N_rand")
     lr_init: float = option(0.02, "learning rate of the grids", above=0)
     lr_basis: float = option(1e-3, "learning rate of the basis and the decoder", above=0)
     lr_decay_iters: int = option(
