@@ -10,11 +10,19 @@ from torch import Tensor, nn
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.ops.decoder import DecoderWeights, decode_color, positional_encoding
 
-__all__ = ["make_decoder", "MLPDecoder", "FeatureMLPDecoder", "SphericalHarmonicsDecoder", "RGBDecoder"]
+__all__ = [
+    "FeatureMLPDecoder",
+    "MLPDecoder",
+    "RGBDecoder",
+    "SigmoidDecoder",
+    "SphericalHarmonicsDecoder",
+    "make_decoder",
+    "make_voxel_decoder",
+]
 
 
 class MLPDecoder(nn.Module):
-    """Encodings, two hidden ReLU layers and a sigmoid: the shading modes `MLP` and `MLP_PE`.
+    """Encodings, hidden ReLU layers and a sigmoid: the shading modes `MLP` and `MLP_PE`, of three layers.
 
     The input is `[feature, direction, PE(direction)]`; with `position_frequencies` (mode `MLP_PE`) also the sample's
     normalised position and its encoding. (The published `MLP_PE` leaves the plain position out of a layer that was
@@ -29,6 +37,7 @@ class MLPDecoder(nn.Module):
         *,
         view_frequencies: int,
         position_frequencies: int | None = None,
+        depth: int = 3,
     ) -> None:
         super().__init__()
         self.view_frequencies = view_frequencies
@@ -36,7 +45,7 @@ class MLPDecoder(nn.Module):
         width = n_features + 3 * (1 + 2 * view_frequencies)
         if position_frequencies is not None:
             width += 3 * (1 + 2 * position_frequencies)
-        self.layers = linear_stack([width, hidden, hidden, 3], generator)
+        self.layers = linear_stack([width, *[hidden] * (depth - 1), 3], generator)
 
     def forward(self, positions: Tensor, directions: Tensor, features: Tensor) -> Tensor:
         """Colour `[samples, 3]` in (0, 1) of `features [samples, n_features]` seen along `directions [samples, 3]`."""
@@ -99,6 +108,27 @@ class RGBDecoder(nn.Module):
     def forward(self, positions: Tensor, directions: Tensor, features: Tensor) -> Tensor:
         """The features, `[samples, 3]`."""
         return features
+
+
+class SigmoidDecoder(nn.Module):
+    """The three features are the colour before a sigmoid: DVGO's coarse stage."""
+
+    def forward(self, positions: Tensor, directions: Tensor, features: Tensor) -> Tensor:
+        """Colour `[samples, 3]` in (0, 1)."""
+        return torch.sigmoid(features)
+
+
+def make_voxel_decoder(
+    n_features: int, *, depth: int, hidden: int, view_frequencies: int, generator: torch.Generator
+) -> nn.Module:
+    """DVGO's colour network of `depth` layers, on `[feature, direction, PE(direction)]`; none for 0 features."""
+    if n_features == 0:
+        return SigmoidDecoder()
+    if depth == 3:  # the same network, which has a native kernel
+        return FeatureMLPDecoder(
+            n_features, hidden, generator, feature_frequencies=0, view_frequencies=view_frequencies
+        )
+    return MLPDecoder(n_features, hidden, generator, view_frequencies=view_frequencies, depth=depth)
 
 
 def make_decoder(

@@ -41,6 +41,7 @@ class PixelBatches:
         self.total = len(views) * views.height * views.width
         self.kept_bits: Tensor | None = None  # None = every pixel
         self.kept = self.total
+        self.has_replacement = False
         self._start_epoch()
 
     @property
@@ -50,11 +51,16 @@ class PixelBatches:
 
     def next(self) -> RayBatch:
         """The next batch: exactly `batch_size` rays."""
+        if self.has_replacement:
+            return self._batch_of(self._random_pixels())
         if self.batches_left == 0:
             self._start_epoch()
         self.batches_left -= 1
-        pixels = self._next_pixels()
-        return RayBatch(self.rays_of(pixels), self.views.images.view(-1, 3)[pixels].float() / 255.0)
+        return self._batch_of(self._next_pixels())
+
+    def draw_with_replacement(self) -> None:
+        """From now on every batch is drawn independently from all pixels, until `keep_where` returns to epochs."""
+        self.has_replacement = True
 
     def keep_where(self, predicate: Callable[[Rays], Tensor]) -> float:
         """Drops the pixels whose ray fails `predicate` (rays -> bool `[rays]`) and starts a new epoch.
@@ -71,6 +77,7 @@ class PixelBatches:
             bits[start // 8 : start // 8 + packed.numel()] = packed
         share = kept / max(self.kept, 1)
         self._set_kept(None if kept == self.total else bits, kept)
+        self.has_replacement = False
         self._start_epoch()
         return share
 
@@ -90,6 +97,7 @@ class PixelBatches:
             "batches_left": self.batches_left,
             "kept": self.kept,
             "kept_bits": self.kept_bits,
+            "has_replacement": self.has_replacement,
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -99,6 +107,7 @@ class PixelBatches:
         self.permutation = KeyedPermutation(self.total, list(state["keys"]))
         self.cursor = state["cursor"]
         self.batches_left = state["batches_left"]
+        self.has_replacement = state.get("has_replacement", False)
 
     def _set_kept(self, bits: Tensor | None, kept: int) -> None:
         if kept < self.batch_size:
@@ -117,6 +126,12 @@ class PixelBatches:
         self.permutation = KeyedPermutation.draw(self.total, self.generator)
         self.cursor = 0
         self.batches_left = self.kept // self.batch_size
+
+    def _batch_of(self, pixels: Tensor) -> RayBatch:
+        return RayBatch(self.rays_of(pixels), self.views.images.view(-1, 3)[pixels].float() / 255.0)
+
+    def _random_pixels(self) -> Tensor:
+        return torch.randint(self.total, (self.batch_size,), generator=self.generator, device=self.device)
 
     def _next_pixels(self) -> Tensor:
         """Walks the shuffled order until a batch of kept pixels is found; the cursor stops right behind the last."""

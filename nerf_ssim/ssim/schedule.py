@@ -19,6 +19,8 @@ class SsimSchedule:
         remove_at: first iteration without it; "end" never removes it; "auto" removes it after the first iteration at
             which luminance has converged (see `LuminanceConvergence`).
         tolerance, patience: of "auto".
+        starts_at: the iteration that `add_at`, `remove_at` and `removed_at` count from, the first of a run's last
+            stage; SSIM is off before it.
     Raises:
         ConfigError: an option out of range, or `remove_at <= add_at`.
     Example:
@@ -35,6 +37,7 @@ class SsimSchedule:
         *,
         tolerance: float = DEFAULT_TOLERANCE,
         patience: int = DEFAULT_PATIENCE,
+        starts_at: int = 0,
     ) -> None:
         if not math.isfinite(weight) or weight < 0:
             raise ConfigError(f"s3im_weight: {weight!r} is not a finite number of at least 0.")
@@ -48,6 +51,7 @@ class SsimSchedule:
                 "for that, give --s3im_weight 0."
             )
         self.weight, self.add_at, self.remove_at = float(weight), add_at, remove_at
+        self.starts_at = starts_at
         self.convergence = LuminanceConvergence(tolerance, patience)
         self._removed_at = remove_at if _is_int(remove_at) else None
 
@@ -58,8 +62,9 @@ class SsimSchedule:
 
     def is_active(self, iteration: int) -> bool:
         """Whether SSIM is to be computed at this iteration."""
-        has_been_removed = self._removed_at is not None and iteration >= self._removed_at
-        return self.weight > 0 and iteration >= self.add_at and not has_been_removed
+        count = iteration - self.starts_at
+        has_been_removed = self._removed_at is not None and count >= self._removed_at
+        return self.weight > 0 and count >= self.add_at and not has_been_removed
 
     def weight_at(self, iteration: int) -> float:
         """The term's weight in the loss of this iteration, 0.0 where it is off."""
@@ -73,7 +78,7 @@ class SsimSchedule:
         if self.remove_at != "auto" or not self.is_active(iteration):
             return False
         if self.convergence.observe(float(statistics.luminance)):
-            self._removed_at = iteration + 1
+            self._removed_at = iteration - self.starts_at + 1
             return True
         return False
 

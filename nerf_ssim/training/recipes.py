@@ -13,6 +13,7 @@ from nerf_ssim.errors import ConfigError
 from nerf_ssim.fields.rendering import Render
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.cameras import Rays
+from nerf_ssim.training.dvgo_recipe import DvgoRecipe
 from nerf_ssim.training.generators import Generators
 from nerf_ssim.training.tensorf_recipe import TensorfRecipe
 
@@ -59,7 +60,7 @@ class Recipe(Protocol):
         """Continues where `state` was taken."""
 
 
-RECIPES: dict[str, type] = {TensorfRecipe.name: TensorfRecipe}
+RECIPES: dict[str, type] = {recipe.name: recipe for recipe in (TensorfRecipe, DvgoRecipe)}
 
 
 def make_recipe(config: Config, scene: Scene, generators: Generators) -> Recipe:

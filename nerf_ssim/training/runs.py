@@ -49,14 +49,15 @@ def check_device(device: str) -> None:
             raise ConfigError(f"--device {device}: there is no such GPU; {found}. Use --device cpu")
 
 
-def make_schedule(ssim: ScheduleConfig, weight: float) -> SsimSchedule:
-    """The SSIM schedule that the options describe, of a term of this weight."""
+def make_schedule(ssim: ScheduleConfig, weight: float, starts_at: int = 0) -> SsimSchedule:
+    """The SSIM schedule that the options describe, of a term of this weight, counted from iteration `starts_at`."""
     return SsimSchedule(
         weight,
         ssim.ssim_add_at,
         ssim.ssim_remove_at,
         tolerance=ssim.ssim_auto_tolerance,
         patience=ssim.ssim_auto_patience,
+        starts_at=starts_at,
     )
 
 

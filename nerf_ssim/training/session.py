@@ -62,7 +62,7 @@ class Session:
         self.recipe = make_recipe(config, self.scene, self.generators)
         self.batches = PixelBatches(self.scene.train, config.optim.batch_size, self.generators["pixels"])
         self.s3im = make_s3im(config)
-        self.schedule = make_schedule(config.ssim, config.ssim.s3im_weight)
+        self.schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.schedule_starts_at)
         self.iteration, self.seconds = 0, 0.0
         if newest is None:
             self.recipe.prepare(self.batches)

@@ -101,7 +101,7 @@ def load_trained(folder: str | Path, *, datadir: str | None = None, checkpoint: 
     scene = scene_on(load_scene(config.data), config.run.device)
     recipe = make_recipe(config, scene, Generators(config.run.seed, generator_names(config), config.run.device))
     recipe.load_state_dict(state["recipe"])
-    schedule = make_schedule(config.ssim, config.ssim.s3im_weight)
+    schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.schedule_starts_at)
     schedule.load_state_dict(state["schedule"])
     return Trained(
         config=config,

@@ -1,0 +1,42 @@
+"""Boxes around what cameras see, for fields that make their own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.datasets.scene import Views
+from nerf_ssim.rays.cameras import camera_rays, image_directions
+
+__all__ = ["camera_cube", "frustum_box"]
+
+
+def camera_cube(views: Views, near: float) -> Tensor:
+    """The cube `[2, 3]` around the cameras and the points `near` in front of them, in every pixel's direction.
+
+    `near` is measured along the optical axis. The cube is centred in the points' box and reaches as far along every
+    axis as that box does along its longest.
+    """
+    # Along an image the points form a flat parallelogram, whose extremes are at the corner pixels.
+    columns = torch.tensor([0.5, views.width - 0.5], device=views.c2w.device).repeat(2)
+    rows = torch.tensor([0.5, views.height - 0.5], device=views.c2w.device).repeat_interleave(2)
+    corners = torch.cat([image_directions(K[None], columns, rows)[None] for K in views.K])
+    origins = views.c2w[:, None, :, 3]
+    points = origins + near * (corners @ views.c2w[:, :, :3].mT)
+    both = torch.cat([origins, points], dim=1).flatten(0, 1)
+    low, high = both.amin(0), both.amax(0)
+    centre = (low + high) / 2
+    radius = (centre - low).max()
+    return torch.stack([centre - radius, centre + radius])
+
+
+def frustum_box(views: Views, near: float, far: float) -> Tensor:
+    """The box `[2, 3]` around all points at the distances `near` and `far` on the rays of every pixel."""
+    low = views.c2w.new_full((3,), torch.inf)
+    high = -low
+    for c2w, K in zip(views.c2w, views.K, strict=True):
+        rays = camera_rays(c2w, K, views.height, views.width)
+        for distance in (near, far):
+            points = rays.origins + distance * rays.directions
+            low, high = torch.minimum(low, points.amin(0)), torch.maximum(high, points.amax(0))
+    return torch.stack([low, high])
