@@ -53,7 +53,7 @@ class ContractedDVGO(VoxelField):
         """The same places on every ray: even ones up to 2 radii, then ones that are even in inverse distance."""
         length = 2 * (1 + self.bg_len)
         step, world_len = self.settings.stepsize, self.resolution[0]
-        t = ray_distances(int(2 / length * world_len / step) + 1, rays.origins.device)
+        t = ray_distances(int(2 / length * world_len / step) + 1, like=rays.origins)
         samples = march_contracted(
             (rays.origins - self.centre) / self.radius,
             rays.directions,
@@ -68,8 +68,11 @@ class ContractedDVGO(VoxelField):
         )
 
 
-def ray_distances(n: int, device: torch.device | str) -> Tensor:
-    """Midpoints of `n` intervals that share [0, 2], then of `n` up to 256 that share [1/128, 1] inversely: `[2 n]`."""
-    inner = torch.linspace(0, 2, n + 1, device=device)
-    outer = 2 / torch.linspace(1, 1 / FARTHEST, n + 1, device=device)
+def ray_distances(n: int, like: Tensor) -> Tensor:
+    """Midpoints of `n` even intervals of [0, 2], then of `n` from 2 to 256 that are even in inverse distance: `[2 n]`.
+
+    They have the dtype and device of `like`.
+    """
+    inner = torch.linspace(0, 2, n + 1, device=like.device, dtype=like.dtype)
+    outer = 2 / torch.linspace(1, 1 / FARTHEST, n + 1, device=like.device, dtype=like.dtype)
     return torch.cat([(ends[1:] + ends[:-1]) * 0.5 for ends in (inner, outer)])
