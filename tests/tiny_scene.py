@@ -48,6 +48,51 @@ OPTIONS = {
     "seed": 7,
 }
 
+# Two scalings and a new threshold on the way; opacity starts high enough that weights differ. Total variation changes
+# from dense to sparse.
+DVGO_OPTIONS = {
+    "model": "dvgo",
+    "n_iters": 14,
+    "batch_size": 64,
+    "s3im_patch_height": 8,
+    "s3im_patch_width": 8,
+    "num_voxels": 1728,
+    "num_voxels_base": 1728,
+    "pg_scale": [6, 10],
+    "alpha_init": 0.05,
+    "fast_color_thres": "{0: 1e-4, 8: 2e-3}",
+    "rgbnet_dim": 4,
+    "rgbnet_width": 16,
+    "viewbase_pe": 2,
+    "weight_tv_density": 1e-3,
+    "weight_tv_k0": 1e-4,
+    "tv_dense_before": 12,
+    "white_bg": True,
+    "save_every": 1000,
+    "vis_every": 0,
+    "N_vis": 0,
+    "seed": 7,
+}
+
+# The coarse stage ends after update 4; scalings come before the fine stage's updates 2 and 6, the run's 6 and 10.
+BOUNDED_OPTIONS = DVGO_OPTIONS | {
+    "unbounded_inward": False,
+    "coarse_iters": 4,
+    "coarse_num_voxels": 500,
+    "coarse_alpha_init": 0.02,
+    "coarse_fast_color_thres": 1e-4,
+    "bbox_thres": 0.02,
+    "mask_cache_thres": 0.02,
+    "world_bound_scale": 1.05,
+    "pg_scale": [2, 6],
+    "weight_distortion": 0.0,
+    "rand_bkgd": False,
+    "white_bg": False,
+}
+
+MODELS = {"tensorf": OPTIONS, "dvgo": DVGO_OPTIONS, "bounded dvgo": BOUNDED_OPTIONS}
+"""Options of a tiny run of each model."""
+
 
 def write_tiny_scene(folder: Path, *, outside: bool = False) -> Path:
     """The inside of a box with a pattern, in sdfstudio's layout; with `outside`, cameras that partly miss it."""
@@ -83,9 +128,15 @@ def write_tiny_scene(folder: Path, *, outside: bool = False) -> Path:
     return folder
 
 
-def tiny_config(scene: Path, basedir: Path, **options: object) -> Config:
-    """`OPTIONS` with changes, on the scene in `scene`; the run's folder is `basedir/tiny`."""
-    return Config().replace(**{"datadir": str(scene), "basedir": str(basedir), "expname": "tiny", **OPTIONS, **options})
+def tiny_config(scene: Path, basedir: Path, kind: str = "tensorf", **options: object) -> Config:
+    """`MODELS[kind]` with changes, on the scene in `scene`; the run's folder is `basedir/tiny`."""
+    place = {"datadir": str(scene), "basedir": str(basedir), "expname": "tiny"}
+    return Config().replace(**{**place, **MODELS[kind], **options})
+
+
+def first_grid(session: Session) -> torch.Tensor:
+    """A part of the field that every update changes."""
+    return next(session.recipe.field.parameters()).detach()
 
 
 def train_session(config: Config) -> Session:

@@ -142,6 +142,12 @@ def check_dvgo(config: Config) -> None:
             f"num_voxels: {dvgo.num_voxels} halved for each of the {len(dvgo.pg_scale)} scalings of pg_scale leaves "
             "fewer than 8 to start with; raise it or shorten the list"
         )
+    precision = config.model.decoder_precision
+    if precision != "float32" and (dvgo.rgbnet_dim == 0 or dvgo.rgbnet_depth != 3):
+        raise ConfigError(
+            f"decoder_precision: {precision} is there for a colour network of three layers only (rgbnet_depth 3 and "
+            "rgbnet_dim above 0); use float32"
+        )
     if not dvgo.unbounded_inward and dvgo.weight_distortion > 0:
         raise ConfigError(
             f"weight_distortion: {dvgo.weight_distortion} is a loss of the contracted model; with unbounded_inward 0 "

@@ -80,7 +80,7 @@ class ModelConfig(Section):
     """The radiance field: grids, decoder, sampling and occupancy."""
 
     belongs_to = "tensorf"
-    shared = ("model",)
+    shared = ("model", "decoder_precision")
 
     model: str = option("tensorf", "kind of field", choices=("tensorf", "dvgo"))
     model_name: str = option("TensorVMSplit", "decomposition of the grids", choices=("TensorVMSplit", "TensorCP"))
@@ -129,8 +129,8 @@ class ModelConfig(Section):
     )
     decoder_precision: str = option(
         "float32",
-        "products of the colour decoder (MLP_Fea): bf16 rounds their operands where the CPU multiplies bfloat16 in "
-        "hardware, and says so where it does not",
+        "products of the colour decoder (MLP_Fea; DVGO's of depth 3): bf16 rounds their operands where the CPU "
+        "multiplies bfloat16 in hardware, and says so where it does not",
         choices=("float32", "bf16"),
     )
     recompute: bool = option(

@@ -119,14 +119,28 @@ class SigmoidDecoder(nn.Module):
 
 
 def make_voxel_decoder(
-    n_features: int, *, depth: int, hidden: int, view_frequencies: int, generator: torch.Generator
+    n_features: int,
+    *,
+    depth: int,
+    hidden: int,
+    view_frequencies: int,
+    generator: torch.Generator,
+    precision: str = "float32",
 ) -> nn.Module:
-    """DVGO's colour network of `depth` layers, on `[feature, direction, PE(direction)]`; none for 0 features."""
+    """DVGO's colour network of `depth` layers, on `[feature, direction, PE(direction)]`; none for 0 features.
+
+    `precision` is of three layers only.
+    """
     if n_features == 0:
         return SigmoidDecoder()
     if depth == 3:  # the same network, which has a native kernel
         return FeatureMLPDecoder(
-            n_features, hidden, generator, feature_frequencies=0, view_frequencies=view_frequencies
+            n_features,
+            hidden,
+            generator,
+            feature_frequencies=0,
+            view_frequencies=view_frequencies,
+            precision=precision,
         )
     return MLPDecoder(n_features, hidden, generator, view_frequencies=view_frequencies, depth=depth)
 

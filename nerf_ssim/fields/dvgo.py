@@ -38,6 +38,7 @@ class VoxelSettings:
     rgbnet_depth: int
     rgbnet_width: int
     viewbase_pe: int
+    decoder_precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class VoxelField(nn.Module, ABC):
             depth=settings.rgbnet_depth,
             hidden=settings.rgbnet_width,
             view_frequencies=settings.viewbase_pe,
+            precision=settings.decoder_precision,
             generator=generator,
         )
         self.mask = torch.ones(self.resolution, dtype=torch.bool, device=device)

@@ -60,6 +60,7 @@ def stages_of(config: Config) -> tuple[Stage, ...]:
             dvgo.rgbnet_depth,
             dvgo.rgbnet_width,
             dvgo.viewbase_pe,
+            config.model.decoder_precision,
         ),
         num_voxels=dvgo.num_voxels,
         scalings=dvgo.pg_scale,

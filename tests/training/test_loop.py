@@ -7,16 +7,17 @@ import math
 
 import pytest
 import torch
-from tiny_scene import tiny_config, train_session, weights_of, write_tiny_scene
+from tiny_scene import first_grid, tiny_config, train_session, weights_of, write_tiny_scene
 
 from nerf_ssim.cli.main import main
 from nerf_ssim.errors import TrainingError
+from nerf_ssim.fields.dvgo import VoxelField
 from nerf_ssim.fields.tensorf import TensoRF
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.ssim.losses import S3IM
 from nerf_ssim.training.checkpoints import load_checkpoint
+from nerf_ssim.training.recipes import RECIPES
 from nerf_ssim.training.session import Session
-from nerf_ssim.training.tensorf_recipe import TensorfRecipe
 
 SCHEDULES = {
     "w/": {},
@@ -28,7 +29,8 @@ SCHEDULES = {
 }
 
 
-LOW_MASK = {"alpha_mask_thre": 0.015}  # the tiny field without SSIM stays thinner
+LOW_MASK = {"tensorf": {"alpha_mask_thre": 0.015}, "dvgo": {}}  # the tiny field without SSIM stays thinner
+NO_MILESTONES = {"tensorf": {"upsamp_list": [], "update_AlphaMask_list": []}, "dvgo": {"pg_scale": []}}
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +38,16 @@ def scene(tmp_path_factory):
     return write_tiny_scene(tmp_path_factory.mktemp("loop") / "scene")
 
 
+@pytest.fixture(params=NO_MILESTONES)
+def kind(request):
+    """The model."""
+    return request.param
+
+
 @pytest.fixture()
-def config(scene, tmp_path):
+def config(scene, tmp_path, kind):
     """Short, without milestones."""
-    return tiny_config(scene, tmp_path, n_iters=8, upsamp_list=[], update_AlphaMask_list=[])
+    return tiny_config(scene, tmp_path, kind, n_iters=8, **NO_MILESTONES[kind])
 
 
 def rows_of(config) -> list[dict[str, str]]:
@@ -58,46 +66,56 @@ def command_line(config) -> list[str]:
 def draws(monkeypatch):
     """What each training render was given, iteration by iteration: rays, jitter, background."""
     seen: list[tuple] = []
-    original = TensoRF.render
 
-    def render(self, rays, *, jitter=None, background=0.0, **others):
-        seen.append((rays.origins.clone(), rays.directions.clone(), jitter.clone(), background))
-        return original(self, rays, jitter=jitter, background=background, **others)
+    def spy_on(field):
+        original = field.render
 
-    monkeypatch.setattr(TensoRF, "render", render)
+        def render(self, rays, *, background=0.0, **others):
+            noise = [torch.as_tensor(value) for value in (background, others.get("jitter")) if value is not None]
+            seen.append((rays.origins.clone(), rays.directions.clone(), *noise))
+            return original(self, rays, background=background, **others)
+
+        monkeypatch.setattr(field, "render", render)
+
+    spy_on(TensoRF)
+    spy_on(VoxelField)
     return seen
 
 
-def test_the_schedule_does_not_change_what_is_drawn_before_the_ray_filter(scene, tmp_path, draws):
+def test_the_schedule_does_not_change_what_is_drawn_before_the_ray_filter(scene, tmp_path, draws, kind):
     """Not across a mask, a shrink and an upsampling either; and the weights do differ."""
-    filter_at, seen, planes = 7, {}, {}
+    filter_at, seen, grids = 7, {}, {}
     for name, schedule in SCHEDULES.items():
         draws.clear()
+        folder = tmp_path / name.replace("/", "")
         session = train_session(
-            tiny_config(scene, tmp_path / name.replace("/", ""), stop_at=filter_at + 1, **LOW_MASK, **schedule)
+            tiny_config(scene, folder, kind, stop_at=filter_at + 1, **LOW_MASK[kind], **schedule)
         )
         seen[name] = list(draws)
-        planes[name] = weights_of(session)["density_grid.planes.0"]
-    assert len({background for _, _, _, background in seen["w/"]}) == 2
+        grids[name] = first_grid(session)
+    backgrounds = [background for _, _, background, *_ in seen["w/"]]
+    assert not all(torch.equal(one, backgrounds[0]) for one in backgrounds), "they change from batch to batch"
     for name, ours in seen.items():
         assert len(ours) == filter_at + 1
         for iteration, (mine, reference) in enumerate(zip(ours, seen["w/"], strict=True)):
-            for a, b in zip(mine[:3], reference[:3], strict=True):
+            for a, b in zip(mine, reference, strict=True):
                 assert torch.equal(a, b), f"{name}, iteration {iteration}"
-            assert mine[3] == reference[3]
-    assert planes["w/"].shape != planes["w/o"].shape or not torch.equal(planes["w/"], planes["w/o"])
+    assert grids["w/"].shape != grids["w/o"].shape or not torch.equal(grids["w/"], grids["w/o"])
     assert not torch.equal(seen["w/"][0][1], seen["w/"][1][1]), "each iteration has its own pixels"
 
 
 def test_another_seed_draws_something_else(config, draws):
     train_session(config.replace(stop_at=1))
     train_session(config.replace(stop_at=1, seed=8, expname="other"))
-    assert not torch.equal(draws[0][1], draws[1][1]) and not torch.equal(draws[0][2], draws[1][2])
+    assert not torch.equal(draws[0][1], draws[1][1]) and not torch.equal(draws[0][-1], draws[1][-1])
 
 
-def test_watching_luminance_while_ssim_is_off_changes_neither_weights_nor_the_orders_of_later_ssim(scene, tmp_path):
+def test_watching_luminance_while_ssim_is_off_changes_neither_weights_nor_the_orders_of_later_ssim(
+    scene, tmp_path, kind
+):
+    options = {"ssim_add_at": 10, **LOW_MASK[kind]}
     runs = [
-        train_session(tiny_config(scene, tmp_path / str(every), ssim_add_at=10, luminance_every=every, **LOW_MASK))
+        train_session(tiny_config(scene, tmp_path / str(every), kind, luminance_every=every, **options))
         for every in (0, 1)
     ]
     ours, theirs = map(weights_of, runs)
@@ -140,7 +158,7 @@ def test_the_gradient_of_removed_ssim_is_gone_from_the_first_update_without_it(c
 
     def after(updates, **schedule):
         options = {"stop_at": updates, "expname": f"{updates}{len(schedule)}"}
-        return weights_of(train_session(config.replace(**options, **schedule)))["density_grid.planes.0"]
+        return first_grid(train_session(config.replace(**options, **schedule)))
 
     assert torch.equal(after(3), after(3, ssim_remove_at=3))
     assert not torch.equal(after(4), after(4, ssim_remove_at=3))
@@ -168,9 +186,9 @@ def test_auto_removes_from_the_iteration_after_the_one_that_decided(config):
     assert [bool(row["ssim"]) for row in rows_of(config)] == [i < removed_at for i in range(8)]
 
 
-def test_stop_at_leaves_every_schedule_laid_out_for_the_whole_run(scene, tmp_path):
-    long = tiny_config(scene, tmp_path, log_every=1)
-    short = tiny_config(scene, tmp_path, log_every=1, stop_at=8, expname="short")
+def test_stop_at_leaves_every_schedule_laid_out_for_the_whole_run(scene, tmp_path, kind):
+    long = tiny_config(scene, tmp_path, kind, log_every=1)
+    short = tiny_config(scene, tmp_path, kind, log_every=1, stop_at=8, expname="short")
     train_session(long)
     session = train_session(short)
     assert session.iteration == 8
@@ -210,36 +228,39 @@ def test_test_views_are_scored_at_their_iterations_after_the_update_and_before_t
     assert {int(row["iteration"]): row["psnr_test"] for row in rows_of(without)}[3] == rows[3]
 
 
-def test_scoring_under_way_changes_nothing(scene, tmp_path):
-    plain = train_session(tiny_config(scene, tmp_path))
-    scored = train_session(tiny_config(scene, tmp_path, expname="scored", N_vis=2, vis_every=3))
+def test_scoring_under_way_changes_nothing(scene, tmp_path, kind):
+    plain = train_session(tiny_config(scene, tmp_path, kind))
+    scored = train_session(tiny_config(scene, tmp_path, kind, expname="scored", N_vis=2, vis_every=3))
     ours, theirs = weights_of(plain), weights_of(scored)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def spoil(monkeypatch, iteration: int, name: str = "tv_density", value: float = math.nan) -> None:
+SPOILT = {"tensorf": "tv_density", "dvgo": "entropy_last"}  # a term of each model's own
+
+
+def spoil(monkeypatch, iteration: int, kind: str = "tensorf", value: float = math.nan) -> None:
     """A term of that iteration, and with it every weight from then on, is not a number."""
-    original = TensorfRecipe.regularizers
+    original = RECIPES[kind].regularizers
 
     def regularizers(self, now, *args):
         terms = original(self, now, *args)
         if now == iteration:
-            terms[name] = terms[name] * value
+            terms[SPOILT[kind]] = terms[SPOILT[kind]] * value
         return terms
 
-    monkeypatch.setattr(TensorfRecipe, "regularizers", regularizers)
+    monkeypatch.setattr(RECIPES[kind], "regularizers", regularizers)
 
 
 @pytest.mark.parametrize("iteration", [4, 5, 6])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_term_that_is_not_finite_stops_with_its_iteration_and_name_and_keeps_a_good_checkpoint(
-    config, monkeypatch, capsys, iteration, value
+    config, kind, monkeypatch, capsys, iteration, value
 ):
     config = config.replace(save_every=2)
-    spoil(monkeypatch, iteration, value=value)
+    spoil(monkeypatch, iteration, kind, value=value)
     assert main(command_line(config)) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nerf-ssim:")]
-    assert len(lines) == 1 and f"iteration {iteration}:" in lines[0] and "tv_density" in lines[0]
+    assert len(lines) == 1 and f"iteration {iteration}:" in lines[0] and SPOILT[kind] in lines[0]
     checkpoint = load_checkpoint(sorted((folder_of(config) / "checkpoints").iterdir())[-1])
     assert checkpoint["iteration"] == iteration // 2 * 2
     assert all(tensor.isfinite().all() for tensor in checkpoint["recipe"]["field"]["weights"].values())
@@ -262,9 +283,9 @@ def test_a_term_that_is_not_finite_is_named_before_a_milestone_can_stumble_over_
         train_session(tiny_config(scene, tmp_path))
 
 
-def test_a_gradient_that_is_not_finite_leaves_no_bad_checkpoint(config, monkeypatch):
+def test_a_gradient_that_is_not_finite_leaves_no_bad_checkpoint(config, kind, monkeypatch):
     """Every term may be finite and the update still spoil the weights, which only the next iteration's terms show."""
-    original = TensorfRecipe.render
+    original = RECIPES[kind].render
 
     def render(self, rays, iteration):
         rendered = original(self, rays, iteration)
@@ -272,7 +293,7 @@ def test_a_gradient_that_is_not_finite_leaves_no_bad_checkpoint(config, monkeypa
             rendered.rgb.register_hook(lambda gradient: gradient * math.nan)
         return rendered
 
-    monkeypatch.setattr(TensorfRecipe, "render", render)
+    monkeypatch.setattr(RECIPES[kind], "render", render)
     config = config.replace(save_every=2)
     with pytest.raises(TrainingError, match=r"iteration [34]"):
         train_session(config)
@@ -283,15 +304,17 @@ def test_a_gradient_that_is_not_finite_leaves_no_bad_checkpoint(config, monkeypa
     )
 
 
-def test_a_batch_without_a_sample_stops_the_run(config, capsys, monkeypatch):
-    original = TensorfRecipe.render
+def test_a_batch_without_a_sample_stops_the_run(config, kind, capsys, monkeypatch):
+    original = RECIPES[kind].render
 
     def render(self, rays, iteration):
-        if iteration == 2:
+        if iteration == 2 and kind == "dvgo":
+            self.field.mask[:] = False
+        elif iteration == 2:
             self.field.occupancy = type(self.field.refresh_occupancy([3, 3, 3]))(torch.zeros(3, 3, 3), self.field.aabb)
         return original(self, rays, iteration)
 
-    monkeypatch.setattr(TensorfRecipe, "render", render)
+    monkeypatch.setattr(RECIPES[kind], "render", render)
     assert main(command_line(config)) == 2
     assert "iteration 2: no ray of the batch has a sample" in capsys.readouterr().err
 
@@ -318,8 +341,8 @@ def test_batches_are_the_given_size(config, monkeypatch):
     assert sizes == [64] * 8
 
 
-def test_a_finished_run_leaves_its_files(scene, tmp_path, capsys):
-    config = tiny_config(scene, tmp_path, n_iters=3, upsamp_list=[], update_AlphaMask_list=[])
+def test_a_finished_run_leaves_its_files(scene, tmp_path, capsys, kind):
+    config = tiny_config(scene, tmp_path, kind, n_iters=3, **NO_MILESTONES[kind])
     assert main(command_line(config)) == 0
     folder = tmp_path / "tiny"
     for name in ("manifest.json", "config.txt", "metrics.csv", "results.json", "checkpoints/000003.pt"):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from tiny_scene import HEIGHT, WIDTH, tiny_config, train_session, write_tiny_scene
+from tiny_scene import HEIGHT, MODELS, WIDTH, tiny_config, train_session, write_tiny_scene
 
 from nerf_ssim.errors import CheckpointError, SceneError
 from nerf_ssim.rays.cameras import camera_rays
@@ -14,21 +14,30 @@ from nerf_ssim.training.scoring import render_session_view
 from nerf_ssim.training.trained import load_trained, render_camera
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A session past a shrink, a filter and two upsamplings, and its folder."""
+def trained_run(kind: str, root):
+    """A session past all milestones, and its folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nerf_ssim.training.logging._open_events", lambda *args: None)
-        root = tmp_path_factory.mktemp("trained")
-        session = train_session(tiny_config(write_tiny_scene(root / "scene"), root, ssim_remove_at=12, save_every=6))
+        config = tiny_config(write_tiny_scene(root / "scene"), root, kind, ssim_remove_at=9, save_every=6)
+        session = train_session(config)
     return session, root / "tiny"
 
 
-def test_an_opened_run_renders_bit_for_bit_what_the_session_does(run):
-    session, folder = run
+@pytest.fixture(scope="module", params=MODELS)
+def run_of_each(request, tmp_path_factory):
+    return trained_run(request.param, tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return trained_run("tensorf", tmp_path_factory.mktemp("tensorf"))
+
+
+def test_an_opened_run_renders_bit_for_bit_what_the_session_does(run_of_each):
+    session, folder = run_of_each
     trained = load_trained(folder)
     assert trained.iteration == 14 and trained.config == session.config
-    assert trained.schedule_summary == {"weight": 1.0, "add_at": 0, "remove_at": 12, "removed_at": 12}
+    assert trained.schedule_summary == {"weight": 1.0, "add_at": 0, "remove_at": 9, "removed_at": 9}
     assert trained.manifest["scene"]["hash"] == session.scene.content_hash
     views = session.scene.test
     for index in range(len(views)):
@@ -67,8 +76,8 @@ def test_an_opened_run_samples_the_whole_diagonal(run, monkeypatch):
     assert asked == [None], "the training's own number of samples was used"
 
 
-def test_an_older_checkpoint_can_be_opened(run):
-    session, folder = run
+def test_an_older_checkpoint_can_be_opened(run_of_each):
+    session, folder = run_of_each
     paths = sorted((folder / "checkpoints").iterdir())
     assert [path.name for path in paths] == ["000012.pt", "000014.pt"]
     older = load_trained(folder, checkpoint=paths[0])
