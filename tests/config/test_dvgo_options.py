@@ -45,7 +45,7 @@ def test_the_defaults_and_the_bundled_scenes_are_the_canonical_run():
     for config in (parse(DVGO), parse(["--config", str(CONFIGS / "dvgo_replica_scene1.txt")])):
         dvgo = config.dvgo
         assert (config.run.n_iters, config.optim.batch_size, config.ssim.s3im_weight) == (30000, 4096, 1.0)
-        assert (dvgo.num_voxels, dvgo.num_voxels_base, dvgo.pg_scale) == (320**3, 320**3, tuple(range(1000, 7001, 1000)))
+        assert dvgo.num_voxels == dvgo.num_voxels_base == 320**3 and dvgo.pg_scale == tuple(range(1000, 7001, 1000))
         assert dvgo.fast_color_thres == CANONICAL_THRESHOLDS
         assert (dvgo.alpha_init, dvgo.stepsize, dvgo.bg_len, dvgo.decay_after_scale) == (1e-4, 0.5, 0.2, 1.0)
         assert (dvgo.rgbnet_dim, dvgo.rgbnet_depth, dvgo.rgbnet_width, dvgo.viewbase_pe) == (12, 3, 128, 4)
