@@ -138,7 +138,8 @@ def shade(model: Explicit, features: Tensor, direction: Tensor) -> Tensor:
     if count == 0:
         return 1 / (1 + torch.exp(-features))
     angles = [direction[axis] * 2**k for axis in range(3) for k in range(model.frequencies)]
-    hidden = torch.cat([features, direction, torch.stack([*map(torch.sin, angles), *map(torch.cos, angles)])])
+    waves = [wave(angle) for wave in (torch.sin, torch.cos) for angle in angles]
+    hidden = torch.stack([*features, *direction, *waves])
     for layer in range(count):
         weight, bias = (model.parameters[f"rgbnet.layers.{layer}.{part}"] for part in ("weight", "bias"))
         hidden = weight @ hidden + bias

@@ -144,11 +144,12 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
             raise ConfigError(f"{place_of(name)}: {error}") from None
     if config_file and "expname" not in values:
         values["expname"] = Path(config_file).stem
-    config = command.config.from_dict(values)
     owners = command.config.owners()
+    model = values.get("model", options["model"].default if owners else None)
     for name in values:
-        if owners.get(name, config.model_kind) != config.model_kind:
-            raise ConfigError(f"{place_of(name)}: {_of_another_model(name, owners[name], config.model_kind)}")
+        if owners.get(name, model) != model:
+            raise ConfigError(f"{place_of(name)}: {_of_another_model(name, owners[name], model)}")
+    config = command.config.from_dict(values)
     published.warn_without_effect(published_values)
     return config
 

@@ -15,8 +15,8 @@ from nerf_ssim.rays.cameras import Rays
 
 CUBE = torch.tensor([[-0.7, -0.5, -0.9], [0.5, 0.7, 0.3]])
 BOX = torch.tensor([[-1.0, -0.9, -0.4], [1.2, 0.7, 0.6]])  # neither a cube nor about the origin
-BG_LEN, NEAR, THRESHOLD = 0.2, 0.05, 2e-3
-TIGHT = {torch.float64: 5e-8, torch.float32: 3e-5}  # the shift is a float32 in either
+BG_LEN, NEAR, THRESHOLD = 0.2, 0.05, 1e-2
+TIGHT = {torch.float64: 5e-7, torch.float32: 1e-4}  # shift and sides are float32 in either
 
 
 def settings(**changes: float) -> VoxelSettings:
@@ -24,7 +24,7 @@ def settings(**changes: float) -> VoxelSettings:
     return VoxelSettings(**(values | {"rgbnet_depth": 3, "rgbnet_width": 8, "viewbase_pe": 2} | changes))
 
 
-def make_field(kind: str, num_voxels: int = 400, seed: int = 1, **changes: float) -> VoxelField:
+def make_field(kind: str, num_voxels: int = 400, seed: int = 1, contrast: float = 2.5, **changes: float) -> VoxelField:
     """Random grids, a part of the mask closed."""
     generator = torch.Generator().manual_seed(seed)
     if kind == "contracted":
@@ -32,7 +32,7 @@ def make_field(kind: str, num_voxels: int = 400, seed: int = 1, **changes: float
     else:
         field = BoundedDVGO(settings(**changes), BOX, num_voxels, near=NEAR, generator=generator)
     with torch.no_grad():
-        for grid, scale in ((field.density.values, 2.5), (field.k0.values, 1.0)):
+        for grid, scale in ((field.density.values, contrast), (field.k0.values, 1.0)):
             grid.copy_(scale * torch.randn(grid.shape, generator=generator))
     field.mask = torch.rand(field.mask.shape, generator=generator) < 0.8
     return field
@@ -94,11 +94,11 @@ def compare(field: VoxelField, dtype: torch.dtype, rays: Rays, backgrounds: torc
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("kind", ["contracted", "bounded"])
 def test_a_render_is_what_the_formulas_say(kind, dtype):
-    rays = rays_through(16, spread=0.3 if kind == "contracted" else 0.8)
-    backgrounds = torch.rand(16, 3, generator=torch.Generator().manual_seed(3))
-    formula = compare(make_field(kind), dtype, rays, backgrounds)
-    assert 60 < len(formula.coloured) < formula.n_samples - 60, "thresholds must bite, and not everything"
-    assert 3 < formula.n_stopped < 16, "some rays must end early, and some not"
+    rays = rays_through(24, spread=0.4)
+    backgrounds = torch.rand(24, 3, generator=torch.Generator().manual_seed(3))
+    formula = compare(make_field(kind, num_voxels=1500, contrast=10.0), dtype, rays, backgrounds)
+    assert 60 < len(formula.coloured) < formula.n_samples - 20, "thresholds must bite, and not everything"
+    assert 2 < formula.n_stopped < 20, "some rays must end early, and some not"
 
 
 @pytest.mark.parametrize(("changes"), [{"rgbnet_dim": 0}, {"rgbnet_depth": 2}, {"rgbnet_depth": 4}, {"viewbase_pe": 0}])

@@ -46,7 +46,7 @@ def test_an_opened_run_renders_bit_for_bit_what_the_session_does(run_of_each):
         assert ours.rgb.shape == (HEIGHT, WIDTH, 3) and ours.depth.shape == ours.opacity.shape == (HEIGHT, WIDTH)
         assert torch.equal(ours.rgb, theirs.rgb) and torch.equal(ours.depth, theirs.depth)
         assert torch.equal(ours.opacity, theirs.opacity)
-        assert ours.rgb.std() > 0.01, "a blank picture shows nothing"
+        assert ours.rgb.std() > 0.005, "a blank picture shows nothing"
 
 
 def test_a_camera_of_ones_own_is_rendered_row_by_row_in_one_or_many_chunks(run, monkeypatch):
