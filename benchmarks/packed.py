@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,20 +13,6 @@ from benchmarks.timing import compare
 from nerf_ssim.ops import compositing, grids, marching, total_variation
 
 _AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of these benchmarks."""
-    parser.add_argument("--samples", type=int, default=1_800_000, help="packed samples (default %(default)s)")
-    parser.add_argument("--nodes", type=int, default=300, help="grid nodes along each axis (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each, in turn (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="threads (default %(default)s)")
-
-
-def run(benchmark: Callable[[int, int, int], list[dict[str, object]]], args: argparse.Namespace) -> list[dict]:
-    """The records of one of the benchmarks below."""
-    torch.set_num_threads(args.threads)
-    return benchmark(args.samples, args.nodes, args.repeats)
 
 
 def _rays(rays: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -45,7 +31,7 @@ def _march(samples: int, nodes: int, occupancy: marching.OccupancyGrid | None = 
     return marching.march_box(origins, directions, _AABB, 0.0, 9.0, step, math.ceil(3.5 / step), jitter, occupancy)
 
 
-def benchmark_grids(samples: int, nodes: int, repeats: int) -> list[dict[str, object]]:
+def benchmark_grids(samples: int, nodes: int, repeats: int, has_reference: bool) -> list[dict[str, object]]:
     """Density (16 components) and appearance (48) of the VM grids, forward and backward, and one plane's TV."""
     records = []
     for op, channels, share in (("vm_density", 16, 1.0), ("vm_features", 48, 0.4)):
@@ -59,7 +45,8 @@ def benchmark_grids(samples: int, nodes: int, repeats: int) -> list[dict[str, ob
         def run(function=function, planes=planes, lines=lines, coords=coords, upstream=upstream) -> None:
             torch.autograd.grad(function(planes, lines, coords), (*planes, *lines), upstream)
 
-        records.append(compare(op, run, repeats, samples=len(coords), nodes=nodes, channels=channels))
+        sizes = {"samples": len(coords), "nodes": nodes, "channels": channels}
+        records.append(compare(op, run, repeats, has_reference=has_reference, **sizes))
 
     plane = torch.randn(nodes, nodes, 48).requires_grad_()
     records.append(
@@ -67,6 +54,7 @@ def benchmark_grids(samples: int, nodes: int, repeats: int) -> list[dict[str, ob
             "plane_tv",
             lambda: torch.autograd.grad(total_variation.plane_tv(plane), plane),
             repeats,
+            has_reference=has_reference,
             nodes=nodes,
             channels=48,
         )
@@ -74,7 +62,7 @@ def benchmark_grids(samples: int, nodes: int, repeats: int) -> list[dict[str, ob
     return records
 
 
-def benchmark_march(samples: int, nodes: int, repeats: int) -> list[dict[str, object]]:
+def benchmark_march(samples: int, nodes: int, repeats: int, has_reference: bool) -> list[dict[str, object]]:
     """Marching without and with an occupancy volume of which half is empty."""
     records = []
     empty_half = torch.ones(nodes, nodes, nodes, dtype=torch.bool)
@@ -86,6 +74,7 @@ def benchmark_march(samples: int, nodes: int, repeats: int) -> list[dict[str, ob
                 "march_box",
                 lambda occupancy=occupancy: _march(samples, nodes, occupancy),
                 repeats,
+                has_reference=has_reference,
                 samples=kept,
                 occupancy=int(occupancy is not None),
             )
@@ -93,7 +82,7 @@ def benchmark_march(samples: int, nodes: int, repeats: int) -> list[dict[str, ob
     return records
 
 
-def benchmark_composite(samples: int, nodes: int, repeats: int) -> list[dict[str, object]]:
+def benchmark_composite(samples: int, nodes: int, repeats: int, has_reference: bool) -> list[dict[str, object]]:
     """Weights along the rays, then the sum of colours over them, forward and backward."""
     packed = _march(samples, nodes)
     n_rays = len(packed.ray_offsets) - 1
@@ -112,6 +101,29 @@ def benchmark_composite(samples: int, nodes: int, repeats: int) -> list[dict[str
 
     sizes = {"samples": len(packed.t), "rays": n_rays}
     return [
-        compare("composite", run_composite, repeats, **sizes),
-        compare("accumulate", run_accumulate, repeats, **sizes),
+        compare("composite", run_composite, repeats, has_reference=has_reference, **sizes),
+        compare("accumulate", run_accumulate, repeats, has_reference=has_reference, **sizes),
     ]
+
+
+class PackedBenchmark:
+    """One of the functions above as a benchmark of the command line."""
+
+    def __init__(self, measure: Callable[[int, int, int, bool], list[dict[str, object]]]) -> None:
+        self.measure = measure
+        self.__doc__ = measure.__doc__
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """How many samples, and how fine a grid."""
+        parser.add_argument("--samples", type=int, default=1_800_000, help="packed samples (default %(default)s)")
+        parser.add_argument("--nodes", type=int, default=300, help="grid nodes along each axis (default %(default)s)")
+
+    def run(self, args: argparse.Namespace, options: Sequence[str] = ()) -> list[dict[str, object]]:
+        """The records, one an op."""
+        torch.set_num_threads(args.threads)
+        return self.measure(args.samples, args.nodes, args.repeats, args.reference)
+
+
+GRIDS = PackedBenchmark(benchmark_grids)
+MARCH = PackedBenchmark(benchmark_march)
+COMPOSITE = PackedBenchmark(benchmark_composite)

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nerf_ssim.ops import backend
-from nerf_ssim.ops import ssim as ops
-from nerf_ssim.ops.reference import ssim as reference
+from benchmarks.timing import compare, ratio
+from nerf_ssim.ops.ssim import ssim_mean
 from nerf_ssim.ops.ssim_window import SsimWindow
 
 SIZE = (3, 384, 384)
-
-
-def interleaved_medians(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each call, taken in turns in one process.
-
-    With one thread this is the process's CPU time, which other jobs disturb least; with more it is wall time.
-    """
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = clock()
-            call()
-            seconds[name].append(clock() - start)
-    return {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
 
 
 def five_convolutions(x: Tensor, y: Tensor, window: SsimWindow) -> Tensor:
@@ -53,12 +31,13 @@ def five_convolutions(x: Tensor, y: Tensor, window: SsimWindow) -> Tensor:
     return (luminance * (2 * covariance + window.c2) / (var_x + var_y + window.c2)).mean()
 
 
-def run(args: argparse.Namespace) -> dict[str, object]:
-    """Time 11x11 Gaussian SSIM of a 3x384x384 pair; print and return one JSON object.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
 
-    Reads `args.threads` (default 1) and `args.repeats` (default 15) where they are given.
-    """
-    torch.set_num_threads(getattr(args, "threads", None) or 1)
+
+def run(args: argparse.Namespace, options: Sequence[str] = ()) -> dict[str, object]:
+    """Time the 11x11 Gaussian SSIM of a 3x384x384 pair."""
+    torch.set_num_threads(args.threads)
     window = SsimWindow()
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(SIZE, generator=generator)
@@ -68,24 +47,12 @@ def run(args: argparse.Namespace) -> dict[str, object]:
         y.grad = None
         value.backward()
 
-    calls = {
-        "native": lambda: backward(ops.ssim_mean(x, y, window)[0]),
-        "reference": lambda: backward(reference.ssim_maps(x, y, window)[0].mean()),
-        "five_convolutions": lambda: backward(five_convolutions(x, y, window)),
+    record = compare(
+        "ssim_mean", lambda: backward(ssim_mean(x, y, window)[0]), args.repeats, has_reference=args.reference,
+        others={"five_convolutions": lambda: backward(five_convolutions(x, y, window))},
+        planes=SIZE[0], height=SIZE[1], width=SIZE[2], window=window.size,
+    )  # fmt: skip
+    return record | {
+        "ratio_five_convolutions": ratio(record, "five_convolutions_ms", "native_ms"),
+        "cpu_ratio_five_convolutions": ratio(record, "cpu_five_convolutions_ms", "cpu_native_ms"),
     }
-    times = interleaved_medians(calls, getattr(args, "repeats", None) or 15)
-    result = {
-        "op": "ssim",
-        "implementation": backend.implementation("ssim_mean", x, y),
-        "native_ms": round(times["native"], 3),
-        "reference_ms": round(times["reference"], 3),
-        "ratio": round(times["reference"] / times["native"], 2),
-        "five_convolutions_ms": round(times["five_convolutions"], 3),
-        "ratio_five_convolutions": round(times["five_convolutions"] / times["native"], 2),
-        "threads": torch.get_num_threads(),
-        "clock": "cpu" if torch.get_num_threads() == 1 else "wall",
-        "sizes": {"planes": SIZE[0], "height": SIZE[1], "width": SIZE[2], "window": window.size},
-        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
-    }
-    print(json.dumps(result), flush=True)
-    return result
