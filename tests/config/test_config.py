@@ -267,6 +267,7 @@ def test_fast_is_the_canonical_run_shortened_thinned_and_with_drawn_colours():
         "batch_size": 2048,
         "s3im_patch_height": 32,
         "color_samples": 32,
+        "test_color_samples": 64,
         "N_voxel_final": 256**3,
         "upsamp_list": [300, 500, 750, 1000, 1300],
         "update_AlphaMask_list": [300, 750],
