@@ -1,7 +1,8 @@
-// What of CUDA C++ the project's kernels use, for g++. A call that is missing here does not compile: add it with its meaning.
+// What of CUDA C++ the project's kernels use, for g++. A call that is missing here does not compile: add it with its
+// meaning.
 //
-// Not modelled: the rounding of fast intrinsics and of fused multiply-add (products and sums round one after the other),
-// and the order in which memory becomes visible to other threads without a barrier.
+// Not modelled: the rounding of fast intrinsics and of fused multiply-add (products and sums round one after the
+// other), and the order in which memory becomes visible to other threads without a barrier.
 #pragma once
 
 #include <cmath>
@@ -16,8 +17,10 @@
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
-// One section holds all of it, which the simulator fills with NaN before each block.
-#define __shared__ static __attribute__((section("gpu_shared")))
+#define __grid_constant__
+// All shared memory is the library's thread-local storage, which the simulator finds and fills with NaN before each block.
+// (A linker section of its own would do but for templates, whose variables g++ silently puts elsewhere.)
+#define __shared__ static thread_local
 
 #define threadIdx (nerf_ssim::simulator::thread_index())
 #define blockIdx (nerf_ssim::simulator::block_index())
@@ -140,12 +143,14 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
 template <typename T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
   const int lane = nerf_ssim::simulator::lane(), place = lane & (width - 1);
-  return nerf_ssim::simulator::shuffle(mask, value, place + static_cast<int>(delta) < width ? lane + static_cast<int>(delta) : lane);
+  return nerf_ssim::simulator::shuffle(mask, value,
+                                       place + static_cast<int>(delta) < width ? lane + static_cast<int>(delta) : lane);
 }
 template <typename T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
   const int lane = nerf_ssim::simulator::lane(), place = lane & (width - 1);
-  return nerf_ssim::simulator::shuffle(mask, value, place >= static_cast<int>(delta) ? lane - static_cast<int>(delta) : lane);
+  return nerf_ssim::simulator::shuffle(mask, value,
+                                       place >= static_cast<int>(delta) ? lane - static_cast<int>(delta) : lane);
 }
 inline unsigned __ballot_sync(unsigned mask, bool holds) {
   return static_cast<unsigned>(nerf_ssim::simulator::meet(nerf_ssim::simulator::Exchange::kBallot, mask, holds, 0));

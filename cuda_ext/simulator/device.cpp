@@ -1,6 +1,9 @@
 #include "device.h"
 
+#include <link.h>
+
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <numeric>
 #include <queue>
@@ -10,12 +13,6 @@
 #include <vector>
 
 #include "fibre.h"
-
-// All __shared__ variables of a library, in one section whose ends the linker names.
-extern "C" {
-extern char __start_gpu_shared[] __attribute__((weak, visibility("hidden")));
-extern char __stop_gpu_shared[] __attribute__((weak, visibility("hidden")));
-}
 
 namespace nerf_ssim::simulator {
 namespace {
@@ -76,18 +73,32 @@ Device& device() {
   return the_device;
 }
 
-// Byte by byte and unchecked: with AddressSanitizer the section also holds the gaps between variables.
-__attribute__((no_sanitize("address"), optimize("no-tree-loop-distribute-patterns"))) void fill_shared_with_nan() {
-  const Range shared = shared_memory();
-  for (char* byte = shared.begin; byte < shared.end; ++byte) *byte = static_cast<char>(0xFF);
+// The thread-local storage of the library that this function is in.
+int find_storage(dl_phdr_info* library, size_t, void* result) {
+  const auto own = reinterpret_cast<uintptr_t>(&find_storage);
+  const ElfW(Phdr)* storage = nullptr;
+  bool is_here = false;
+  for (int i = 0; i < library->dlpi_phnum; ++i) {
+    const ElfW(Phdr)& part = library->dlpi_phdr[i];
+    const uintptr_t begin = library->dlpi_addr + part.p_vaddr;
+    if (part.p_type == PT_LOAD) is_here = is_here || (begin <= own && own < begin + part.p_memsz);
+    if (part.p_type == PT_TLS) storage = &part;
+  }
+  if (!is_here || storage == nullptr) return 0;
+  char* const begin = static_cast<char*>(library->dlpi_tls_data);
+  *static_cast<Range*>(result) = {begin, begin + storage->p_memsz};
+  return 1;
 }
+
+thread_local volatile char reached;  // touching it makes the loader provide the storage
 
 std::string at(uint3 i) { return std::to_string(i.x) + "," + std::to_string(i.y) + "," + std::to_string(i.z); }
 
 bool is_launchable(const dim3& grid, const dim3& block) {
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   const bool has_block = 1 <= threads && threads <= 1024 && block.x <= 1024 && block.y <= 1024 && block.z <= 64;
-  const bool has_grid = 1 <= grid.x && grid.x <= 0x7FFFFFFF && 1 <= grid.y && grid.y <= 65535 && 1 <= grid.z && grid.z <= 65535;
+  const bool has_grid =
+      1 <= grid.x && grid.x <= 0x7FFFFFFF && 1 <= grid.y && grid.y <= 65535 && 1 <= grid.z && grid.z <= 65535;
   return has_block && has_grid;
 }
 
@@ -151,7 +162,8 @@ cudaError_t Device::run(dim3 grid_, dim3 block_, void (*body)(const void*), cons
 }
 
 void Device::run_block() {
-  fill_shared_with_nan();
+  const Range shared = shared_memory();
+  std::memset(shared.begin, 0xFF, shared.end - shared.begin);  // NaN
   if (observer != nullptr) observer->block_begins();
   ready_ = {};
   for (int i = 0; i < threads_in_block_; ++i) {
@@ -205,10 +217,12 @@ void Device::meet_if_complete(Thread& last) {
   for (int lane = 0; lane < kWarp; ++lane) {
     if ((last.mask >> lane & 1) == 0) continue;
     const int number = warp * kWarp + lane;
-    if (number >= threads_in_block_) return fail("a warp primitive's mask names a lane that the block doesn't have", &last);
+    if (number >= threads_in_block_)
+      return fail("a warp primitive's mask names a lane that the block doesn't have", &last);
     lanes[lane] = threads_[number].get();
     if (lanes[lane]->state != State::kMeeting || lanes[lane]->mask != last.mask) return;
-    if (lanes[lane]->exchange != last.exchange) return fail("lanes of one mask meet in different warp primitives", &last);
+    if (lanes[lane]->exchange != last.exchange)
+      return fail("lanes of one mask meet in different warp primitives", &last);
   }
   for (Thread* lane : lanes)
     if (lane != nullptr && !give(*lane, lanes)) return;
@@ -229,8 +243,9 @@ bool Device::give(Thread& thread, Thread* const* lanes) {
   }
   thread.received = 0;
   for (int lane = 0; lane < kWarp; ++lane) {
-    const bool counts = lanes[lane] != nullptr && (thread.exchange == Exchange::kBallot ? lanes[lane]->offered != 0
-                                                   : lanes[lane]->offered == thread.offered);
+    const bool counts =
+        lanes[lane] != nullptr &&
+        (thread.exchange == Exchange::kBallot ? lanes[lane]->offered != 0 : lanes[lane]->offered == thread.offered);
     thread.received |= uint64_t{counts} << lane;
   }
   return true;
@@ -252,7 +267,8 @@ __attribute__((noinline)) void block_barrier() {
 
 uint64_t meet(Exchange what, unsigned mask, uint64_t offered, int source) {
   Thread& thread = *device().running;
-  if ((mask >> (thread.number % kWarp) & 1) == 0) device().fail_running("a lane outside its own mask calls a warp primitive");
+  if ((mask >> (thread.number % kWarp) & 1) == 0)
+    device().fail_running("a lane outside its own mask calls a warp primitive");
   thread.exchange = what, thread.mask = mask, thread.offered = offered, thread.source = source;
   device().wait(State::kMeeting);
   return thread.received;
@@ -268,7 +284,15 @@ void note_atomic(const void* address, int bytes, const void* place) {
 
 void set_observer(Observer* observer) { device().observer = observer; }
 
-Range shared_memory() { return {__start_gpu_shared, __stop_gpu_shared}; }
+Range shared_memory() {
+  reached = 0;
+  static const Range range = [] {
+    Range found{};
+    dl_iterate_phdr(&find_storage, &found);
+    return found;
+  }();
+  return range;
+}
 
 }  // namespace nerf_ssim::simulator
 
@@ -287,5 +311,4 @@ void simulator_only_blocks(int64_t first, int64_t count) {
 }
 
 const char* simulator_failure() { return nerf_ssim::simulator::device().failure.c_str(); }
-
 }

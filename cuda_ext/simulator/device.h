@@ -1,9 +1,10 @@
-// The simulated device: runs a grid block after block, and a block's threads as fibres that change places where CUDA's may.
+// The simulated device: runs a grid block after block, and a block's threads as fibres that change places where CUDA's
+// may.
 //
-// Threads stop at barriers and warp primitives only. Which of the threads that can go on is next is the order of the run:
-// ascending, descending or random, so that a missing barrier shows as a value that depends on the order. Shared memory
-// holds NaN when a block begins. What real devices leave undefined (a barrier that some threads don't reach, a shuffle
-// from a lane outside the mask) ends the launch with a message instead.
+// Threads stop at barriers and warp primitives only. Which of the threads that can go on is next is the order of the
+// run: ascending, descending or random, so that a missing barrier shows as a value that depends on the order. Shared
+// memory holds NaN when a block begins. What real devices leave undefined (a barrier that some threads don't reach, a
+// shuffle from a lane outside the mask) ends the launch with a message instead.
 #pragma once
 
 #include <cstdint>
@@ -67,7 +68,7 @@ void set_observer(Observer*);
 struct Range {
   char *begin, *end;
 };
-Range shared_memory();
+Range shared_memory();  // of the calling thread, which must be the same for all launches
 
 }  // namespace nerf_ssim::simulator
 

@@ -1,5 +1,5 @@
-// A stack of its own and the place where its code stopped: what one CUDA thread is in the simulator. Fibres take turns on
-// the thread that calls them, so that a run can be repeated exactly and a debugger can step through it.
+// A stack of its own and the place where its code stopped: what one CUDA thread is in the simulator. Fibres take turns
+// on the thread that calls them, so that a run can be repeated exactly and a debugger can step through it.
 #pragma once
 
 #if !defined(__x86_64__)
@@ -27,7 +27,7 @@ class Fibre {
  private:
   char* stack_;
 #if defined(__x86_64__)
-  void* own_ = nullptr;     // stack pointers of the fibre and of its caller while they don't run
+  void* own_ = nullptr;  // stack pointers of the fibre and of its caller while they don't run
   void* caller_ = nullptr;
 #else
   ucontext_t own_, caller_;

@@ -1,5 +1,5 @@
-// The one header that a kernel includes. Compiled by nvcc it is CUDA itself; with NERF_SSIM_SIMULATED, by g++, it is the
-// simulator in this folder, which runs every CUDA thread on the CPU (docs/simulator.md).
+// The one header that a kernel includes. Compiled by nvcc it is CUDA itself; with NERF_SSIM_SIMULATED, by g++, it is
+// the simulator in this folder, which runs every CUDA thread on the CPU (docs/simulator.md).
 #pragma once
 
 #ifdef NERF_SSIM_SIMULATED

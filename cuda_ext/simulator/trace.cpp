@@ -1,5 +1,5 @@
-// Watches every memory access of a kernel: finds races inside a block and between blocks, and counts bytes, 32-byte sectors
-// of global memory and conflicts of shared-memory banks.
+// Watches every memory access of a kernel: finds races inside a block and between blocks, and counts bytes, 32-byte
+// sectors of global memory and conflicts of shared-memory banks.
 //
 // The kernel is compiled with -fsanitize=thread, whose instrumentation calls __tsan_read4(address) and the like, and is
 // linked with this file instead of that sanitizer's library. Two accesses to one word race if one of them writes, not
@@ -24,22 +24,22 @@
 namespace nerf_ssim::simulator {
 namespace {
 
-constexpr int kWord = 4;       // bytes; also of a bank
+constexpr int kWord = 4;  // bytes; also of a bank
 constexpr int kBanks = 32, kSector = 32;
 constexpr int kMostThreads = 1024;
 
 struct Access {
-  int64_t block = -1;       // -1: there was none
-  int epoch = 0;            // __syncthreads passed by the block
-  int thread = 0, time = 0; // time: of the thread among its warp's meetings
+  int64_t block = -1;        // -1: there was none
+  int epoch = 0;             // __syncthreads passed by the block
+  int thread = 0, time = 0;  // time: of the thread among its warp's meetings
   bool is_atomic = false;
   const void* place = nullptr;
 
   int warp() const { return thread / kWarp; }
 };
 
-// The last accesses of one kind to a word, as many as it takes to find an unordered one: the last, and the last before it
-// by another thread, another warp and another block.
+// The last accesses of one kind to a word, as many as it takes to find an unordered one: the last, and the last before
+// it by another thread, another warp and another block.
 struct History {
   Access last, of_other_thread, of_other_warp, of_other_block;
 
@@ -195,7 +195,8 @@ void Trace::access(uintptr_t address, int bytes, bool is_write, bool is_atomic, 
     if (is_write) compare(word.reads, now, "write after read");
     // Counted once a word: its history remembers one block beside the present one.
     const History& writes = word.writes;
-    counts.contended_words += is_write && writes.last.block >= 0 && writes.last.block != block_ && writes.of_other_block.block < 0;
+    counts.contended_words +=
+        is_write && writes.last.block >= 0 && writes.last.block != block_ && writes.of_other_block.block < 0;
     (is_write ? word.writes : word.reads).add(now);
   }
 }
@@ -218,7 +219,8 @@ void Trace::count_requests() {
     std::vector<uintptr_t> sectors, words[kBanks];
     for (int lane = 0; lane < kWarp; ++lane) {
       if ((request.lanes >> lane & 1) == 0) continue;
-      for (uintptr_t word = request.addresses[lane] / kWord; word * kWord < request.addresses[lane] + request.bytes; ++word) {
+      for (uintptr_t word = request.addresses[lane] / kWord; word * kWord < request.addresses[lane] + request.bytes;
+           ++word) {
         sectors.push_back(word * kWord / kSector);
         words[word % kBanks].push_back(word);
       }
@@ -248,7 +250,8 @@ std::string name_of(const void* place) {
   Dl_info info{};
   if (dladdr(place, &info) == 0) return "?";
   char text[32];
-  std::snprintf(text, sizeof text, "+0x%zx", static_cast<size_t>(static_cast<const char*>(place) - static_cast<const char*>(info.dli_fbase)) - 1);
+  std::snprintf(text, sizeof text, "+0x%zx",
+                static_cast<size_t>(static_cast<const char*>(place) - static_cast<const char*>(info.dli_fbase)) - 1);
   return text;
 }
 
@@ -275,8 +278,8 @@ void simulator_trace_reset() {
 // What has been counted since the reset, in the order of Counts.
 void simulator_trace_counts(int64_t* counts) {
   const auto& c = trace().counts;
-  for (const int64_t count : {c.global_read, c.global_written, c.sectors, c.fewest_sectors, c.shared_read, c.shared_written,
-                              c.wavefronts, c.fewest_wavefronts, c.atomics, c.contended_words})
+  for (const int64_t count : {c.global_read, c.global_written, c.sectors, c.fewest_sectors, c.shared_read,
+                              c.shared_written, c.wavefronts, c.fewest_wavefronts, c.atomics, c.contended_words})
     *counts++ = count;
 }
 
@@ -296,25 +299,26 @@ const char* simulator_trace_races() {
 void __tsan_init() { trace(); }
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
-#define NERF_SSIM_TRACED(name, bytes, is_write)                                                                         \
-  void __tsan_##name##bytes(void* address) {                                                                            \
-    trace().access(reinterpret_cast<uintptr_t>(address), bytes, is_write, false, __builtin_return_address(0));           \
+#define NERF_SSIM_TRACED(name, bytes, is_write)                                                                \
+  void __tsan_##name##bytes(void* address) {                                                                   \
+    trace().access(reinterpret_cast<uintptr_t>(address), bytes, is_write, false, __builtin_return_address(0)); \
   }
-#define NERF_SSIM_TRACED_SIZES(name, is_write)                                                                           \
-  NERF_SSIM_TRACED(name, 1, is_write)                                                                                    \
-  NERF_SSIM_TRACED(name, 2, is_write)                                                                                    \
-  NERF_SSIM_TRACED(name, 4, is_write)                                                                                    \
-  NERF_SSIM_TRACED(name, 8, is_write)                                                                                    \
+#define NERF_SSIM_TRACED_SIZES(name, is_write) \
+  NERF_SSIM_TRACED(name, 1, is_write)          \
+  NERF_SSIM_TRACED(name, 2, is_write)          \
+  NERF_SSIM_TRACED(name, 4, is_write)          \
+  NERF_SSIM_TRACED(name, 8, is_write)          \
   NERF_SSIM_TRACED(name, 16, is_write)
 NERF_SSIM_TRACED_SIZES(read, false)
 NERF_SSIM_TRACED_SIZES(write, true)
 NERF_SSIM_TRACED_SIZES(unaligned_read, false)
 NERF_SSIM_TRACED_SIZES(unaligned_write, true)
 void __tsan_read_range(void* address, unsigned long bytes) {
-  trace().access(reinterpret_cast<uintptr_t>(address), static_cast<int>(bytes), false, false, __builtin_return_address(0));
+  trace().access(reinterpret_cast<uintptr_t>(address), static_cast<int>(bytes), false, false,
+                 __builtin_return_address(0));
 }
 void __tsan_write_range(void* address, unsigned long bytes) {
-  trace().access(reinterpret_cast<uintptr_t>(address), static_cast<int>(bytes), true, false, __builtin_return_address(0));
+  trace().access(reinterpret_cast<uintptr_t>(address), static_cast<int>(bytes), true, false,
+                 __builtin_return_address(0));
 }
-
 }

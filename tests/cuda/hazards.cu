@@ -6,11 +6,13 @@ namespace {
 
 constexpr int kThreads = 128;
 
-__global__ void __launch_bounds__(kThreads) hazards(const float* values, int64_t rounds, float* total, float* squares) {
+// A template, because compilers treat the shared variables of templates in their own way.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) hazards(const T* values, int64_t rounds, T* total, T* squares) {
   __shared__ float passed[kThreads];
   __shared__ float of_warp[kThreads / 32];
   const int t = static_cast<int>(threadIdx.x);
-  const float* mine = values + int64_t{blockIdx.x} * rounds * kThreads;
+  const T* mine = values + int64_t{blockIdx.x} * rounds * kThreads;
   float sum = 0;
   // 1. Every round hands a value to the left neighbour.
   for (int64_t round = 0; round < rounds; ++round) {
@@ -63,7 +65,7 @@ __global__ void strided(const float* in, int64_t stride, int64_t spread, float* 
 
 extern "C" cudaError_t launch_hazards(const float* values, int64_t blocks, int64_t rounds, float* total, float* squares,
                                       cudaStream_t stream) {
-  return NERF_SSIM_LAUNCH(hazards, static_cast<unsigned>(blocks), kThreads, stream, values, rounds, total, squares);
+  return NERF_SSIM_LAUNCH((hazards<float>), static_cast<unsigned>(blocks), kThreads, stream, values, rounds, total, squares);
 }
 
 extern "C" cudaError_t launch_primitives(int* out, cudaStream_t stream) {

@@ -22,17 +22,18 @@ ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "cuda_ext"
 SOURCES = (NATIVE / "cuda", ROOT / "tests" / "cuda")
 CACHE = ROOT / "build" / "simulator"
+THREADS_AT_ONCE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+SECONDS_APART = 120  # that a process of its own may take
 
-_COMMON = ("-O1", "-g", "-std=c++20", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-ffp-contract=off")
+COMMON_FLAGS = ("-O1", "-g", "-std=c++20", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-ffp-contract=off")
 # Two checks for what is out of bounds, one for races, none for values.
 BUILDS = {
     "plain": ((), ()),
-    "traced": (("-fsanitize=thread",), ()),
+    "traced": (("-fsanitize=thread", "-fno-tree-sra"), ()),  # a float4 stays one access
     "sanitized": (
         (
             "-fsanitize=address,undefined,bounds-strict",
             "-fno-sanitize-recover=undefined",
-            "-fsanitize-sections=gpu_shared",
         ),
         ("-fsanitize=address",),
     ),
@@ -153,8 +154,10 @@ def library_of(source: str, build: str, mutation: Mutation | None = None) -> Pat
     library = CACHE / f"{Path(source).stem}-{build}-{name}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory() as folder:
-            for file, text in {source: _path(source).read_text(), **changed}.items():
-                (Path(folder) / file).write_text(text)
+            # All headers go along, so that one that is changed is the only one of its name.
+            headers = [path for pattern in ("*.h", "*.cuh") for path in (NATIVE / "cuda").glob(pattern)]
+            for path in [_path(source), *headers]:
+                (Path(folder) / path.name).write_text(changed.get(path.name) or path.read_text())
             _compile_kernel(Path(folder) / source, build, library)
     return library
 
@@ -173,7 +176,7 @@ def _mutated(source: str, mutation: Mutation) -> dict[str, str]:
 
 def _digest(source: str, build: str, changed: dict[str, str]) -> str:
     """Of everything that the library is made of."""
-    digest = hashlib.sha256(repr((_COMMON, BUILDS[build], RUNTIME[build])).encode())
+    digest = hashlib.sha256(repr((COMMON_FLAGS, BUILDS[build], RUNTIME[build])).encode())
     files = [path for pattern in ("cuda/*.h", "cuda/*.cuh", "simulator/*") for path in sorted(NATIVE.glob(pattern))]
     for path in [_path(source), *files]:
         digest.update((changed.get(path.name) or path.read_text()).encode())
@@ -186,17 +189,23 @@ def _compile_kernel(source: Path, build: str, library: Path) -> None:
     linked = [str(_runtime_object(name, build)) for name in RUNTIME[build]]
     link_flags = [flag for flag in kernel_flags if flag != "-fsanitize=thread"]  # trace.cpp stands in for its library
     compiled = source.with_suffix(".o")
-    _run(["g++", *_COMMON, *kernel_flags, *headers, "-x", "c++", "-c", str(source), "-o", str(compiled)])
-    _run_to(library, ["g++", *_COMMON, *link_flags, "-shared", str(compiled), *linked, "-o"])
+    _run(["g++", *COMMON_FLAGS, *kernel_flags, *headers, "-x", "c++", "-c", str(source), "-o", str(compiled)])
+    _run_to(library, ["g++", *COMMON_FLAGS, *link_flags, "-shared", str(compiled), *linked, "-o"])
 
 
 def _runtime_object(name: str, build: str) -> Path:
     _, flags = BUILDS[build]
-    texts = [path.read_text() for path in sorted((NATIVE / "simulator").glob("*"))]
-    key = hashlib.sha256(repr((_COMMON, flags, texts)).encode()).hexdigest()[:16]
-    target = CACHE / f"{name}-{key}.o"
+    return library_object(NATIVE / "simulator" / f"{name}.cpp", [*COMMON_FLAGS, *flags])
+
+
+def library_object(source: Path, flags: Sequence[str]) -> Path:
+    """A file of cuda_ext compiled as C++ for a library, unless it is there already."""
+    digest = hashlib.sha256(repr(tuple(flags)).encode() + source.read_bytes())
+    for path in sorted(path for pattern in ("**/*.h", "**/*.cuh") for path in NATIVE.glob(pattern)):
+        digest.update(path.read_bytes())
+    target = CACHE / f"{source.stem}-{digest.hexdigest()[:16]}.o"
     if not target.exists():
-        _run_to(target, ["g++", *_COMMON, *flags, "-c", str(NATIVE / "simulator" / f"{name}.cpp"), "-o"])
+        _run_to(target, ["g++", *flags, "-x", "c++", "-c", str(source), "-o"])
     return target
 
 
@@ -225,10 +234,13 @@ def call_apart(runs: Sequence[Run], sanitized: bool = False) -> tuple[list[Outco
         job = Path(folder) / "job"
         job.write_bytes(pickle.dumps(list(runs)))
         program = str(Path(__file__).with_name("simulated_call.py"))
-        done = subprocess.run([sys.executable, program, str(job)], env=environment, capture_output=True, text=True)
-        outcomes = list(_pickles(Path(f"{job}.done")))
-    complaint = done.stderr.strip() if done.returncode else ""
-    return outcomes, complaint or (f"exit status {done.returncode}" if done.returncode else "")
+        command = [sys.executable, program, str(job)]
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS_APART)
+            complaint = done.stderr.strip() or f"exit status {done.returncode}" if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            complaint = f"did not end within {SECONDS_APART} s"
+        return list(_pickles(Path(f"{job}.done"))), complaint
 
 
 def _pickles(path: Path) -> Iterator[Outcome]:
