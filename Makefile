@@ -5,9 +5,9 @@ PYTHON := $(VENV)/bin/python
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 TRAIN_FLAGS ?=
 TEST_FLAGS ?=
-SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h)
+SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
 
-.PHONY: train test lint clean setup
+.PHONY: train test lint clean setup gpu-check
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.extension
@@ -15,6 +15,11 @@ train: $(VENV)/.extension
 
 test: $(VENV)/.development $(VENV)/.extension
 	$(PYTHON) -m pytest $(TEST_FLAGS)
+
+# For a machine with a GPU: builds the CUDA kernels, tests and times them, and prints a report to paste.
+gpu-check: $(VENV)/.development
+	NERF_SSIM_CUDA=1 $(PYTHON) setup.py --quiet build_ext --inplace
+	$(PYTHON) tests/gpu/report.py
 
 lint: $(VENV)/.development
 	$(PYTHON) -m ruff check .

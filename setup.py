@@ -2,6 +2,9 @@
 
 The build uses the PyTorch that is installed: `pip install --no-build-isolation -e .`; an isolated build would fetch
 another one and so builds without the extension. `NERF_SSIM_NO_EXT=1` asks for pure Python.
+
+CUDA kernels are an extension of their own, `nerf_ssim._C_cuda`. It is built where nvcc fits PyTorch's CUDA and a GPU is
+visible or TORCH_CUDA_ARCH_LIST names some; `NERF_SSIM_CUDA=1` builds it without a GPU, `NERF_SSIM_CUDA=0` never.
 """
 
 from __future__ import annotations
@@ -11,16 +14,19 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 LOG = Path("build/extension.log")
+CUDA_LOG = Path("build/cuda.log")
+ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"  # where NERF_SSIM_CUDA=1 finds no GPU to ask
 BUNDLED = ("configs", "data/room")
 
 CORE = ["torch>=2.6", "numpy", "imageio", "opencv-python", "ConfigArgParse", "tqdm"]
@@ -54,6 +60,37 @@ def reason_for_pure_python() -> str | None:
     return None
 
 
+def find_cuda_home() -> Path | None:
+    """The folder of the CUDA toolkit that holds bin/nvcc and the headers."""
+    nvcc = shutil.which("nvcc")
+    on_path = str(Path(nvcc).resolve().parents[1]) if nvcc else ""
+    named = (os.environ.get("CUDA_HOME", ""), os.environ.get("CUDA_PATH", ""), on_path, "/usr/local/cuda")
+    folders = [Path(name) for name in named if name]
+    parts = ("bin/nvcc", "include/cuda_runtime.h")
+    return next((folder for folder in folders if all((folder / part).exists() for part in parts)), None)
+
+
+def reason_for_no_cuda(cuda_home: Path | None) -> str | None:
+    """Why the CUDA kernels cannot or shall not be built, or None."""
+    import torch
+
+    asked = os.environ.get("NERF_SSIM_CUDA", "")
+    if asked == "0":
+        return "NERF_SSIM_CUDA is 0"
+    if torch.version.cuda is None:
+        return "PyTorch is a build without CUDA"
+    if cuda_home is None:
+        return "no nvcc (set CUDA_HOME)"
+    done = subprocess.run([str(cuda_home / "bin" / "nvcc"), "--version"], capture_output=True, text=True)
+    release = re.search(r"release (\d+)\.(\d+)", done.stdout)
+    if release is None or release.group(1) != torch.version.cuda.split(".")[0]:
+        found = release.group(0) if release else "of unknown release"
+        return f"nvcc is {found}, PyTorch's CUDA {torch.version.cuda}"
+    if not asked and not os.environ.get("TORCH_CUDA_ARCH_LIST") and not torch.cuda.is_available():
+        return "no GPU is visible (NERF_SSIM_CUDA=1 builds them all the same)"
+    return None
+
+
 @contextlib.contextmanager
 def output_to(log: Path) -> Iterator[None]:
     """Send what this process and its children print to `log`."""
@@ -82,49 +119,95 @@ def first_error(log: Path, error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def extension_and_builder() -> tuple[list, type[build_ext]]:
-    """The native extension and the command that builds it without ever failing the installation."""
+def sources_in(*patterns: str) -> list[str]:
+    """Files of cuda_ext, relative to the root."""
+    native = ROOT / "cuda_ext"
+    return sorted(str(path.relative_to(ROOT)) for pattern in patterns for path in native.glob(pattern))
+
+
+def compiler_flags() -> list[str]:
+    """Of every C++ file."""
+    flags = ["-O3", "-std=c++20", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas", "-Wno-psabi"]
+    # Calls of OpenMP resolve to PyTorch's own, so that torch.set_num_threads governs them.
+    return [*flags, "-fopenmp"] if sys.platform == "linux" else flags
+
+
+def cuda_extension() -> list:
+    """The CUDA kernels' extension, or nothing and one line that says why."""
+    sources = sources_in("cuda/*.cu", "bindings/cuda/*.cpp")
+    if not sources:
+        return []
+    cuda_home = find_cuda_home()
+    reason = reason_for_no_cuda(cuda_home)
+    if reason is not None:
+        say(f"without CUDA kernels: {reason}")
+        return []
+    import torch
+
+    os.environ["CUDA_HOME"] = str(cuda_home)
+    if not torch.cuda.is_available():
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ARCHITECTURES)
+    with output_to(CUDA_LOG):  # what the import remarks on the toolkit
+        from torch.utils.cpp_extension import CUDAExtension
+
+    return [
+        CUDAExtension(
+            "nerf_ssim._C_cuda",
+            sources,
+            depends=sources_in("**/*.h", "**/*.cuh"),
+            extra_compile_args={
+                "cxx": compiler_flags(),
+                "nvcc": ["-O3", "-std=c++20", "-Xcompiler=-fvisibility=hidden"],
+            },
+        )
+    ]
+
+
+def extensions_and_builder() -> tuple[list, type[build_ext]]:
+    """The native extensions and the command that builds them without ever failing the installation."""
     reason = reason_for_pure_python()
     if reason is not None:
         say(f"pure Python, without the native extension: {reason}")
         return [], build_ext
-    with output_to(LOG):  # the import remarks on CUDA toolkits that this extension does not use
+    with_cuda = cuda_extension()
+    with output_to(LOG):  # the import remarks on CUDA toolkits
         from torch.utils.cpp_extension import BuildExtension, CppExtension
-
-    flags = ["-O3", "-std=c++20", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas", "-Wno-psabi"]
-    link = []
-    if sys.platform == "linux":
-        flags.append("-fopenmp")  # calls resolve to PyTorch's own OpenMP, so torch.set_num_threads governs them
-        link.append("-fopenmp")
-    native = ROOT / "cuda_ext"
-    sources = [str(path.relative_to(ROOT)) for part in ("cpu", "bindings") for path in (native / part).glob("*.cpp")]
-    headers = [str(path.relative_to(ROOT)) for path in native.rglob("*.h")]
     scripts = Path(sys.executable).parent  # ninja, where it was installed beside this Python
     os.environ["PATH"] = f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"
     extension = CppExtension(
         "nerf_ssim._C",
-        sorted(sources),
-        depends=sorted(headers),
-        extra_compile_args=flags,
-        extra_link_args=link,
+        sources_in("cpu/*.cpp", "bindings/*.cpp"),
+        depends=sources_in("**/*.h"),
+        extra_compile_args=compiler_flags(),
+        extra_link_args=["-fopenmp"] if sys.platform == "linux" else [],
     )
 
     class OptionalBuild(BuildExtension):
-        """Build the extension; where that fails, say why in one line and install pure Python."""
+        """Build each extension; where one fails, say why in one line and install without it."""
 
         def run(self) -> None:
-            if not self.extensions:
-                return
+            wanted = self.extensions
+            if wanted and self.builds(extension):  # the CUDA kernels serve operators that it defines
+                self.extensions = [extension, *(each for each in wanted[1:] if self.builds(each))]
+            else:
+                self.extensions = []
+
+        def builds(self, each: Extension) -> bool:
+            """Build one of them; whether that went well."""
+            is_cuda = each is not extension
+            log = CUDA_LOG if is_cuda else LOG
+            self.extensions = [each]
             try:
-                with output_to(LOG):
+                with output_to(log):
                     super().run()
             except Exception as error:
-                say(f"pure Python, the native extension did not build: {first_error(LOG, error)} (all of it: {LOG})")
-                self.extensions.clear()
-            else:
-                say("native extension built")
+                without = "without CUDA kernels, they" if is_cuda else "pure Python, the native extension"
+                say(f"{without} did not build: {first_error(log, error)} (all of it: {log})")
+                return False
+            say("CUDA kernels built" if is_cuda else "native extension built")
+            return True
 
-    return [extension], OptionalBuild
+    return [extension, *with_cuda], OptionalBuild
 
 
 class BuildWithResources(build_py):
@@ -146,7 +229,7 @@ def main() -> None:
     version = re.search(r'^__version__ = "(.+)"', (ROOT / "nerf_ssim/__init__.py").read_text(), re.M)
     assert version is not None
     readme = ROOT / "README.md"
-    extensions, builder = extension_and_builder()
+    extensions, builder = extensions_and_builder()
     setup(
         name="nerf_ssim",
         version=version.group(1),

@@ -15,31 +15,12 @@ namespace {
 
 using at::Tensor;
 
-SsimGeometry geometry(const Tensor& x, const Tensor& y, at::ArrayRef<double> taps, int64_t stride, int64_t before,
-                      int64_t after, double c1, double c2) {
-  check_float32(x, "x");
-  check_float32(y, "y");
-  TORCH_CHECK(x.dim() == 3 && x.sizes() == y.sizes(), "x and y: expected two [planes, height, width]");
-  return ssim_geometry(x.size(0), x.size(1), x.size(2), taps, stride, before, after, c1, c2);
-}
-
-// Maps in the order mu_x, mu_y (those that are wanted), x^2 + y^2, x y: [2 to 4, planes, rows, columns].
-template <typename Float>
-SsimPartials<Float> partials_of(Float* start, int64_t map, bool needs_x, bool needs_y) {
-  if (!needs_x && !needs_y) return {};
-  Float* const mean_x = needs_x ? start : nullptr;
-  Float* const mean_y = needs_y ? start + (needs_x ? map : 0) : nullptr;
-  Float* const square = start + map * (int(needs_x) + int(needs_y));
-  return {mean_x, mean_y, square, square + map};
-}
-
 std::tuple<Tensor, Tensor, Tensor> ssim_mean(const Tensor& x_in, const Tensor& y_in, at::ArrayRef<double> taps,
                                              int64_t stride, int64_t before, int64_t after, double c1, double c2,
                                              bool needs_x, bool needs_y) {
-  const SsimGeometry g = geometry(x_in, y_in, taps, stride, before, after, c1, c2);
+  const SsimGeometry g = image_geometry(x_in, y_in, taps, stride, before, after, c1, c2);
   const Tensor x = x_in.contiguous(), y = y_in.contiguous();
-  const int64_t maps = needs_x || needs_y ? 2 + int(needs_x) + int(needs_y) : 0;
-  Tensor partials = at::empty({maps, g.planes, g.rows, g.columns}, x.options());
+  Tensor partials = at::empty({maps_for(needs_x, needs_y), g.planes, g.rows, g.columns}, x.options());
   const int64_t map = g.planes * g.rows * g.columns;
   const SsimSums sums = ssim_forward(g, x.const_data_ptr<float>(), y.const_data_ptr<float>(),
                                      partials_of(partials.mutable_data_ptr<float>(), map, needs_x, needs_y));
@@ -49,7 +30,7 @@ std::tuple<Tensor, Tensor, Tensor> ssim_mean(const Tensor& x_in, const Tensor& y
 
 Tensor ssim_moments_op(const Tensor& x_in, const Tensor& y_in, at::ArrayRef<double> taps, int64_t stride, int64_t before,
                        int64_t after) {
-  const SsimGeometry g = geometry(x_in, y_in, taps, stride, before, after, 0, 0);
+  const SsimGeometry g = image_geometry(x_in, y_in, taps, stride, before, after, 0, 0);
   const Tensor x = x_in.contiguous(), y = y_in.contiguous();
   Tensor moments = at::empty({4, g.planes, g.rows, g.columns}, x.options());
   ssim_moments(g, x.const_data_ptr<float>(), y.const_data_ptr<float>(), moments.mutable_data_ptr<float>());
@@ -59,9 +40,9 @@ Tensor ssim_moments_op(const Tensor& x_in, const Tensor& y_in, at::ArrayRef<doub
 std::tuple<Tensor, Tensor> ssim_adjoint_op(const Tensor& x_in, const Tensor& y_in, const Tensor& partials_in,
                                            const Tensor& scale, double factor, at::ArrayRef<double> taps, int64_t stride,
                                            int64_t before, int64_t after, bool needs_x, bool needs_y) {
-  const SsimGeometry g = geometry(x_in, y_in, taps, stride, before, after, 0, 0);
+  const SsimGeometry g = image_geometry(x_in, y_in, taps, stride, before, after, 0, 0);
   TORCH_CHECK(needs_x || needs_y, "ssim_adjoint: neither gradient is wanted");
-  const int64_t maps = 2 + int(needs_x) + int(needs_y);
+  const int64_t maps = maps_for(needs_x, needs_y);
   TORCH_CHECK(partials_in.sizes() == at::IntArrayRef({maps, g.planes, g.rows, g.columns}),
               "partials: expected [", maps, ", planes, rows, columns]");
   check_float32(partials_in, "partials");
@@ -75,6 +56,13 @@ std::tuple<Tensor, Tensor> ssim_adjoint_op(const Tensor& x_in, const Tensor& y_i
   return {grad_x, grad_y};
 }
 
+std::tuple<Tensor, Tensor> ssim_recompute(const Tensor& x, const Tensor& y, const Tensor& scale, double factor,
+                                          at::ArrayRef<double> taps, int64_t stride, int64_t before, int64_t after,
+                                          double c1, double c2, bool needs_x, bool needs_y) {
+  const auto [mean, statistics, partials] = ssim_mean(x, y, taps, stride, before, after, c1, c2, needs_x, needs_y);
+  return ssim_adjoint_op(x, y, partials, scale, factor, taps, stride, before, after, needs_x, needs_y);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
@@ -85,12 +73,16 @@ TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
   m.def(
       "ssim_adjoint(Tensor x, Tensor y, Tensor partials, Tensor scale, float factor, float[] taps, int stride, int before, int after, "
       "bool needs_x, bool needs_y) -> (Tensor grad_x, Tensor grad_y)");
+  m.def(
+      "ssim_recompute(Tensor x, Tensor y, Tensor scale, float factor, float[] taps, int stride, int before, int after, "
+      "float c1, float c2, bool needs_x, bool needs_y) -> (Tensor grad_x, Tensor grad_y)");
 }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, m) {
   m.impl("ssim_mean", &ssim_mean);
   m.impl("ssim_moments", &ssim_moments_op);
   m.impl("ssim_adjoint", &ssim_adjoint_op);
+  m.impl("ssim_recompute", &ssim_recompute);
 }
 
 }  // namespace nerf_ssim

@@ -14,29 +14,21 @@ namespace {
 
 using at::Tensor;
 
-S3imGeometry geometry(const Tensor& rendered, const Tensor& target, const Tensor& orders, int64_t patch_height,
-                      at::ArrayRef<double> taps, int64_t stride, int64_t padding, double c1, double c2) {
-  check_float32(rendered, "rendered");
-  check_float32(target, "target");
-  TORCH_CHECK(rendered.dim() == 2 && rendered.sizes() == target.sizes(), "rendered, target: expected [rays, channels]");
-  TORCH_CHECK(orders.scalar_type() == at::kLong && orders.is_contiguous(), "orders: expected contiguous int64");
-  const int64_t rays = rendered.size(0), channels = rendered.size(1), pixels = orders.numel();
-  TORCH_CHECK(rays >= 1 && pixels >= 1, "rendered, orders: expected at least one ray");
-  TORCH_CHECK(1 <= channels && channels <= kMostChannels, "rendered: expected 1 to ", kMostChannels, " channels");
-  TORCH_CHECK(patch_height >= 1 && pixels % patch_height == 0, "orders: ", pixels, " do not fill ", patch_height, " rows");
+S3imGeometry geometry(const SsimGeometry& windows, const Tensor& rendered, const Tensor& orders) {
+  const int64_t rays = rendered.size(0), pixels = orders.numel();
   const int64_t* const order = orders.const_data_ptr<int64_t>();
   int64_t signs = 0;  // negative where an index is below 0 or above rays - 1
   for (int64_t p = 0; p < pixels; ++p) signs |= order[p] | (rays - 1 - order[p]);
   TORCH_CHECK(signs >= 0, "orders: expected indices in [0, ", rays, ")");
-  return {ssim_geometry(1, patch_height, pixels / patch_height, taps, stride, padding, padding, c1, c2), rays, channels,
-          order};
+  return {windows, rays, rendered.size(1), order};
 }
 
 std::tuple<Tensor, Tensor, Tensor> s3im_op(const Tensor& rendered_in, const Tensor& target_in, const Tensor& orders_in,
                                            int64_t patch_height, at::ArrayRef<double> taps, int64_t stride,
                                            int64_t padding, double c1, double c2, bool needs_gradient) {
   const Tensor rendered = rendered_in.contiguous(), target = target_in.contiguous(), orders = orders_in.contiguous();
-  const S3imGeometry s = geometry(rendered, target, orders, patch_height, taps, stride, padding, c1, c2);
+  const SsimGeometry g = s3im_geometry(rendered, target, orders, patch_height, taps, stride, padding, c1, c2);
+  const S3imGeometry s = geometry(g, rendered, orders);
   Tensor gradient = needs_gradient ? at::empty_like(rendered) : at::empty({0}, rendered.options());
   const SsimSums sums = s3im(s, rendered.const_data_ptr<float>(), target.const_data_ptr<float>(),
                              needs_gradient ? gradient.mutable_data_ptr<float>() : nullptr);

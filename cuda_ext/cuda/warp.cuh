@@ -16,8 +16,8 @@ __device__ __forceinline__ float warp_sum(float value) {
   return value;
 }
 
-// The sum of `value` over a block of kThreads (a multiple of 32) in x and y, in thread 0 only. All threads must call it;
-// `of_warps` is shared memory of kThreads / 32 floats that nothing else uses until the next barrier.
+// The sum of `value` over a block of kThreads (a multiple of 32) in x and y, in thread 0 only. All threads must call
+// it; `of_warps` is shared memory of kThreads / 32 floats that nothing else uses until the next barrier.
 template <int kThreads>
 __device__ __forceinline__ float block_sum(float value, float* of_warps, int thread) {
   constexpr int kWarps = kThreads / kWarpLanes;

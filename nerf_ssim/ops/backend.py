@@ -1,7 +1,8 @@
 """Which implementation of an op serves a call, and why.
 
-The native extension `nerf_ssim._C` registers its kernels as torch operators `nerf_ssim::<op>`. A call goes there when
-the extension is loaded, has a kernel for the tensors' device and takes their dtype; else to `ops.reference`.
+The native extension `nerf_ssim._C` registers its kernels as torch operators `nerf_ssim::<op>`; `nerf_ssim._C_cuda`, if
+it is built, adds those for CUDA tensors. A call goes there when the extension is loaded, has a kernel for the tensors'
+device and takes their dtype; else to `ops.reference`.
 `NERF_SSIM_BACKEND` = `auto` (default), `reference` or `native` forces the choice; `NERF_SSIM_NO_EXT=1` behaves as if
 the extension had not been built.
 """
@@ -75,7 +76,7 @@ def _why_not_native(op: str, tensors: tuple[Tensor | None, ...]) -> str:
         return failure
     device = next((tensor.device.type for tensor in tensors if tensor is not None), "cpu")
     if not _has_kernel(op, device):
-        return f"no {device} kernel in the extension"
+        return (_cuda_failure() if device == "cuda" else "") or f"no {device} kernel in the extension"
     dtypes = _DTYPES.get(op, (torch.float32,))
     for tensor in tensors:
         if tensor is None:
@@ -92,13 +93,26 @@ def _load_failure() -> str | None:
     """Load the extension once; why that failed, or None."""
     if os.environ.get("NERF_SSIM_NO_EXT", "0") not in ("", "0"):
         return "NERF_SSIM_NO_EXT is set"
+    failure = _import("nerf_ssim._C", "the extension")
+    if failure is None:
+        _cuda_failure()
+    return failure
+
+
+@functools.cache
+def _cuda_failure() -> str | None:
+    """Load the CUDA kernels once; why that failed, or None."""
+    return _import("nerf_ssim._C_cuda", "the extension's CUDA part")
+
+
+def _import(module: str, what: str) -> str | None:
     try:
-        importlib.import_module("nerf_ssim._C")
+        importlib.import_module(module)
     except ModuleNotFoundError:
-        return "the extension is not built"
+        return f"{what} is not built"
     except ImportError as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f"the extension does not load: {first_line}"
+        return f"{what} does not load: {first_line}"
     return None
 
 

@@ -67,9 +67,14 @@ def accumulate(weights: Tensor, values: Tensor, ray_index: Tensor, n_rays: int) 
 
 
 def check_offsets(ray_offsets: Tensor, n_samples: int) -> None:
-    """Raises ValueError unless `ray_offsets` `[R + 1]` int64 ascend from 0 to `n_samples`."""
+    """Raises ValueError unless `ray_offsets` `[R + 1]` int64 ascend from 0 to `n_samples`.
+
+    Beyond the CPU only its form is checked: reading the values would wait for the device at every call.
+    """
     if ray_offsets.dim() != 1 or len(ray_offsets) < 1 or ray_offsets.dtype != torch.int64:
         raise ValueError("ray_offsets: expected [rays + 1] int64")
+    if ray_offsets.device.type != "cpu":
+        return
     first, last = int(ray_offsets[0]), int(ray_offsets[-1])
     if first != 0 or last != n_samples or bool((ray_offsets[1:] < ray_offsets[:-1]).any()):
         raise ValueError(f"ray_offsets: must ascend from 0 to {n_samples} samples, not from {first} to {last}")

@@ -1,8 +1,8 @@
 """Structural similarity of image planes, and of a stochastic image of rays (S3IM).
 
-The native mean saves each window's partial derivatives for the backward pass, the native S3IM makes its gradient on the
-way; the maps are pointwise functions of native window means. `clamp_variance`, types other than float32 and, for S3IM,
-more than four channels or a target that wants a gradient go to the reference.
+The native mean saves each window's partial derivatives for the backward pass unless told to compute them again, the
+native S3IM makes its gradient on the way; the maps are pointwise functions of native window means. `clamp_variance`,
+types other than float32 and, for S3IM, more than four channels or a target that wants a gradient go to the reference.
 """
 
 from __future__ import annotations
@@ -52,12 +52,17 @@ def ssim_maps(x: Tensor, y: Tensor, window: SsimWindow) -> SsimMaps:
     return SsimMaps(luminance * structure, luminance, structure, difference)
 
 
-def ssim_mean(x: Tensor, y: Tensor, window: SsimWindow) -> tuple[Tensor, SsimStatistics]:
-    """Mean index of `x, y [planes, height, width]` (0-dim, differentiable in both) and the means of its parts."""
+def ssim_mean(x: Tensor, y: Tensor, window: SsimWindow, *, recompute: bool = False) -> tuple[Tensor, SsimStatistics]:
+    """Mean index of `x, y [planes, height, width]` (0-dim, differentiable in both) and the means of its parts.
+
+    With `recompute` the native forward pass saves no map and the backward pass computes the windows again.
+    """
     if not window.clamp_variance and backend.implementation("ssim_mean", x, y) == "native":
-        mean, statistics, _ = torch.ops.nerf_ssim.ssim_mean(
-            x, y, *_places(window), window.c1, window.c2, _wants_gradient(x), _wants_gradient(y)
-        )
+        if recompute and (_wants_gradient(x) or _wants_gradient(y)):
+            mean, statistics = _RecomputedMean.apply(x, y, window)
+        else:
+            needs = _wants_gradient(x), _wants_gradient(y)
+            mean, statistics, _ = torch.ops.nerf_ssim.ssim_mean(x, y, *_places(window), window.c1, window.c2, *needs)
         return mean, SsimStatistics(*statistics.detach().unbind())
     maps = ssim_maps(x, y, window)
     mean = maps.ssim.mean()
@@ -122,6 +127,31 @@ class _KnownGradient(torch.autograd.Function):
         return grad_value * ctx.saved_tensors[0], None, None
 
 
+class _RecomputedMean(torch.autograd.Function):
+    """The native mean with nothing saved but the images."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, y: Tensor, window: SsimWindow) -> tuple[Tensor, Tensor]:
+        """Mean [] and statistics [5]."""
+        mean, statistics, _ = torch.ops.nerf_ssim.ssim_mean(x, y, *_places(window), window.c1, window.c2, False, False)
+        ctx.save_for_backward(x, y)
+        ctx.window = window
+        ctx.mark_non_differentiable(statistics)
+        return mean, statistics
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_mean: Tensor, grad_statistics: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """The gradients that are wanted."""
+        (x, y), window, needs = ctx.saved_tensors, ctx.window, ctx.needs_input_grad[:2]
+        rows, columns = window.map_size(*x.shape[1:])
+        share = 1 / (len(x) * rows * columns)
+        constants = window.c1, window.c2
+        grads = torch.ops.nerf_ssim.ssim_recompute(x, y, grad_mean, share, *_places(window), *constants, *needs)
+        grad_x, grad_y = (grad if is_needed else None for grad, is_needed in zip(grads, needs, strict=True))
+        return grad_x, grad_y, None
+
+
 def _statistics(mean: Tensor, maps: SsimMaps) -> SsimStatistics:
     with torch.no_grad():
         difference = maps.mean_difference
@@ -156,6 +186,10 @@ def _register_ssim_mean() -> None:
             return torch.empty_like(image, memory_format=torch.contiguous_format) if is_needed else image.new_empty(0)
 
         return like(x, needs_x), like(y, needs_y)
+
+    @torch.library.register_fake("nerf_ssim::ssim_recompute")
+    def fake_recompute(x, y, scale, factor, taps, stride, before, after, c1, c2, needs_x, needs_y):
+        return fake_adjoint(x, y, None, scale, factor, taps, stride, before, after, needs_x, needs_y)
 
     def setup_context(ctx, inputs, output):
         x, y, taps, stride, before, after, _, _, needs_x, needs_y = inputs

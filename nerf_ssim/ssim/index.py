@@ -25,6 +25,7 @@ def fused_ssim(
     c2: float = 9e-4,
     clamp_variance: bool = False,
     reduction: str = "mean",
+    recompute: bool = False,
 ) -> Tensor:
     """Structural similarity of two images; 1 where they are equal. A loss is `1 - fused_ssim(x, y)`.
 
@@ -39,6 +40,7 @@ def fused_ssim(
         c1, c2: the stabilising constants; (0.01 L)^2 and (0.03 L)^2 for values in [0, L].
         clamp_variance: keep rounding from making a variance negative or a correlation exceed 1.
         reduction: "mean" for one number, "none" for the map `[N, C, rows, columns]` (without N where x has none).
+        recompute: for the mean, save no map between the passes: less memory, and every window is computed twice.
     Returns:
         0-dim tensor or map, differentiable in x and y.
     Raises:
@@ -55,7 +57,7 @@ def fused_ssim(
         raise ConfigError(f"SSIM reduction: {reduction!r} is neither 'mean' nor 'none'.")
     planes_x, planes_y = _planes(x, y, geometry)
     if reduction == "mean":
-        return ssim_mean(planes_x, planes_y, geometry)[0]
+        return ssim_mean(planes_x, planes_y, geometry, recompute=recompute)[0]
     return _like(ssim_maps(planes_x, planes_y, geometry).ssim, x)
 
 

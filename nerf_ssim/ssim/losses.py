@@ -77,7 +77,10 @@ class S3IM(nn.Module):
         self._check(rendered, target)
         if rendered.dtype in (torch.float16, torch.bfloat16):
             rendered, target = rendered.float(), target.float()
-        orders = self.draw_orders(generator).to(rendered.device)
+        orders = self.draw_orders(generator)
+        if rendered.is_cuda:  # pinned, so that the copy waits for nothing
+            orders = orders.pin_memory()
+        orders = orders.to(rendered.device, non_blocking=True)
         return S3imResult(*s3im(rendered, target, orders, self.patch_height, self.window))
 
     def draw_orders(self, generator: torch.Generator | None = None) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import kernels_s3im
+import kernels_ssim
 from simulator import Kernel
 
-KERNELS: list[Kernel] = []
+KERNELS: list[Kernel] = [*kernels_ssim.KERNELS, *kernels_s3im.KERNELS]

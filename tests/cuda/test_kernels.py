@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from checks import CHECKS, bounds_error, catch, trace, value_error
 from kernels import KERNELS
-from simulator import Kernel, Mutation, missing_tool
+from simulator import THREADS_AT_ONCE, Kernel, Mutation, missing_tool
 
 pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
 
@@ -61,7 +60,7 @@ def catches(request) -> dict[tuple[str, str], Future[str]]:
         for item in request.session.items
         if "mutation" in getattr(getattr(item, "callspec", None), "params", {})
     ]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(THREADS_AT_ONCE) as pool:
         yield {
             (kernel.name, mutation.name): pool.submit(catch, kernel, mutation, mutation.caught_by)
             for kernel, mutation in chosen

@@ -96,6 +96,18 @@ def test_mean_statistics_and_gradients_equal_the_reference(geometry):
     assert tried >= 3
 
 
+@pytest.mark.parametrize("geometry", GEOMETRIES[:5])
+@pytest.mark.parametrize("wanted", ["x", "y", "xy"])
+def test_gradient_of_windows_computed_again_is_that_of_saved_ones(geometry, wanted):
+    window = SsimWindow(*geometry)
+    x, y = images(2, 37, 29)
+    leaves = [image.requires_grad_() for name, image in (("x", x), ("y", y)) if name in wanted]
+    saved, again = (ops.ssim_mean(x, y, window, recompute=recompute) for recompute in (False, True))
+    torch.testing.assert_close(torch.stack(again[1]), torch.stack(saved[1]), rtol=0, atol=1e-6)
+    for ours, each in zip(gradients(2 * again[0], *leaves), gradients(2 * saved[0], *leaves), strict=True):
+        torch.testing.assert_close(ours, each, rtol=rounding(window), atol=rounding(window) * float(each.abs().max()))
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_maps_and_their_gradients_equal_the_reference(geometry):
     window = SsimWindow(*geometry)
@@ -203,6 +215,8 @@ def test_opcheck_passes_on_each_op():
         torch.library.opcheck(native.ssim_moments.default, (x, y, *places))
         detached = x.detach(), y.detach(), partials, torch.tensor(0.5), 2.0
         torch.library.opcheck(native.ssim_adjoint.default, (*detached, *places, True, True))
+        again = x.detach(), y.detach(), torch.tensor(0.5), 2.0
+        torch.library.opcheck(native.ssim_recompute.default, (*again, *arguments, False, True))
         for needs_gradient in (True, False):
             torch.library.opcheck(native.s3im.default, (rays, rays.flip(0), orders, *s3im, 1e-4, 9e-4, needs_gradient))
 

@@ -1,0 +1,198 @@
+// S3IM fused with its gather, value and gradient in one pass: the loss is one number, so that its gradient can be made
+// at once and scaled later.
+#include "s3im.h"
+
+#include "ssim_index.cuh"
+
+namespace nerf_ssim {
+namespace {
+
+constexpr int kThreads = 128;  // few, because a batch has few windows: 60 blocks for 64x640 pixels in three channels
+
+struct S3imPlaces {
+  int64_t rays, pixels, rows;
+  int height, width, columns, channels, size, stride, padding;
+};
+
+// A row of windows is shared out among so many blocks.
+__host__ __device__ __forceinline__ int blocks_of_row(int columns, int channels) {
+  return (columns * channels + kThreads - 1) / kThreads;
+}
+
+// The taps of a window that lie inside the image, along one axis.
+struct Inside {
+  int start;  // image row or column of tap 0, which may be outside
+  int first, last;
+
+  __device__ __forceinline__ Inside(int window, int stride, int padding, int size, int length)
+      : start(window * stride - padding), first(max(0, -start)), last(min(size, length - start)) {}
+};
+
+// Derivatives of a window's loss: mu_y, the mean of x^2 + y^2 and that of x y.
+struct Derivatives {
+  float mean, square, product;
+
+  // What a pixel under weight w, with target u and rendered v, gets: d(x^2 + y^2)/dy = 2 y, d(x y)/dy = x.
+  __device__ __forceinline__ float of_pixel(float w, float u, float v) const {
+    return w * (mean + 2.f * square * v + product * u);
+  }
+};
+
+// A thread owns one channel of a window; neighbours share the window, so that a ray's colours are read together. kSize
+// is 4, with what that lets the compiler unroll, or 0 for g.size.
+template <int kSize>
+__global__ void __launch_bounds__(kThreads)
+    s3im_windows(const float* __restrict__ rendered, const float* __restrict__ target,
+                 const int64_t* __restrict__ orders, S3imPlaces g, const __grid_constant__ Taps taps, float c1,
+                 float c2, float scale, float* __restrict__ gradient, float* __restrict__ derivatives,
+                 float* __restrict__ block_sums) {
+  const int size = kSize > 0 ? kSize : g.size, blocks = blocks_of_row(g.columns, g.channels);
+  const int row = static_cast<int>(blockIdx.x) / blocks, thread = static_cast<int>(threadIdx.x);
+  const int place = static_cast<int>(blockIdx.x) % blocks * kThreads + thread;  // in the row
+  Statistics statistics{};
+  if (place < g.columns * g.channels) {
+    const int channel = place % g.channels;
+    const Inside down(row, g.stride, g.padding, size, g.height);
+    const Inside along(place / g.channels, g.stride, g.padding, size, g.width);
+
+    // 1. The window's means.
+    Moments m{};
+#pragma unroll
+    for (int i = 0; i < size; ++i)
+#pragma unroll
+      for (int j = 0; j < size; ++j) {
+        if (i < down.first || i >= down.last || j < along.first || j >= along.last) continue;
+        const int64_t ray = orders[int64_t{down.start + i} * g.width + along.start + j];
+        const bool is_ray = 0 <= ray && ray < g.rays;
+        const int64_t colour = ray * g.channels + channel;
+        m.add(taps.weights[i] * taps.weights[j], is_ray ? target[colour] : NAN, is_ray ? rendered[colour] : NAN);
+      }
+
+    // 2. Its index and derivatives.
+    const Similarity s = similarity(m, c1, c2);
+    statistics.add(m, s);
+    const Derivatives by = {scale * by_mean(s, m.y, m.x), scale * by_square(s), scale * by_product(s)};
+    if (derivatives != nullptr) {
+      const int64_t line = int64_t{g.columns} * g.channels, item = row * line + place, items = g.rows * line;
+      derivatives[item] = by.mean;
+      derivatives[items + item] = by.square;
+      derivatives[2 * items + item] = by.product;
+    }
+
+    // 3. What it sends to its rays, which other windows show too.
+#pragma unroll
+    for (int i = 0; gradient != nullptr && i < size; ++i)
+#pragma unroll
+      for (int j = 0; j < size; ++j) {
+        if (i < down.first || i >= down.last || j < along.first || j >= along.last) continue;
+        const int64_t ray = orders[int64_t{down.start + i} * g.width + along.start + j];
+        if (ray < 0 || ray >= g.rays) continue;
+        const int64_t colour = ray * g.channels + channel;
+        atomicAdd(&gradient[colour], by.of_pixel(taps.weights[i] * taps.weights[j], target[colour], rendered[colour]));
+      }
+  }
+  store_block_sums<kThreads>(statistics, thread, block_sums);
+}
+
+__device__ __forceinline__ int64_t first_at_least(const int64_t* __restrict__ sorted, int64_t n, int64_t value) {
+  int64_t begin = 0, end = n;
+  while (begin < end) {
+    const int64_t middle = (begin + end) / 2;
+    if (sorted[middle] < value)
+      begin = middle + 1;
+    else
+      end = middle;
+  }
+  return begin;
+}
+
+// A thread owns one channel of a ray, and those a grid further on: it goes through the ray's pixels in their order, and
+// through the windows over each.
+__global__ void __launch_bounds__(kThreads)
+    s3im_collect(const float* __restrict__ rendered, const float* __restrict__ target,
+                 const int64_t* __restrict__ sorted_rays, const int64_t* __restrict__ positions, S3imPlaces g,
+                 const __grid_constant__ Taps taps, const float* __restrict__ derivatives,
+                 float* __restrict__ gradient) {
+  const int64_t colours = g.rays * g.channels, items = g.rows * g.columns * g.channels;
+  for (int64_t colour = int64_t{blockIdx.x} * kThreads + threadIdx.x; colour < colours;
+       colour += int64_t{gridDim.x} * kThreads) {
+    const int64_t ray = colour / g.channels, channel = colour % g.channels;
+    const float u = target[colour], v = rendered[colour];
+    float sum = 0.f;
+    for (int64_t i = first_at_least(sorted_rays, g.pixels, ray); i < g.pixels && sorted_rays[i] == ray; ++i) {
+      // The windows over the pixel, as in ssim_direct_adjoint.
+      const int down = static_cast<int>(positions[i] / g.width) + g.padding;
+      const int along = static_cast<int>(positions[i] % g.width) + g.padding;
+      const int top = down < g.size ? 0 : (down - g.size) / g.stride + 1;
+      const int bottom = min(down / g.stride, static_cast<int>(g.rows) - 1);
+      const int left = along < g.size ? 0 : (along - g.size) / g.stride + 1;
+      const int right = min(along / g.stride, g.columns - 1);
+      for (int row = top; row <= bottom; ++row)
+        for (int column = left; column <= right; ++column) {
+          const int64_t item = (int64_t{row} * g.columns + column) * g.channels + channel;
+          const Derivatives by = {derivatives[item], derivatives[items + item], derivatives[2 * items + item]};
+          sum += by.of_pixel(taps.weights[down - row * g.stride] * taps.weights[along - column * g.stride], u, v);
+        }
+    }
+    gradient[colour] = sum;
+  }
+}
+
+S3imPlaces places(int64_t rays, int64_t channels, int64_t height, int64_t width, int64_t rows, int64_t columns,
+                  int64_t size, int64_t stride, int64_t padding) {
+  return {rays,
+          height * width,
+          rows,
+          static_cast<int>(height),
+          static_cast<int>(width),
+          static_cast<int>(columns),
+          static_cast<int>(channels),
+          static_cast<int>(size),
+          static_cast<int>(stride),
+          static_cast<int>(padding)};
+}
+
+// Sides, windows of a row and blocks are kept in 32 bits; numbers of rays and pixels are not.
+bool fits(int64_t height, int64_t width, int64_t stride, int64_t channels, int64_t blocks) {
+  constexpr int64_t kMost = 0x7FFFFFFF - 2 * kThreads;
+  return height <= kMost && width * channels <= kMost && stride <= kMost && blocks <= kMostBlocks;
+}
+
+}  // namespace
+}  // namespace nerf_ssim
+
+using namespace nerf_ssim;
+
+int64_t s3im_blocks(int64_t rows, int64_t columns, int64_t channels) {
+  return rows * ceil_divide(columns * channels, kThreads);
+}
+
+cudaError_t launch_s3im(const float* rendered, const float* target, const int64_t* orders, int64_t rays,
+                        int64_t channels, int64_t height, int64_t width, int64_t rows, int64_t columns,
+                        const float* taps, int64_t size, int64_t stride, int64_t padding, float c1, float c2,
+                        float* gradient, float* derivatives, float* block_sums, float* loss, float* statistics,
+                        cudaStream_t stream) {
+  const S3imPlaces g = places(rays, channels, height, width, rows, columns, size, stride, padding);
+  const Taps weights = taps_of(taps, size);
+  const int64_t blocks = s3im_blocks(rows, columns, channels);
+  if (!fits(height, width, stride, channels, blocks)) return cudaErrorInvalidConfiguration;
+  const auto windows = static_cast<float>(rows * columns * channels);
+  const auto grid = static_cast<unsigned>(blocks);
+  const cudaError_t error =
+      size == 4 ? NERF_SSIM_LAUNCH((s3im_windows<4>), grid, kThreads, stream, rendered, target, orders, g, weights, c1,
+                                   c2, -1.f / windows, gradient, derivatives, block_sums)
+                : NERF_SSIM_LAUNCH((s3im_windows<0>), grid, kThreads, stream, rendered, target, orders, g, weights, c1,
+                                   c2, -1.f / windows, gradient, derivatives, block_sums);
+  if (error != cudaSuccess) return error;
+  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums, blocks, windows, true, loss, statistics);
+}
+
+cudaError_t launch_s3im_collect(const float* rendered, const float* target, const int64_t* sorted_rays,
+                                const int64_t* positions, int64_t rays, int64_t channels, int64_t height, int64_t width,
+                                int64_t rows, int64_t columns, const float* taps, int64_t size, int64_t stride,
+                                int64_t padding, const float* derivatives, float* gradient, cudaStream_t stream) {
+  if (!fits(height, width, stride, channels, 1)) return cudaErrorInvalidConfiguration;
+  const S3imPlaces g = places(rays, channels, height, width, rows, columns, size, stride, padding);
+  return NERF_SSIM_LAUNCH(s3im_collect, blocks_for(rays * channels, kThreads), kThreads, stream, rendered, target,
+                          sorted_rays, positions, g, taps_of(taps, size), derivatives, gradient);
+}

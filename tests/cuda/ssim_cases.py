@@ -1,0 +1,174 @@
+"""Calls of the SSIM launchers, and what float64 autograd of the reference says they must write."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from simulator import Case, unwritten
+from torch import Tensor
+
+from nerf_ssim.ops.reference import ssim as reference
+from nerf_ssim.ops.ssim_window import SsimWindow
+
+TOLERANCE = 3e-4  # of the largest entry: second moments less squared means lose digits that C2 does not cover
+TILE, DIRECT_THREADS = 32, 256
+
+SAME, VALID = SsimWindow(), SsimWindow(padding="valid")
+# Taps that differ from their mirror image: an index with a window that no option gives, to tell one from the other.
+LOPSIDED = SimpleNamespace(
+    taps=tuple((k + 1) / 66 for k in range(11)), size=11, stride=1, padding_before=3, padding_after=7, c1=1e-4, c2=9e-4,
+    clamp_variance=False,
+)  # fmt: skip
+OF_S3IM = SsimWindow(4, 1.5, 4, 1)
+GENERAL = [
+    SsimWindow(7, None, 2, 6),
+    SsimWindow(2, 0.7, 5, 1),
+    SsimWindow(5, 1.5, 1, 3),
+    SsimWindow(11, 1.5, 3, "same"),
+]
+
+
+def images(planes: int, height: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Two float32 images that are alike, `[planes, height, width]` each."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(planes, height, width, generator=generator)
+    return x, 0.5 * x + 0.5 * torch.rand(planes, height, width, generator=generator)
+
+
+class Exact:
+    """Index, derivatives and gradients of two images in double precision by autograd."""
+
+    def __init__(self, x: Tensor, y: Tensor, window: SsimWindow, upstream: float) -> None:
+        x, y = (image.double().requires_grad_() for image in (x, y))
+        moments = reference.ssim_moments(x, y, window)
+        moments.retain_grad()
+        luminance, structure, difference = reference.similarity(moments, window)
+        ssim = luminance * structure
+        ssim.sum().backward()
+        self.moments = moments.detach().numpy()
+        self.by_moments = moments.grad.numpy()
+        self.statistics = torch.stack(
+            [each.mean() for each in (ssim, luminance, structure, difference, difference.abs())]
+        ).detach().numpy()  # fmt: skip
+        self.mean = self.statistics[:1]
+        self.grad_x, self.grad_y = (upstream * image.grad.numpy() for image in (x, y))
+        self.planes, self.rows, self.columns = ssim.shape
+
+
+def inputs(size: tuple[int, int, int], window: SsimWindow, seed: int = 0, upstream: float = 1.0):
+    """The arguments that launchers begin with, and the exact results."""
+    x, y = images(*size, seed)
+    exact = Exact(x, y, window, upstream)
+    arguments = {
+        "x": x.numpy(), "y": y.numpy(), "planes": size[0], "height": size[1], "width": size[2], "rows": exact.rows,
+        "columns": exact.columns, "taps": np.array(window.taps, np.float32), "size": window.size,
+        "stride": window.stride, "before": window.padding_before,
+    }  # fmt: skip
+    return arguments, exact
+
+
+def forward_case(name: str, size: tuple[int, int, int], window: SsimWindow, saves: bool, **report) -> Case:
+    arguments, exact = inputs(size, window)
+    is_tiled = window.size == 11 and window.stride == 1
+    windows = exact.planes * exact.rows * exact.columns
+    tiles = exact.planes * -(-exact.rows // TILE) * -(-exact.columns // TILE)
+    map_names = ("by_mean_x", "by_mean_y", "by_square", "by_product")
+    maps = {each: unwritten(*exact.by_moments[0].shape) if saves else None for each in map_names}
+    arguments |= {"c1": window.c1, "c2": window.c2, **maps}
+    arguments |= {"block_sums": unwritten(5, tiles if is_tiled else -(-windows // DIRECT_THREADS))}
+    arguments |= {"mean": unwritten(1), "statistics": unwritten(5)}
+    expected = {"mean": exact.mean, "statistics": exact.statistics}
+    if saves:
+        expected |= dict(zip(map_names, exact.by_moments, strict=True))
+    return Case(name, "launch_ssim_forward", arguments, expected, TOLERANCE, **report)
+
+
+def moments_case(name: str, size: tuple[int, int, int], window: SsimWindow) -> Case:
+    arguments, exact = inputs(size, window)
+    arguments |= {"moments": unwritten(*exact.moments.shape)}
+    return Case(name, "launch_ssim_moments", arguments, {"moments": exact.moments}, TOLERANCE)
+
+
+def adjoint_case(name: str, size: tuple[int, int, int], window: SsimWindow, wants: str, **report) -> Case:
+    scale, factor = 1.7, 0.3
+    arguments, exact = inputs(size, window, upstream=scale * factor)
+    by_x, by_y, by_square, by_product = exact.by_moments.astype(np.float32)
+    arguments |= {
+        "by_mean_x": by_x if "x" in wants else None, "by_mean_y": by_y if "y" in wants else None,
+        "by_square": by_square, "by_product": by_product, "scale": np.array([scale], np.float32), "factor": factor,
+        "grad_x": unwritten(*size) if "x" in wants else None, "grad_y": unwritten(*size) if "y" in wants else None,
+    }  # fmt: skip
+    expected = {f"grad_{each}": getattr(exact, f"grad_{each}") for each in wants}
+    return Case(name, "launch_ssim_adjoint", arguments, expected, TOLERANCE, **report)
+
+
+def recompute_case(name: str, size: tuple[int, int, int], window: SsimWindow, wants: str, **report) -> Case:
+    scale, factor = -0.9, 0.5
+    arguments, exact = inputs(size, window, upstream=scale * factor)
+    del arguments["size"], arguments["stride"]
+    arguments |= {
+        "c1": window.c1, "c2": window.c2, "scale": np.array([scale], np.float32), "factor": factor,
+        "grad_x": unwritten(*size) if "x" in wants else None, "grad_y": unwritten(*size) if "y" in wants else None,
+    }  # fmt: skip
+    expected = {f"grad_{each}": getattr(exact, f"grad_{each}") for each in wants}
+    return Case(name, "launch_ssim_recompute", arguments, expected, TOLERANCE, **report)
+
+
+def tile_forward_cases() -> list[Case]:
+    return [
+        forward_case("two odd planes, all maps", (2, 37, 41), SAME, saves=True),
+        forward_case("one pixel", (1, 1, 1), SAME, saves=True),
+        forward_case("windows inside only, nothing saved", (1, 43, 21), VALID, saves=False),
+        forward_case("lopsided taps", (1, 33, 20), LOPSIDED, saves=True),
+        forward_case("64x96, nothing saved", (1, 64, 96), SAME, saves=False, elements=64 * 96, floor=(8, 0)),
+    ]
+
+
+def tile_moments_cases() -> list[Case]:
+    return [
+        moments_case("two odd planes", (2, 37, 41), SAME),
+        moments_case("windows inside only", (1, 43, 21), VALID),
+        moments_case("lopsided taps", (1, 5, 70), LOPSIDED),
+    ]
+
+
+def tile_adjoint_cases() -> list[Case]:
+    return [
+        adjoint_case("two odd planes, both gradients", (2, 37, 41), SAME, "xy"),
+        adjoint_case("one pixel", (1, 1, 1), SAME, "y"),
+        adjoint_case("windows inside only", (1, 43, 21), VALID, "x"),
+        adjoint_case("lopsided taps", (1, 33, 20), LOPSIDED, "y"),
+        adjoint_case("lopsided taps, both gradients", (1, 17, 35), LOPSIDED, "xy"),
+        adjoint_case("64x96", (1, 64, 96), SAME, "y", elements=64 * 96, floor=(20, 4)),
+    ]
+
+
+def recompute_cases() -> list[Case]:
+    return [
+        recompute_case("two odd planes, both gradients", (2, 19, 37), SAME, "xy"),
+        recompute_case("one pixel", (1, 1, 1), SAME, "y"),
+        recompute_case("windows inside only", (1, 27, 21), VALID, "x"),
+        recompute_case("lopsided taps", (1, 20, 33), LOPSIDED, "y"),
+        recompute_case("64x96", (1, 64, 96), SAME, "y", elements=64 * 96, floor=(8, 4)),
+    ]
+
+
+def direct_forward_cases() -> list[Case]:
+    return [
+        forward_case("4 at stride 4, nothing saved", (3, 64, 64), OF_S3IM, False, elements=3 * 4096, floor=(8, 0)),
+        forward_case("4 at stride 4, odd", (2, 13, 70), OF_S3IM, saves=True),
+        moments_case("moments, 4 at stride 4", (1, 14, 9), OF_S3IM),
+        *(forward_case(f"{w.size} at stride {w.stride}", (2, 19, 23), w, saves=True) for w in GENERAL),
+        moments_case("moments, 7 at stride 2", (2, 10, 11), GENERAL[0]),
+    ]
+
+
+def direct_adjoint_cases() -> list[Case]:
+    return [
+        adjoint_case("4 at stride 4", (3, 64, 64), OF_S3IM, "y", elements=3 * 4096, floor=(8 + 12 / 16, 4)),
+        adjoint_case("4 at stride 4, odd, both", (2, 13, 70), OF_S3IM, "xy"),
+        *(adjoint_case(f"{w.size} at stride {w.stride}, both", (2, 19, 23), w, "xy") for w in GENERAL),
+        adjoint_case("7 at stride 2, x only", (1, 9, 31), GENERAL[0], "x"),
+    ]
