@@ -1,0 +1,57 @@
+"""A pytest plugin that puts the CUDA bindings and kernels, run by the simulator, in the place of the CPU's kernels.
+
+The bindings are compiled with NERF_SSIM_SIMULATED: they take CPU tensors and register for the CPU key, where the last
+registration counts. `pytest tests/ops -p simulated_bindings` with this folder on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sysconfig
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from simulator import CACHE, COMMON_FLAGS, NATIVE, THREADS_AT_ONCE, library_object
+
+# What only a device that can be waited for does, and what counts threads of the CPU.
+DESELECTED = ("test_s3im_refuses_an_order_that_names_no_ray",)
+
+
+def build() -> Path:
+    """The library of all CUDA bindings over the simulator."""
+    from torch.utils.cpp_extension import include_paths, library_paths
+
+    includes = [f"-isystem{path}" for path in (*include_paths(), sysconfig.get_paths()["include"])]
+    flags = [*COMMON_FLAGS, "-DNERF_SSIM_SIMULATED", "-D_GLIBCXX_USE_CXX11_ABI=1", *includes]
+    sources = [*sorted(NATIVE.glob("bindings/cuda/*.cpp")), *sorted(NATIVE.glob("cuda/*.cu"))]
+    sources = [path for path in sources if path.name != "module.cpp"]
+    with ThreadPoolExecutor(THREADS_AT_ONCE) as pool:
+        objects = list(pool.map(lambda path: library_object(path, flags), sources))
+        objects += pool.map(
+            lambda name: library_object(NATIVE / "simulator" / name, flags), ("device.cpp", "fibre.cpp")
+        )
+    key = hashlib.sha256(repr(objects).encode()).hexdigest()[:16]
+    library = CACHE / f"bindings-{key}.so"
+    if not library.exists():
+        libraries = [f"-L{path}" for path in library_paths()] + ["-ltorch", "-ltorch_cpu", "-lc10"]
+        subprocess.run(["g++", "-shared", *map(str, objects), *libraries, "-o", str(library)], check=True)
+    return library
+
+
+def pytest_configure() -> None:
+    """Load the CPU extension, then the simulated kernels over it."""
+    from nerf_ssim.ops import backend
+
+    backend.describe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.ops.load_library(str(build()))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what does not hold for CUDA."""
+    items[:] = [item for item in items if item.originalname not in DESELECTED]

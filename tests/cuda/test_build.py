@@ -1,0 +1,158 @@
+"""The kernels compile for every architecture without a warning, stay within their budget, link and import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from budget import FILE, faults, measured
+from compiled import ARCHITECTURES, SOURCES, Usage, nvcc, usage_of
+from kernels import KERNELS
+from simulator import ROOT, missing_tool
+
+from nerf_ssim.ops import backend
+
+needs_nvcc = pytest.mark.skipif(nvcc() is None, reason="needs nvcc")
+# Ops of the CPU that PyTorch's own CUDA operators serve.
+WITHOUT_KERNEL = {
+    "decode_color": "matrix products, which cuBLAS serves",
+    "decode_color_backward": "matrix products, which cuBLAS serves",
+    **dict.fromkeys(
+        (
+            "accumulate",
+            "accumulate_backward",
+            "adam_step",
+            "composite",
+            "composite_backward",
+            "cp_density",
+            "cp_density_backward",
+            "cp_features",
+            "cp_features_backward",
+            "march_box",
+            "plane_tv",
+            "plane_tv_backward",
+            "resize_plane",
+            "vm_density",
+            "vm_density_backward",
+            "vm_features",
+            "vm_features_backward",
+            "add_voxel_features_gradient",
+            "add_voxel_tv_gradient",
+            "composite_voxels",
+            "composite_voxels_backward",
+            "distortion_loss",
+            "march_contracted",
+            "masked_adam_step",
+            "voxel_adam_step",
+            "voxel_features",
+        ),
+        "its kernel is not written yet",
+    ),
+}
+
+
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_warning_spill_local_memory_or_double_on_any_architecture(source):
+    usage = usage_of(source)
+    assert usage
+    for entry, by_architecture in usage.items():
+        assert set(by_architecture) == set(ARCHITECTURES), entry
+
+
+@needs_nvcc
+@pytest.mark.slow
+def test_no_kernel_is_worse_than_its_budget():
+    assert faults(measured(), json.loads(FILE.read_text())) == []
+
+
+def test_a_kernel_that_got_worse_or_is_not_budgeted_is_named():
+    budget = {"a": {"sm_80": {"registers": 32, "shared": 0, "occupancy": 100}}}
+    assert faults({"a": {"sm_80": {"registers": 32, "shared": 0, "occupancy": 100}}}, budget) == []
+    worse = {"a": {"sm_80": {"registers": 33, "shared": 4, "occupancy": 75}}, "b": {}}
+    assert [fault.split(":")[1].split()[0] for fault in faults(worse, budget)] == [
+        "occupancy",
+        "registers",
+        "shared",
+        "not",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("usage", "architecture", "percent"),
+    [
+        (Usage(256, 32, 13 * 1024), 80, 100),
+        (Usage(512, 32, 35936), 80, 100),
+        (Usage(512, 33, 0), 80, 75),  # 40 registers are given out
+        (Usage(512, 32, 48 * 1024), 80, 75),  # by shared memory
+        (Usage(512, 32, 48 * 1024), 90, 100),
+        (Usage(32, 16, 0), 80, 50),  # 32 blocks
+        (Usage(1024, 64, 0), 90, 50),
+    ],
+)
+def test_occupancy_is_that_of_the_published_calculator(usage, architecture, percent):
+    assert round(100 * usage.occupancy(architecture)) == percent
+
+
+@needs_nvcc
+@pytest.mark.slow
+def test_every_compiled_kernel_is_tested_in_the_simulator():
+    compiled = {entry for source in SOURCES for entry in usage_of(source)}
+    assert compiled == {entry for kernel in KERNELS for entry in kernel.entries}
+
+
+BUILD = """
+import sys
+sys.path.insert(0, ".")
+import setup as project
+from setuptools import setup
+(extension,) = project.cuda_extension()
+from torch.utils.cpp_extension import BuildExtension
+setup(name="check", ext_modules=[extension], cmdclass={"build_ext": BuildExtension}, script_args=sys.argv[1:])
+"""
+IMPORT = """
+import sys, torch
+from nerf_ssim.ops import backend
+backend.describe()
+torch.ops.load_library(sys.argv[1])
+ops = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("nerf_ssim::")]
+has = torch._C._dispatch_has_kernel_for_dispatch_key
+print(*(op.split("::")[1] for op in ops if has(op, "CPU") and not has(op, "CUDA")))
+"""
+
+
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.skipif(torch.version.cuda is None, reason="PyTorch is a build without CUDA")
+@pytest.mark.skipif(backend.describe()["ssim_mean"][0] != "native", reason="needs the native extension")
+def test_the_extension_links_imports_and_has_a_kernel_for_each_op(tmp_path):
+    environment = {
+        **os.environ,
+        "NERF_SSIM_CUDA": "1",
+        "TORCH_CUDA_ARCH_LIST": "8.0",
+        "CUDA_HOME": str(nvcc().parents[1]),
+    }
+    folders = ["--build-lib", str(tmp_path), "--build-temp", str(ROOT / "build" / "cuda-check")]
+    build = [sys.executable, "-c", BUILD, "--quiet", "build_ext", *folders]
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (library,) = tmp_path.glob("nerf_ssim/_C_cuda*.so")
+    done = subprocess.run([sys.executable, "-c", IMPORT, str(library)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) <= set(WITHOUT_KERNEL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
+@pytest.mark.skipif(backend.describe()["ssim_mean"][0] != "native", reason="needs the native extension")
+def test_the_bindings_serve_the_ops_own_tests_over_the_simulator(tmp_path):
+    """tests/ops again, with the CUDA bindings and kernels in the place of the CPU's."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "cuda")))}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "simulated_bindings"]
+    done = subprocess.run([*command, "tests/ops"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
