@@ -58,7 +58,8 @@ def ssim_mean(x: Tensor, y: Tensor, window: SsimWindow, *, recompute: bool = Fal
     With `recompute` the native forward pass saves no map and the backward pass computes the windows again.
     """
     if not window.clamp_variance and backend.implementation("ssim_mean", x, y) == "native":
-        if recompute and (_wants_gradient(x) or _wants_gradient(y)):
+        is_wanted = _wants_gradient(x) or _wants_gradient(y)
+        if recompute and is_wanted and backend.implementation("ssim_recompute", x, y) == "native":
             mean, statistics = _RecomputedMean.apply(x, y, window)
         else:
             needs = _wants_gradient(x), _wants_gradient(y)
@@ -182,14 +183,7 @@ def _register_ssim_mean() -> None:
 
     @torch.library.register_fake("nerf_ssim::ssim_adjoint")
     def fake_adjoint(x, y, partials, scale, factor, taps, stride, before, after, needs_x, needs_y):
-        def like(image, is_needed):
-            return torch.empty_like(image, memory_format=torch.contiguous_format) if is_needed else image.new_empty(0)
-
-        return like(x, needs_x), like(y, needs_y)
-
-    @torch.library.register_fake("nerf_ssim::ssim_recompute")
-    def fake_recompute(x, y, scale, factor, taps, stride, before, after, c1, c2, needs_x, needs_y):
-        return fake_adjoint(x, y, None, scale, factor, taps, stride, before, after, needs_x, needs_y)
+        return _empty_gradients(x, y, needs_x, needs_y)
 
     def setup_context(ctx, inputs, output):
         x, y, taps, stride, before, after, _, _, needs_x, needs_y = inputs
@@ -207,6 +201,20 @@ def _register_ssim_mean() -> None:
         return grad_x, grad_y, None, None, None, None, None, None, None, None
 
     torch.library.register_autograd("nerf_ssim::ssim_mean", backward, setup_context=setup_context)
+
+
+def _register_ssim_recompute() -> None:
+    @torch.library.register_fake("nerf_ssim::ssim_recompute")
+    def fake(x, y, scale, factor, taps, stride, before, after, c1, c2, needs_x, needs_y):
+        return _empty_gradients(x, y, needs_x, needs_y)
+
+
+def _empty_gradients(x: Tensor, y: Tensor, needs_x: bool, needs_y: bool) -> tuple[Tensor, Tensor]:
+    """Dense tensors like the images, or empty ones for gradients that are not wanted."""
+    contiguous = torch.contiguous_format
+    grad_x = torch.empty_like(x, memory_format=contiguous) if needs_x else x.new_empty(0)
+    grad_y = torch.empty_like(y, memory_format=contiguous) if needs_y else y.new_empty(0)
+    return grad_x, grad_y
 
 
 def _register_ssim_moments() -> None:
@@ -242,6 +250,8 @@ def _register_s3im() -> None:
 
 if backend.declare("ssim_mean"):
     _register_ssim_mean()
+if backend.declare("ssim_recompute"):
+    _register_ssim_recompute()
 if backend.declare("ssim_moments"):
     _register_ssim_moments()
 if backend.declare("s3im"):
