@@ -123,43 +123,48 @@ def wait(process: multiprocessing.Process, seconds: float | None) -> int | None:
 
 
 SIXTY = {
-    "n_iters": 60,
-    "upsamp_list": [15, 35],
-    "update_AlphaMask_list": [10, 30],
-    "ssim_remove_at": 45,
-    "save_every": 4,
-    "alpha_mask_thre": 0.02,
-    "lr_init": 0.05,
+    "tensorf": {
+        "n_iters": 60,
+        "upsamp_list": [15, 35],
+        "update_AlphaMask_list": [10, 30],
+        "ssim_remove_at": 45,
+        "save_every": 4,
+        "alpha_mask_thre": 0.02,
+        "lr_init": 0.05,
+    },
+    "bounded dvgo": {"n_iters": 60, "coarse_iters": 25, "pg_scale": [8, 20], "save_every": 4, "ssim_remove_at": 17},
 }
 
 
-def options_file(scene, folder, **options) -> list[str]:
+def options_file(scene, folder, kind, **options) -> list[str]:
     """Command-line options of a tiny run in `folder`."""
     folder.mkdir(exist_ok=True)
-    tiny_config(scene, folder, **(SIXTY | options)).write(folder / "options.txt")
+    tiny_config(scene, folder, kind, **(SIXTY[kind] | options)).write(folder / "options.txt")
     return ["--config", str(folder / "options.txt"), "--render_test", "0"]
 
 
-@pytest.fixture(scope="module")
-def sixty(scene, start, tmp_path_factory):
-    """The unbroken run of 60 iterations."""
+@pytest.fixture(scope="module", params=SIXTY)
+def sixty(request, scene, start, tmp_path_factory):
+    """A model and the unbroken run of it over 60 iterations."""
     folder = tmp_path_factory.mktemp("sixty")
-    assert wait(start(options_file(scene, folder)), None) == 0
-    return folder / "tiny"
+    assert wait(start(options_file(scene, folder, request.param)), None) == 0
+    return request.param, folder / "tiny"
 
 
 def test_three_kills_at_random_moments_leave_no_trace(scene, start, sixty, tmp_path):
-    options = options_file(scene, tmp_path)
+    kind, unbroken = sixty
+    options = options_file(scene, tmp_path, kind)
     moments = list(
         kill_and_resume(options, tmp_path / "tiny", 3, 60, start, wait, save_every=4, pause=0.2, chance=random.Random())
     )
     assert len(moments) == 3
-    assert compare_runs(tmp_path / "tiny", sixty, 60) == []
+    assert compare_runs(tmp_path / "tiny", unbroken, 60) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_exits_with_its_code_and_the_run_can_be_resumed(scene, start, sixty, tmp_path, number, code):
-    options = options_file(scene, tmp_path, save_every=1000)  # only the signal makes a checkpoint
+    kind, unbroken = sixty
+    options = options_file(scene, tmp_path, kind, save_every=1000)  # only the signal makes a checkpoint
     process = start(options)
     deadline = time.monotonic() + 60
     metrics = tmp_path / "tiny" / "metrics.csv"
@@ -170,7 +175,7 @@ def test_a_signal_saves_and_exits_with_its_code_and_the_run_can_be_resumed(scene
     assert 0 < newest_iteration(tmp_path / "tiny") < 60
     assert not (tmp_path / "tiny" / "results.json").exists()
     assert wait(start([*options, "--resume"]), None) == 0
-    assert compare_runs(tmp_path / "tiny", sixty, 60) == []
+    assert compare_runs(tmp_path / "tiny", unbroken, 60) == []
 
 
 # Refusals: one line and exit code 2.
