@@ -53,7 +53,9 @@ class BoundedDVGO(VoxelField):
         """Empties the voxels within `distance` of camera `centres [n, 3]`, for the start of training."""
         share = (node_coords(self.resolution, self.aabb.device) + 1) / 2
         for x, plane in enumerate(self.aabb[0] + share * (self.aabb[1] - self.aabb[0])):
-            is_near = torch.cdist(plane.view(-1, 3), centres).amin(1) <= distance
+            # Exact differences: the product form of the distance loses the digits that decide.
+            distances = torch.cdist(plane.view(-1, 3), centres, compute_mode="donot_use_mm_for_euclid_dist")
+            is_near = distances.amin(1) <= distance
             self.density.values[x].view(-1)[is_near] = EMPTY_DENSITY
 
     def weight_of_samples(self, rays: Rays) -> Tensor:
