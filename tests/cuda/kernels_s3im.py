@@ -98,6 +98,7 @@ def loss_cases() -> list[Case]:
         loss_case("odd", Batch(13, 11, 2, 3, 2, 5)),
         loss_case("overlapping windows, derivatives kept", Batch(5, 7, 3, 2, 3, 2), keeps_derivatives=True),
         loss_case("4 at stride 1, one channel", Batch(6, 5, 1, 1, 4, 1)),
+        loss_case("more blocks than threads that add them up", Batch(600, 2, 1, 1, 2, 2)),
         loss_case("nothing but the loss", Batch(12, 3, 4, 4, 11, 3), wants_gradient=False),
         refused_order_case(),
     ]  # fmt: skip
@@ -140,6 +141,8 @@ KERNELS = [
             Mutation("a tap right of the image", "min(size, length - start)", "min(size, length - start + 1)",
                      "bounds"),
             Mutation("channel taken for window", "along(place / g.channels,", "along(place % g.columns,", "value"),
+            Mutation("blocks beyond the first 256 left out", "block < blocks; block += kMeanThreads",
+                     "block < min(blocks, int64_t{kMeanThreads}); block += kMeanThreads", "value", "ssim_index.cuh"),
             Mutation("gradient of the luminance only", "w * (mean + 2.f * square * v + product * u)", "w * mean",
                      "value"),
         ),

@@ -50,6 +50,7 @@ def pytest_configure() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.ops.load_library(str(build()))
+    assert "bindings/cuda/ssim.cpp" in torch._C._dispatch_dump("nerf_ssim::ssim_mean"), "the CPU's kernel still serves"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

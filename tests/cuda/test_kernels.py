@@ -9,7 +9,7 @@ from checks import CHECKS, bounds_error, catch, trace, value_error
 from kernels import KERNELS
 from simulator import THREADS_AT_ONCE, Kernel, Mutation, missing_tool
 
-pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())]
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 DEFECTS = [
@@ -52,9 +52,12 @@ def test_at_least_three_defects_are_planted(kernel):
     assert {mutation.caught_by for mutation in kernel.mutations} <= set(CHECKS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def catches(request) -> dict[tuple[str, str], Future[str]]:
-    """What the named check says of each defect that this session asks for; they are compiled and run side by side."""
+    """What the named check says of each defect that this session asks for.
+
+    They are compiled and run in the background, from the first test on.
+    """
     chosen: list[tuple[Kernel, Mutation]] = [
         (item.callspec.params["kernel"], item.callspec.params["mutation"])
         for item in request.session.items

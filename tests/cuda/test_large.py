@@ -10,7 +10,7 @@ from simulated_call import Run, call
 from simulator import library_of, missing_tool
 from ssim_cases import OF_S3IM, SAME
 
-pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())]
 
 NO_RESERVE = 0x4000  # MAP_NORESERVE of Linux
 SIDE, PLANES, SMALL = 32768, 3, 64  # 3.2 billion pixels; their last 32x32 are those of one 64x64 plane

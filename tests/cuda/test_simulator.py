@@ -10,7 +10,7 @@ from checks import bounds_error, catch, trace, value_error
 from simulated_call import Run, call
 from simulator import Case, Kernel, Mutation, library_of, missing_tool, unwritten
 
-pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())]
 
 SOURCE, THREADS = "hazards.cu", 128
 
