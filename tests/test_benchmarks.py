@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import memory, profile, render, tensorf
+from benchmarks import dvgo, memory, profile, render, tensorf
 from benchmarks.ceilings import Ceilings, floor
 from benchmarks.states import canonical_config, make_workload
 from benchmarks.timing import measure
@@ -52,6 +52,19 @@ def test_render_record_covers_every_pixel_of_one_view():
     record = render.run(arguments("trained", reference=0), [], size=16, **TINY)
     assert record.keys() >= FIGURES and record["reference_ms"] is None and record["ratio"] is None
     assert record["rays"] == 256 and record["colour_samples"] > 256
+
+
+@needs_native
+@pytest.mark.parametrize("state", ["step0", "dense", "sparse"])
+def test_voxel_iteration_record_has_its_figures_and_counts_samples(state):
+    tiny = {
+        "batch_size": 64, "s3im_patch_height": 8, "s3im_patch_width": 8, "num_voxels": 16**3, "num_voxels_base": 16**3,
+        "pg_scale": [3, 4], "rgbnet_width": 16,
+    }  # fmt: skip
+    record = dvgo.run(arguments(state), [], size=12, **tiny)
+    assert record.keys() >= FIGURES - {"floor"} and json.dumps(record)
+    assert record["density_samples"] > record["rays"] and record["colour_samples"] > 0
+    assert record["resolution"] == [10] * 3 if state == "step0" else [16] * 3
 
 
 @needs_native

@@ -5,12 +5,8 @@
 // bit; parameters do up to the square root, which is correctly rounded here and not in the library that torch calls.
 #pragma once
 
-#include <cmath>
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
-
 #include "adam.h"
+#include "square_roots.h"
 
 namespace nerf_ssim::NERF_SSIM_ISA {
 
@@ -21,15 +17,6 @@ constexpr int kRun = 64;  // elements taken together: their second moments and r
 // a * b + c, rounded once where the machine can: as the vectorised lerp, add and addcmul of torch do.
 NERF_SSIM_INLINE float fused(float a, float b, float c) {
   return NERF_SSIM_HAS_FMA ? __builtin_fmaf(a, b, c) : a * b + c;
-}
-
-// Spelled out because compilers vectorise sqrtf only where it need not set errno, a flag of the whole build.
-NERF_SSIM_INLINE void square_roots(float (&values)[kRun]) {
-#if defined(__SSE__)
-  for (int i = 0; i < kRun; i += 4) _mm_storeu_ps(values + i, _mm_sqrt_ps(_mm_loadu_ps(values + i)));
-#else
-  for (int i = 0; i < kRun; ++i) values[i] = std::sqrt(values[i]);
-#endif
 }
 
 // One run of up to kRun elements. In the masked form, elements whose gradient is zero keep all they have. `rates`, one
@@ -51,7 +38,8 @@ NERF_SSIM_INLINE void update_run(
   }
   square_roots(root);
   for (int i = 0; i < count; ++i) {
-    const float move = step.step_size * first[i] / (root[i] / step.root_correction + step.eps);
+    const float denominator = (kMasked ? root[i] : root[i] / step.root_correction) + step.eps;  // masked: divides by 1
+    const float move = step.step_size * first[i] / denominator;
     const float moved = param[i] - (kRates ? move * rates[i] : move);
     param[i] = !kMasked || grad[i] != 0.0f ? moved : param[i];
   }

@@ -4,13 +4,12 @@
 #include "contracted.h"
 
 #include <algorithm>
-#include <cmath>
-
 #include "clones.h"
+#include "square_roots.h"
 
 #pragma STDC FP_CONTRACT OFF
-#ifndef __clang__
-#pragma GCC optimize("fp-contract=off", "no-math-errno")
+#ifndef __clang__  // (a division whose result is thrown away does no harm: without traps, loops with one vectorise)
+#pragma GCC optimize("fp-contract=off", "no-trapping-math")
 #endif
 
 namespace nerf_ssim {
@@ -36,15 +35,22 @@ NERF_SSIM_PART void place(const ContractedMarch& march, int64_t ray, int64_t fir
   const float* d = march.directions + 3 * ray;
   const float ox = o[0], oy = o[1], oz = o[2], dx = d[0], dy = d[1], dz = d[2];
   const float outer = march.outer_radius, bg_len = march.bg_len;
+  float norm[kBlock];
 #pragma omp simd
   for (int i = 0; i < kBlock; ++i) {
     const float x = ox + dx * t[i], y = oy + dy * t[i], z = oz + dz * t[i];
-    const float norm = std::sqrt(x * x + y * y + z * z);
-    const bool is_inner = norm <= 1.0f;
-    const float radius = outer - bg_len / norm;
-    block.position[0][i + 1] = is_inner ? x : x / norm * radius;
-    block.position[1][i + 1] = is_inner ? y : y / norm * radius;
-    block.position[2][i + 1] = is_inner ? z : z / norm * radius;
+    norm[i] = x * x + y * y + z * z;
+  }
+  square_roots(norm);
+#pragma omp simd
+  for (int i = 0; i < kBlock; ++i) {
+    const float x = ox + dx * t[i], y = oy + dy * t[i], z = oz + dz * t[i];
+    const bool is_inner = norm[i] <= 1.0f;
+    const float radius = outer - bg_len / norm[i];
+    const float shell_x = x / norm[i] * radius, shell_y = y / norm[i] * radius, shell_z = z / norm[i] * radius;
+    block.position[0][i + 1] = is_inner ? x : shell_x;
+    block.position[1][i + 1] = is_inner ? y : shell_y;
+    block.position[2][i + 1] = is_inner ? z : shell_z;
     block.is_inner[i] = is_inner;
   }
 }
@@ -55,8 +61,9 @@ NERF_SSIM_PART void measure(const ContractedMarch& march, Block& block) {
     const float x = block.position[0][i + 1] - block.position[0][i];
     const float y = block.position[1][i + 1] - block.position[1][i];
     const float z = block.position[2][i + 1] - block.position[2][i];
-    block.distance[i] = std::sqrt(x * x + y * y + z * z);
+    block.distance[i] = x * x + y * y + z * z;
   }
+  square_roots(block.distance);
   const float outer = march.outer_radius;
   for (int axis = 0; axis < 3; ++axis)
 #pragma omp simd
