@@ -6,19 +6,13 @@
 #pragma once
 
 #include "decoder.h"
-#include "gemm_tile.h"
+#include "mlp_tile.h"
 
 namespace nerf_ssim::NERF_SSIM_ISA {
 
 constexpr int kTile = 144;  // 24 register blocks; tiles of 48 to 288 time alike, this one best by a little
 constexpr int kColors = 3;
 constexpr int kColorStride = 4;
-
-// A row stride of an odd number of cache lines, so that a column of 64-byte pieces uses every set of the first cache.
-NERF_SSIM_INLINE int spread_stride(int width) {
-  const int lines = round_up(width, 16) / 16;
-  return (lines % 2 ? lines : lines + 1) * 16;
-}
 
 // Sizes and offsets (in floats) of the packed weights, of a thread's scratch and of its gradient sums.
 struct Layout {
@@ -66,22 +60,7 @@ struct Layout {
     grad_b3 = place(end, kColorStride);
     gradient_size = end;
   }
-
-  static size_t panels_size(int depth, int columns) {
-    return static_cast<size_t>(depth) * round_up(columns, kPanelWidth);
-  }
-  static size_t place(size_t& end, size_t size) {
-    const size_t at = end;
-    end += (size + 15) / 16 * 16;
-    return at;
-  }
 };
-
-NERF_SSIM_INLINE Panels packed_panels(const float* data, int depth) {
-  return {data, static_cast<int64_t>(depth) * kPanelWidth, kPanelWidth};
-}
-
-NERF_SSIM_INLINE Panels plain_panels(const float* data, int64_t stride) { return {data, kPanelWidth, stride}; }
 
 // The caller's column of the input for each of our columns.
 NERF_SSIM_INLINE int caller_column(const DecoderShape& shape, int column) {
@@ -90,14 +69,6 @@ NERF_SSIM_INLINE int caller_column(const DecoderShape& shape, int column) {
   if (column < shape.features + encoded) return column + 3;            // our encoding stands where the direction was
   if (column < shape.features + encoded + 3) return column - encoded;  // our direction stands after it
   return column;
-}
-
-// `value(k, n)` as panels of kPanelWidth columns, missing columns zero.
-template <class Value>
-NERF_SSIM_INLINE void pack_panels(int depth, int columns, float* to, const Value& value) {
-  for (int first = 0; first < columns; first += kPanelWidth)
-    for (int k = 0; k < depth; ++k)
-      for (int n = first; n < first + kPanelWidth; ++n) *to++ = n < columns ? value(k, n) : 0.0f;
 }
 
 inline void pack(const DecoderShape& shape, const DecoderWeights& weights, float* packed) {
@@ -210,27 +181,6 @@ inline void forward(
     gather_rows(scratch + at.activation1, count, at.hidden1, at.hidden1_stride, arrays.hidden1 + begin * at.hidden1);
     gather_rows(activation2, count, at.hidden2, at.hidden2_stride, arrays.hidden2 + begin * at.hidden2);
   }
-}
-
-// sums[n] += column sums of a tile's rows.
-NERF_SSIM_INLINE void add_column_sums(const float* rows, int count, int stride, int columns_padded, float* sums) {
-  for (int i = 0; i < columns_padded; i += kLanes) {
-    Vec sum = load(sums + i);
-    for (int s = 0; s < count; ++s) sum += load(rows + s * stride + i);
-    store(sums + i, sum);
-  }
-}
-
-// grad_weight[out][in] += sum over the tile of grad_output[s][out] * input[s][in].
-NERF_SSIM_INLINE void add_weight_gradient(
-    int count, int outputs, int inputs_padded, const float* grad_output, int output_stride, const float* input,
-    int input_stride, float* grad_weight) {
-  multiply<Order::kByColumn>(
-      outputs, inputs_padded, count, grad_output, output_stride, plain_panels(input, input_stride),
-      [=](int row, int column, Vec sum) {
-        float* to = grad_weight + row * inputs_padded + column;
-        store(to, load(to) + sum);
-      });
 }
 
 // Gradient of the features from the gradient of the input's first columns: d sin(2^k x) = 2^k cos(2^k x) dx.

@@ -9,20 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from nerf_ssim.atomic import atomic_file
 from nerf_ssim.config.image_config import ImageConfig
 from nerf_ssim.datasets.image_target import ImageTarget
-from nerf_ssim.errors import ConfigError
+from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.evaluation import pictures
 from nerf_ssim.evaluation.image_scores import LEVELS
-from nerf_ssim.training.checkpoints import CheckpointFolder
+from nerf_ssim.training.checkpoints import CheckpointFolder, load_checkpoint
 from nerf_ssim.training.image_loop import Ending, fit, forward
-from nerf_ssim.training.image_session import ImageSession, read_target
+from nerf_ssim.training.image_session import FREE_OPTIONS, ImageSession, read_target
 from nerf_ssim.training.interrupts import GracefulStop
 from nerf_ssim.training.progress import Progress
 from nerf_ssim.training.runs import backend_record, run_folder, schedule_summary
 
-__all__ = ["rate_order", "run_fit", "search_rate"]
+__all__ = ["is_finished", "load_values", "rate_order", "run_fit", "search_rate"]
 
 ERROR_SCALE = 4.0
 """The error map's full scale, in root mean squared errors."""
@@ -79,6 +81,7 @@ def describe_fit(session: ImageSession, ending: Ending) -> dict[str, Any]:
         "seed": config.run.seed,
         "backend": backend_record(),
         "seconds_train": session.seconds,
+        "options": config.to_dict(),
     }
 
 
@@ -98,8 +101,8 @@ def search_rate(config: ImageConfig, stop: GracefulStop) -> dict[str, Any]:
     past the fewest steps so far; one is given up at half of them when it is behind where the best was at a quarter.
 
     Returns:
-        The best fit's results, with `rates`: by rate, why its fit ended, its cost and best PSNR; also written to
-        `results.json`. With `ended` "interrupted", that entry alone.
+        The best fit's results, with `fit`, its folder, and `rates`: by rate, why its fit ended, its cost and best PSNR;
+        also written to `results.json`. With `ended` "interrupted", that entry and `stopped_at` alone.
     """
     if config.run.stop_psnr not in LEVELS:
         raise ConfigError(f"stop_psnr: a search compares costs at one of {', '.join(map(str, LEVELS))} dB")
@@ -124,11 +127,44 @@ def search_rate(config: ImageConfig, stop: GracefulStop) -> dict[str, Any]:
         rates[f"2^-{exponent}"] = {key: results[key] for key in ("ended", "stopped_at", "psnr_best")}
         rates[f"2^-{exponent}"]["cost"] = results["cost"][level]
         if best is None or is_better(results, best, level):
-            best = results
+            best = {**results, "fit": name}
             mark = halfway_mark(folder / name, results["cost"][level])
-    summary = {**best, "rates": rates}
+    summary = {**best, "rates": rates, "options": config.to_dict()}
     write_json(folder / "results.json", summary)
     return summary
+
+
+def is_finished(config: ImageConfig) -> bool:
+    """Whether the folder that the options name holds the results of a fit, or of a search, with these options."""
+    path = run_folder(config.run) / "results.json"
+    if not path.is_file():
+        return False
+    saved = json.loads(path.read_text(encoding="utf-8")).get("options", {})
+    free = FREE_OPTIONS - {"stop_at", "stop_psnr", "lr_exponents"}
+    return all(saved.get(name) == value for name, value in config.to_dict().items() if name not in free)
+
+
+def load_values(folder: Path) -> tuple[Tensor, Tensor]:
+    """The values of the fit in `folder` as it stands (of a search: its best fit's), and the picture's own.
+
+    Returns:
+        both `[height, width, channels]`, in the picture's own order.
+    Raises:
+        CheckpointError: no checkpoint to read.
+        SceneError: the picture has gone.
+    """
+    fit = json.loads((folder / "results.json").read_text(encoding="utf-8")).get("fit")
+    folder = folder / fit if fit else folder
+    path = CheckpointFolder(folder).latest()
+    if path is None:
+        raise CheckpointError(f"{folder}: holds no checkpoint; fit the picture again")
+    config = ImageConfig.from_dict(load_checkpoint(path)["config"])
+    session = ImageSession(
+        config.replace(basedir=str(folder.parent), expname=folder.name, resume=True, overwrite=False, stop_at=None)
+    )
+    values, _ = forward(session, is_last=True, couples_pixels=False)
+    session.lock.close()
+    return session.as_shown(values), session.target.values
 
 
 def rate_order(exponents: tuple[int, ...]) -> list[int]:

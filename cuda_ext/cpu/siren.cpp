@@ -1,0 +1,94 @@
+// The sine network over all points: which kernels, which thread takes which tiles, in which order sums are added.
+#include "siren.h"
+
+#include "shares.h"
+
+namespace nerf_ssim {
+namespace {
+
+// What every pass over the tiles sets up first.
+struct Pass {
+  const SirenKernels& kernels = siren_kernels();
+  int shares;
+  Buffer packed;
+  std::vector<std::unique_ptr<Buffer>> scratch;
+
+  Pass(const SirenShape& shape, const SirenWeights& weights, int64_t points, int threads)
+      : shares(shares_for(points, kernels.tile, threads)), packed(kernels.packed_floats(shape)),
+        scratch(buffers(shares, kernels.scratch_floats(shape))) {
+    kernels.pack(shape, weights, packed.get());
+  }
+};
+
+}  // namespace
+
+const SirenKernels& siren_kernels() {
+#ifdef NERF_SSIM_HAS_X86_LEVELS
+  if (x86_level() == X86Level::avx512) return siren_kernels_avx512();
+  if (x86_level() == X86Level::avx2) return siren_kernels_avx2();
+#endif
+  return siren_kernels_baseline();
+}
+
+void siren_forward(
+    const SirenShape& shape, const SirenWeights& weights, const float* inputs, float* outputs, int64_t points,
+    int threads) {
+  Pass pass(shape, weights, points, threads);
+  for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
+    pass.kernels.forward(
+        shape, pass.packed.get(), inputs + begin * shape.inputs(), count, outputs + begin * shape.outputs(),
+        pass.scratch[share]->get());
+  });
+}
+
+void siren_backward(
+    const SirenShape& shape, const SirenWeights& weights, const float* inputs, const float* grad_outputs,
+    const SirenWeightGradients& gradients, int64_t points, int threads) {
+  Pass pass(shape, weights, points, threads);
+  const size_t gradient_floats = pass.kernels.gradient_floats(shape);
+  const auto sums = buffers(pass.shares, gradient_floats);
+  const auto outputs = buffers(pass.shares, static_cast<size_t>(pass.kernels.tile) * shape.outputs());
+  for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
+    float* scratch = pass.scratch[share]->get();
+    pass.kernels.forward(
+        shape, pass.packed.get(), inputs + begin * shape.inputs(), count, outputs[share]->get(), scratch);
+    pass.kernels.backward(
+        shape, pass.packed.get(), grad_outputs + begin * shape.outputs(), count, scratch, sums[share]->get());
+  });
+  pass.kernels.unpack(shape, add_shares(sums, gradient_floats), gradients);
+}
+
+double siren_fit(
+    const SirenShape& shape, const SirenWeights& weights, const float* inputs, const double* target, float* outputs,
+    const SirenWeightGradients& gradients, int64_t points, int threads) {
+  Pass pass(shape, weights, points, threads);
+  const size_t gradient_floats = pass.kernels.gradient_floats(shape);
+  const auto sums = buffers(pass.shares, gradient_floats);
+  const auto grad_outputs = buffers(pass.shares, static_cast<size_t>(pass.kernels.tile) * shape.outputs());
+  std::vector<double> squares(pass.shares, 0.0);
+  const int channels = shape.outputs();
+  const double values = static_cast<double>(points) * channels;
+  for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
+    // 1. The tile's outputs; its activations stay in the scratch.
+    float* scratch = pass.scratch[share]->get();
+    float* tile_outputs = outputs + begin * channels;
+    pass.kernels.forward(shape, pass.packed.get(), inputs + begin * shape.inputs(), count, tile_outputs, scratch);
+    // 2. Its squared errors and their gradient.
+    float* grad = grad_outputs[share]->get();
+    double sum = 0.0;
+    for (int64_t i = 0; i < static_cast<int64_t>(count) * channels; ++i) {
+      const double error = tile_outputs[i] - target[begin * channels + i];
+      sum += error * error;
+      grad[i] = static_cast<float>(2.0 * error / values);
+    }
+    squares[share] += sum;
+    // 3. The gradient of the weights.
+    pass.kernels.backward(shape, pass.packed.get(), grad, count, scratch, sums[share]->get());
+  });
+  pass.kernels.unpack(shape, add_shares(sums, gradient_floats), gradients);
+  double total = 0.0;
+  for (const double share : squares) total += share;
+  return total / values;
+}
+
+}  // namespace nerf_ssim

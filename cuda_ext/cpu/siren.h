@@ -1,0 +1,74 @@
+// The sine network on raw pointers: what its bindings call, and the table that each instruction set fills.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "x86_levels.h"
+
+namespace nerf_ssim {
+
+constexpr int kMostSirenLayers = 32;  // hidden ones; the bindings refuse more
+
+// widths[0] inputs, widths[1 .. hidden] of the layers with a sine, widths[hidden + 1] outputs.
+struct SirenShape {
+  int hidden;
+  int widths[kMostSirenLayers + 2];
+  float omega;
+
+  int inputs() const { return widths[0]; }
+  int outputs() const { return widths[hidden + 1]; }
+};
+
+// Weights in torch.nn.Linear's layout, row-major [outputs][inputs], and biases, one of each per layer, the last linear.
+struct SirenWeights {
+  const float* weight[kMostSirenLayers + 1];
+  const float* bias[kMostSirenLayers + 1];
+};
+
+struct SirenWeightGradients {
+  float* weight[kMostSirenLayers + 1];
+  float* bias[kMostSirenLayers + 1];
+};
+
+// One instruction set's implementation. Buffers are 64-byte aligned; scratch and gradient sums start as zeros.
+struct SirenKernels {
+  const char* name;
+  size_t (*packed_floats)(const SirenShape&);
+  size_t (*scratch_floats)(const SirenShape&);
+  size_t (*gradient_floats)(const SirenShape&);
+  int tile;  // points that one call takes at most
+  void (*pack)(const SirenShape&, const SirenWeights&, float* packed);
+  // inputs [count][inputs] -> outputs [count][outputs]
+  void (*forward)(
+      const SirenShape&, const float* packed, const float* inputs, int count, float* outputs, float* scratch);
+  // Adds to `gradient`; the activations are those that `forward` of the same tile has just left in `scratch`.
+  void (*backward)(
+      const SirenShape&, const float* packed, const float* grad_outputs, int count, float* scratch, float* gradient);
+  void (*unpack)(const SirenShape&, const float* gradient, const SirenWeightGradients&);
+};
+
+const SirenKernels& siren_kernels_baseline();
+#ifdef NERF_SSIM_HAS_X86_LEVELS
+const SirenKernels& siren_kernels_avx2();
+const SirenKernels& siren_kernels_avx512();
+#endif
+
+// The kernels for the machine this runs on.
+const SirenKernels& siren_kernels();
+
+void siren_forward(
+    const SirenShape&, const SirenWeights&, const float* inputs, float* outputs, int64_t points, int threads);
+
+// Gradients are overwritten. Each thread sums its own contiguous share of the tiles and the shares are added in thread
+// order, so the result depends on the number of threads but never on timing.
+void siren_backward(
+    const SirenShape&, const SirenWeights&, const float* inputs, const float* grad_outputs,
+    const SirenWeightGradients&, int64_t points, int threads);
+
+// Outputs, mean squared error to `target` [points][outputs] in double precision (returned), and its gradients.
+double siren_fit(
+    const SirenShape&, const SirenWeights&, const float* inputs, const double* target, float* outputs,
+    const SirenWeightGradients&, int64_t points, int threads);
+
+}  // namespace nerf_ssim

@@ -1,0 +1,216 @@
+// The sine network for one tile of points, forward and backward.
+//
+// Included by siren_<instruction set>.cpp. A tile keeps sine and cosine of every hidden layer: the first is the next
+// layer's input, the second the sine's derivative, which backward turns into the gradient of the layer's angles in
+// place. omega is multiplied into the packed weights and into the gradients when they are unpacked.
+#pragma once
+
+#include "mlp_tile.h"
+#include "siren.h"
+
+namespace nerf_ssim::NERF_SSIM_ISA {
+
+constexpr int kSirenTile = 96;  // 16 register blocks; 4 x 256 activations, 0.8 MB, share the caches with the weights
+constexpr int kDepth = 256;     // of one product: a panel of so many rows leaves half of a first-level cache free
+
+// Sizes and offsets (in floats) of the packed weights, of a thread's scratch and of its gradient sums. Index 0 is the
+// input, 1 … hidden the layers with a sine.
+struct SirenLayout {
+  int padded[kMostSirenLayers + 1];
+  int stride[kMostSirenLayers + 1];
+  size_t to_next[kMostSirenLayers + 1], to_previous[kMostSirenLayers + 1], bias[kMostSirenLayers + 1];
+  size_t last_weight, last_bias, packed_size;
+  size_t sine[kMostSirenLayers + 1], cosine[kMostSirenLayers + 1], scratch_size;
+  size_t grad_weight[kMostSirenLayers + 1], grad_bias[kMostSirenLayers + 1];
+  size_t grad_last_weight, grad_last_bias, gradient_size;
+
+  explicit SirenLayout(const SirenShape& shape) {
+    int widest = 0;
+    for (int l = 0; l <= shape.hidden; ++l) {
+      padded[l] = round_up(shape.widths[l], kLanes);
+      if (l > 0 && padded[l] > widest) widest = padded[l];
+    }
+    stride[0] = padded[0];
+    for (int l = 1; l <= shape.hidden; ++l) stride[l] = spread_stride(widest);
+    const int last = padded[shape.hidden];
+
+    size_t end = 0;
+    for (int l = 1; l <= shape.hidden; ++l) {
+      to_next[l] = place(end, panels_size(shape.widths[l - 1], shape.widths[l]));
+      to_previous[l] = l == 1 ? end : place(end, panels_size(shape.widths[l], shape.widths[l - 1]));
+      bias[l] = place(end, padded[l]);
+    }
+    last_weight = place(end, static_cast<size_t>(shape.outputs()) * last);
+    last_bias = place(end, shape.outputs());
+    packed_size = end;
+
+    end = 0;
+    sine[0] = place(end, static_cast<size_t>(kSirenTile) * stride[0]);
+    for (int l = 1; l <= shape.hidden; ++l) {
+      sine[l] = place(end, static_cast<size_t>(kSirenTile) * stride[l]);
+      cosine[l] = place(end, static_cast<size_t>(kSirenTile) * stride[l]);
+    }
+    scratch_size = end;
+
+    end = 0;
+    for (int l = 1; l <= shape.hidden; ++l) {
+      grad_weight[l] = place(end, static_cast<size_t>(shape.widths[l]) * padded[l - 1]);
+      grad_bias[l] = place(end, padded[l]);
+    }
+    grad_last_weight = place(end, static_cast<size_t>(shape.outputs()) * last);
+    grad_last_bias = place(end, shape.outputs());
+    gradient_size = end;
+  }
+};
+
+inline void siren_pack(const SirenShape& shape, const SirenWeights& from, float* packed) {
+  const SirenLayout at(shape);
+  std::memset(packed, 0, at.packed_size * sizeof(float));
+  for (int l = 1; l <= shape.hidden; ++l) {
+    const float* weight = from.weight[l - 1];
+    const int inputs = shape.widths[l - 1], outputs = shape.widths[l];
+    pack_panels(inputs, outputs, packed + at.to_next[l], [=](int k, int n) {
+      return shape.omega * weight[static_cast<int64_t>(n) * inputs + k];
+    });
+    if (l > 1)
+      pack_panels(outputs, inputs, packed + at.to_previous[l], [=](int k, int n) {
+        return shape.omega * weight[static_cast<int64_t>(k) * inputs + n];
+      });
+    for (int i = 0; i < outputs; ++i) packed[at.bias[l] + i] = shape.omega * from.bias[l - 1][i];
+  }
+  const int inputs = shape.widths[shape.hidden];
+  for (int c = 0; c < shape.outputs(); ++c)
+    std::memcpy(
+        packed + at.last_weight + static_cast<size_t>(c) * at.padded[shape.hidden],
+        from.weight[shape.hidden] + static_cast<int64_t>(c) * inputs, inputs * sizeof(float));
+  std::memcpy(packed + at.last_bias, from.bias[shape.hidden], shape.outputs() * sizeof(float));
+}
+
+// `finish(row, column, sum, is_first, is_last)` takes A * B of a tile in pieces of kDepth rows of B, one after another.
+template <class Finish>
+NERF_SSIM_INLINE void multiply_in_pieces(
+    int rows, int columns, int depth, const float* a, int64_t stride, const float* packed, const Finish& finish) {
+  const Panels whole = packed_panels(packed, depth);
+  for (int k = 0; k < depth; k += kDepth) {
+    const int piece = depth - k < kDepth ? depth - k : kDepth;
+    const Panels part{whole.data + static_cast<int64_t>(k) * whole.row, whole.panel, whole.row};
+    multiply<Order::kByRow>(rows, columns, piece, a + k, stride, part, [=](int row, int column, Vec sum) {
+      finish(row, column, sum, k == 0, k + kDepth >= depth);
+    });
+  }
+}
+
+inline void siren_forward_tile(
+    const SirenShape& shape, const float* packed, const float* inputs, int count, float* outputs, float* scratch) {
+  const SirenLayout at(shape);
+  for (int s = 0; s < count; ++s)
+    std::memcpy(scratch + at.sine[0] + s * at.stride[0], inputs + s * shape.inputs(), shape.inputs() * sizeof(float));
+
+  for (int l = 1; l <= shape.hidden; ++l) {
+    // 1. The angles, where the cosines will be.
+    float* angles = scratch + at.cosine[l];
+    const float* bias = packed + at.bias[l];
+    const int stride = at.stride[l];
+    multiply_in_pieces(
+        count, at.padded[l], shape.widths[l - 1], scratch + at.sine[l - 1], at.stride[l - 1], packed + at.to_next[l],
+        [=](int row, int column, Vec sum, bool is_first, bool) {
+          float* to = angles + row * stride + column;
+          store(to, sum + load(is_first ? bias + column : to));
+        });
+    // 2. Sine and cosine of each row.
+    for (int s = 0; s < count; ++s) {
+      float* row = angles + s * stride;
+      sine_cosine_array(row, at.padded[l], scratch + at.sine[l] + s * stride, row);
+    }
+  }
+
+  const int width = at.padded[shape.hidden];
+  for (int s = 0; s < count; ++s) {
+    const float* row = scratch + at.sine[shape.hidden] + s * at.stride[shape.hidden];
+    for (int c = 0; c < shape.outputs(); ++c) {
+      const float* weight = packed + at.last_weight + static_cast<size_t>(c) * width;
+      Vec sum = {};
+      for (int i = 0; i < width; i += kLanes) sum += load(row + i) * load(weight + i);
+      outputs[s * shape.outputs() + c] = horizontal_sum(sum) + packed[at.last_bias + c];
+    }
+  }
+}
+
+inline void siren_backward_tile(
+    const SirenShape& shape, const float* packed, const float* grad_outputs, int count, float* scratch,
+    float* gradient) {
+  const SirenLayout at(shape);
+  const int hidden = shape.hidden, outputs = shape.outputs();
+
+  // 1. The last layer, and through the sines before it: the gradient of their angles replaces their cosines.
+  add_weight_gradient(
+      count, outputs, at.padded[hidden], grad_outputs, outputs, scratch + at.sine[hidden], at.stride[hidden],
+      gradient + at.grad_last_weight);
+  for (int s = 0; s < count; ++s)
+    for (int c = 0; c < outputs; ++c) gradient[at.grad_last_bias + c] += grad_outputs[s * outputs + c];
+  for (int s = 0; s < count; ++s) {
+    float* row = scratch + at.cosine[hidden] + s * at.stride[hidden];
+    for (int i = 0; i < at.padded[hidden]; i += kLanes) {
+      Vec sum = {};
+      for (int c = 0; c < outputs; ++c)
+        sum += grad_outputs[s * outputs + c] *
+               load(packed + at.last_weight + static_cast<size_t>(c) * at.padded[hidden] + i);
+      store(row + i, load(row + i) * sum);
+    }
+  }
+
+  for (int l = hidden; l >= 1; --l) {
+    // 2. The layer's weights and biases.
+    const float* grad_angles = scratch + at.cosine[l];
+    add_weight_gradient(
+        count, shape.widths[l], at.padded[l - 1], grad_angles, at.stride[l], scratch + at.sine[l - 1], at.stride[l - 1],
+        gradient + at.grad_weight[l]);
+    add_column_sums(grad_angles, count, at.stride[l], at.padded[l], gradient + at.grad_bias[l]);
+    if (l == 1) return;
+
+    // 3. The layer before: sums of the pieces gather where this layer's sines were.
+    float* sums = scratch + at.sine[l];
+    float* cosines = scratch + at.cosine[l - 1];
+    const int stride = at.stride[l];
+    multiply_in_pieces(
+        count, at.padded[l - 1], shape.widths[l], grad_angles, stride, packed + at.to_previous[l],
+        [=](int row, int column, Vec sum, bool is_first, bool is_last) {
+          const int64_t place = static_cast<int64_t>(row) * stride + column;
+          if (!is_first) sum += load(sums + place);
+          if (is_last)
+            store(cosines + place, load(cosines + place) * sum);
+          else
+            store(sums + place, sum);
+        });
+  }
+}
+
+inline void siren_unpack(const SirenShape& shape, const float* gradient, const SirenWeightGradients& to) {
+  const SirenLayout at(shape);
+  for (int l = 1; l <= shape.hidden; ++l) {
+    const int inputs = shape.widths[l - 1];
+    for (int out = 0; out < shape.widths[l]; ++out) {
+      const float* row = gradient + at.grad_weight[l] + static_cast<size_t>(out) * at.padded[l - 1];
+      for (int in = 0; in < inputs; ++in) to.weight[l - 1][static_cast<int64_t>(out) * inputs + in] = shape.omega * row[in];
+      to.bias[l - 1][out] = shape.omega * gradient[at.grad_bias[l] + out];
+    }
+  }
+  const int inputs = shape.widths[shape.hidden];
+  for (int c = 0; c < shape.outputs(); ++c)
+    std::memcpy(
+        to.weight[shape.hidden] + static_cast<int64_t>(c) * inputs,
+        gradient + at.grad_last_weight + static_cast<size_t>(c) * at.padded[shape.hidden], inputs * sizeof(float));
+  std::memcpy(to.bias[shape.hidden], gradient + at.grad_last_bias, shape.outputs() * sizeof(float));
+}
+
+inline SirenKernels siren_table(const char* name) {
+  return {
+      name,
+      [](const SirenShape& shape) { return SirenLayout(shape).packed_size; },
+      [](const SirenShape& shape) { return SirenLayout(shape).scratch_size; },
+      [](const SirenShape& shape) { return SirenLayout(shape).gradient_size; },
+      kSirenTile, siren_pack, siren_forward_tile, siren_backward_tile, siren_unpack,
+  };
+}
+
+}  // namespace nerf_ssim::NERF_SSIM_ISA
