@@ -136,6 +136,21 @@ inline void siren_forward_tile(
   }
 }
 
+// sums[n] += column sums of a tile's rows. The tile is summed by itself first: over a whole picture, adding row after
+// row to one sum would lose digits that a fit beyond 100 dB needs.
+NERF_SSIM_INLINE void add_tile_sums(const float* rows, int count, int stride, int columns_padded, float* sums) {
+  for (int i = 0; i < columns_padded; i += kLanes) {
+    Vec even = {}, odd = {};
+    int s = 0;
+    for (; s + 2 <= count; s += 2) {
+      even += load(rows + s * stride + i);
+      odd += load(rows + (s + 1) * stride + i);
+    }
+    if (s < count) even += load(rows + s * stride + i);
+    store(sums + i, load(sums + i) + (even + odd));
+  }
+}
+
 inline void siren_backward_tile(
     const SirenShape& shape, const float* packed, const float* grad_outputs, int count, float* scratch,
     float* gradient) {
@@ -146,8 +161,11 @@ inline void siren_backward_tile(
   add_weight_gradient(
       count, outputs, at.padded[hidden], grad_outputs, outputs, scratch + at.sine[hidden], at.stride[hidden],
       gradient + at.grad_last_weight);
-  for (int s = 0; s < count; ++s)
-    for (int c = 0; c < outputs; ++c) gradient[at.grad_last_bias + c] += grad_outputs[s * outputs + c];
+  for (int c = 0; c < outputs; ++c) {
+    double sum = 0.0;
+    for (int s = 0; s < count; ++s) sum += grad_outputs[s * outputs + c];
+    gradient[at.grad_last_bias + c] += static_cast<float>(sum);
+  }
   for (int s = 0; s < count; ++s) {
     float* row = scratch + at.cosine[hidden] + s * at.stride[hidden];
     for (int i = 0; i < at.padded[hidden]; i += kLanes) {
@@ -165,7 +183,7 @@ inline void siren_backward_tile(
     add_weight_gradient(
         count, shape.widths[l], at.padded[l - 1], grad_angles, at.stride[l], scratch + at.sine[l - 1], at.stride[l - 1],
         gradient + at.grad_weight[l]);
-    add_column_sums(grad_angles, count, at.stride[l], at.padded[l], gradient + at.grad_bias[l]);
+    add_tile_sums(grad_angles, count, at.stride[l], at.padded[l], gradient + at.grad_bias[l]);
     if (l == 1) return;
 
     // 3. The layer before: sums of the pieces gather where this layer's sines were.

@@ -110,7 +110,7 @@ def run_experiment(name: str, config: ImageConfig, *, report_only: bool = False)
     Experiments that share fits share them: give the same `expname`.
 
     Returns:
-        0, or 130/143 when interrupted (the report is then of what there is).
+        0, or 130/143 when interrupted, without a report.
     """
     experiment, folder = EXPERIMENTS[name], Path(config.run.basedir) / config.run.expname
     pictures = [Path(config.data.image)] if config.data.image else list_images(config.data.images)
@@ -123,7 +123,10 @@ def run_experiment(name: str, config: ImageConfig, *, report_only: bool = False)
                 )
                 if stop.requested is None and not is_finished(one):
                     (search_rate if one.optim.lr_exponents else run_fit)(one, stop)
+    if stop.requested is not None:
+        print("stopped; the same command goes on, and --report_only makes the report of what there is")
+        return stop.exit_code
     report = experiment.report(folder)
     (folder / f"{name}.md").write_text(report, encoding="utf-8")
     print(report)
-    return stop.exit_code
+    return 0

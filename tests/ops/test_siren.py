@@ -87,7 +87,7 @@ def test_native_rounds_no_worse_than_pytorch(monkeypatch):
     plain = forward_and_gradients(case)
     for number, (a, b, e) in enumerate(zip(native, plain, exact, strict=True)):
         ours, theirs = ((t.double() - e).square().mean().sqrt().item() for t in (a, b))
-        assert ours <= 1.5 * theirs, f"tensor {number}: {ours} against {theirs}"
+        assert ours <= 2 * theirs + 1e-8 * e.abs().max().item(), f"tensor {number}: {ours} against {theirs}"
 
 
 @pytest.mark.parametrize("scale", [20.0, 3000.0])
@@ -122,7 +122,7 @@ def test_a_call_repeats_itself_bit_for_bit(count):
 def test_inputs_targets_and_weights_may_be_strided():
     inputs, target, layers, omega = make_case(120)
     strided = torch.empty(120, 4)[:, ::2].copy_(inputs)
-    crossed = [layer.detach().T.contiguous().T.requires_grad_() for layer in layers]
+    crossed = [layer.detach().t().contiguous().t().requires_grad_() for layer in layers]
     wide = torch.empty(120, 3, dtype=torch.float64)[:, 1:2].copy_(target)
     assert not strided.is_contiguous() and not crossed[2].is_contiguous() and not wide.is_contiguous()
     for run in (forward_and_gradients, fit_and_gradients):
