@@ -87,7 +87,7 @@ def test_native_rounds_no_worse_than_pytorch(monkeypatch):
     plain = forward_and_gradients(case)
     for number, (a, b, e) in enumerate(zip(native, plain, exact, strict=True)):
         ours, theirs = ((t.double() - e).square().mean().sqrt().item() for t in (a, b))
-        assert ours <= 2 * theirs + 1e-8 * e.abs().max().item(), f"tensor {number}: {ours} against {theirs}"
+        assert ours <= 2 * theirs + 1e-7 * e.abs().max().item(), f"tensor {number}: {ours} against {theirs}"
 
 
 @pytest.mark.parametrize("scale", [20.0, 3000.0])
