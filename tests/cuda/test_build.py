@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,10 +60,9 @@ WITHOUT_KERNEL = {
 @needs_nvcc
 @pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
-def test_no_warning_spill_local_memory_or_double_on_any_architecture(source):
-    usage = usage_of(source)
-    assert usage
-    for entry, by_architecture in usage.items():
+def test_no_warning_spill_local_memory_or_double_on_any_architecture(source, result):
+    assert result
+    for entry, by_architecture in result.items():
         assert set(by_architecture) == set(ARCHITECTURES), entry
 
 
@@ -126,33 +127,45 @@ print(*(op.split("::")[1] for op in ops if has(op, "CPU") and not has(op, "CUDA"
 """
 
 
+def ops_without_cuda_kernel() -> set[str]:
+    """Builds the extension for one architecture, imports it, and asks which CPU operators have no CUDA kernel."""
+    home = nvcc().parents[1]
+    environment = {**os.environ, "NERF_SSIM_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0", "CUDA_HOME": str(home)}
+    with tempfile.TemporaryDirectory() as folder:
+        folders = ["--build-lib", folder, "--build-temp", str(ROOT / "build" / "cuda-check")]
+        build = [sys.executable, "-c", BUILD, "--quiet", "build_ext", *folders]
+        done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (library,) = Path(folder).glob("nerf_ssim/_C_cuda*.so")
+        done = subprocess.run([sys.executable, "-c", IMPORT, str(library)], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
 @needs_nvcc
 @pytest.mark.slow
 @pytest.mark.skipif(torch.version.cuda is None, reason="PyTorch is a build without CUDA")
 @pytest.mark.skipif(backend.describe()["ssim_mean"][0] != "native", reason="needs the native extension")
-def test_the_extension_links_imports_and_has_a_kernel_for_each_op(tmp_path):
-    environment = {
-        **os.environ,
-        "NERF_SSIM_CUDA": "1",
-        "TORCH_CUDA_ARCH_LIST": "8.0",
-        "CUDA_HOME": str(nvcc().parents[1]),
-    }
-    folders = ["--build-lib", str(tmp_path), "--build-temp", str(ROOT / "build" / "cuda-check")]
-    build = [sys.executable, "-c", BUILD, "--quiet", "build_ext", *folders]
-    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (library,) = tmp_path.glob("nerf_ssim/_C_cuda*.so")
-    done = subprocess.run([sys.executable, "-c", IMPORT, str(library)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) <= set(WITHOUT_KERNEL)
+def test_the_extension_links_imports_and_has_a_kernel_for_each_op(result):
+    assert result <= set(WITHOUT_KERNEL)
+
+
+def ops_tests_over_the_simulator() -> subprocess.CompletedProcess:
+    """tests/ops again, with the CUDA bindings and kernels in the place of the CPU's."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "cuda")))}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "simulated_bindings"]
+    return subprocess.run([*command, "tests/ops"], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
 @pytest.mark.skipif(backend.describe()["ssim_mean"][0] != "native", reason="needs the native extension")
-def test_the_bindings_serve_the_ops_own_tests_over_the_simulator(tmp_path):
-    """tests/ops again, with the CUDA bindings and kernels in the place of the CPU's."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "cuda")))}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "simulated_bindings"]
-    done = subprocess.run([*command, "tests/ops"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+def test_the_bindings_serve_the_ops_own_tests_over_the_simulator(result):
+    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
+
+
+JOBS = {
+    "test_no_warning_spill_local_memory_or_double_on_any_architecture": usage_of,
+    "test_the_extension_links_imports_and_has_a_kernel_for_each_op": ops_without_cuda_kernel,
+    "test_the_bindings_serve_the_ops_own_tests_over_the_simulator": ops_tests_over_the_simulator,
+}

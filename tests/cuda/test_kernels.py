@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-
 import pytest
 from checks import CHECKS, bounds_error, catch, trace, value_error
 from kernels import KERNELS
-from simulator import THREADS_AT_ONCE, Kernel, Mutation, missing_tool
+from simulator import missing_tool
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())]
 
@@ -52,35 +50,19 @@ def test_at_least_three_defects_are_planted(kernel):
     assert {mutation.caught_by for mutation in kernel.mutations} <= set(CHECKS)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def catches(request) -> dict[tuple[str, str], Future[str]]:
-    """What the named check says of each defect that this session asks for.
-
-    They are compiled and run in the background, from the first test on.
-    """
-    chosen: list[tuple[Kernel, Mutation]] = [
-        (item.callspec.params["kernel"], item.callspec.params["mutation"])
-        for item in request.session.items
-        if "mutation" in getattr(getattr(item, "callspec", None), "params", {})
-    ]
-    with ThreadPoolExecutor(THREADS_AT_ONCE) as pool:
-        yield {
-            (kernel.name, mutation.name): pool.submit(catch, kernel, mutation, mutation.caught_by)
-            for kernel, mutation in chosen
-        }
-        pool.shutdown(cancel_futures=True)
-
-
 @pytest.mark.parametrize(("kernel", "mutation"), DEFECTS)
-def test_a_planted_defect_is_caught(kernel, mutation, catches):
-    assert catches[kernel.name, mutation.name].result(), f"{mutation.caught_by} does not see it"
+def test_a_planted_defect_is_caught(kernel, mutation, result):
+    assert result, f"{mutation.caught_by} does not see it"
 
 
-def test_table_of_what_caught_the_planted_defects(catches, capsys):
+JOBS = {"test_a_planted_defect_is_caught": lambda kernel, mutation: catch(kernel, mutation, mutation.caught_by)}
+
+
+def test_table_of_what_caught_the_planted_defects(jobs, capsys):
     rows = [
-        f"{kernel:28} {defect:52} {future.result()[:110]}"
-        for (kernel, defect), future in catches.items()
-        if future.done()
+        f"{name.split('[')[1].rstrip(']'):80} {job.result()[:110]}"
+        for name, job in jobs.items()
+        if "test_a_planted_defect_is_caught" in name and job.done() and not job.exception()
     ]
     with capsys.disabled():
         print("\nplanted defects and what saw them\n" + "\n".join(rows))
