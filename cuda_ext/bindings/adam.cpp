@@ -3,8 +3,6 @@
 #include <ATen/core/Tensor.h>
 #include <torch/library.h>
 
-#include <cmath>
-
 #include "../cpu/adam.h"
 
 namespace {
@@ -32,22 +30,14 @@ void adam_step(
     Tensor& param, const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, double lr, double beta1, double beta2,
     double eps, int64_t step) {
   check(param, grad, exp_avg, exp_avg_sq, step);
-  const double power = static_cast<double>(step);
-  run({static_cast<float>(beta1), static_cast<float>(beta2), static_cast<float>(1.0 - beta1),
-       static_cast<float>(1.0 - beta2), static_cast<float>(std::sqrt(1.0 - std::pow(beta2, power))),
-       static_cast<float>(eps), static_cast<float>(lr / (1.0 - std::pow(beta1, power)))},
-      false, param, grad, exp_avg, exp_avg_sq);
+  run(nerf_ssim::plain_adam_factors(lr, beta1, beta2, eps, step), false, param, grad, exp_avg, exp_avg_sq);
 }
 
 void masked_adam_step(
     Tensor& param, const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, double lr, double beta1, double beta2,
     double eps, int64_t step) {
   check(param, grad, exp_avg, exp_avg_sq, step);
-  const double power = static_cast<double>(step);
-  const double correction = std::sqrt(1.0 - std::pow(beta2, power)) / (1.0 - std::pow(beta1, power));
-  run({static_cast<float>(beta1), static_cast<float>(beta2), static_cast<float>(1.0 - beta1),
-       static_cast<float>(1.0 - beta2), 1.0f, static_cast<float>(eps), static_cast<float>(lr * correction)},
-      true, param, grad, exp_avg, exp_avg_sq);
+  run(nerf_ssim::masked_adam_factors(lr, beta1, beta2, eps, step), true, param, grad, exp_avg, exp_avg_sq);
 }
 
 }  // namespace

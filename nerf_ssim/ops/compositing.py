@@ -33,7 +33,8 @@ def composite(sigma: Tensor, delta: Tensor, ray_offsets: Tensor, *, distance_sca
     Returns:
         `Composited(weights [samples], opacity [rays], transmittance [samples])`, differentiable in `sigma`.
     Raises:
-        ValueError: offsets that do not cover the samples.
+        ValueError: offsets that do not cover the samples. On a GPU nobody looks at their values, which would make the
+            host wait; its kernels leave out what would lie outside the samples.
     Source: Max 1995, eq. 3; the published TensoRF adds 1e-10 to each factor, kept here.
     """
     if sigma.dim() != 1 or sigma.shape != delta.shape:
@@ -54,9 +55,11 @@ def accumulate(weights: Tensor, values: Tensor, ray_index: Tensor, n_rays: int) 
         ray_index: the ray of each, `[n]` int64 in [0, n_rays).
         n_rays: how many rays there are.
     Returns:
-        `[n_rays, C]`, zero for a ray without samples; differentiable in `weights` and `values`.
+        `[n_rays, C]`, zero for a ray without samples; differentiable in `weights` and `values`. On a GPU it is added up
+        with atomics, in a fixed order under `torch.use_deterministic_algorithms`.
     Raises:
         ValueError: shapes that disagree.
+        RuntimeError: a ray that does not exist, on the CPU; on a GPU its samples are left out, unseen by the host.
     """
     if weights.dim() != 1 or values.dim() != 2 or not len(weights) == len(values) == len(ray_index):
         shapes = f"{tuple(weights.shape)}, {tuple(values.shape)}, {tuple(ray_index.shape)}"

@@ -2,6 +2,7 @@
 
 Source: Chen et al. 2022, "TensoRF: Tensorial Radiance Fields", section 4. Interpolation is (bi)linear with corners
 aligned: coordinate -1 is the first node, 1 the last, and the grid is zero beyond, as in `grid_sample`.
+On a GPU gradients are added up with atomics, in a fixed order under `torch.use_deterministic_algorithms`.
 """
 
 from __future__ import annotations

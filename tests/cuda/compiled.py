@@ -71,9 +71,8 @@ def usage_of(source: str) -> dict[str, dict[int, Usage]]:
     Raises:
         RuntimeError: what nvcc or ptxas object to.
     """
-    texts = [
-        path.read_bytes() for pattern in ("cuda/*.h", "cuda/*.cuh", "simulator/gpu.h") for path in NATIVE.glob(pattern)
-    ]
+    headers = ("cuda/*.h", "cuda/*.cuh", "include/*.h", "simulator/gpu.h")
+    texts = [path.read_bytes() for pattern in headers for path in NATIVE.glob(pattern)]
     key = hashlib.sha256(
         b"".join([repr((STRICT, ARCHITECTURES)).encode(), (NATIVE / "cuda" / source).read_bytes(), *sorted(texts)])
     )

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+import kernels_accumulate
+import kernels_adam
+import kernels_compositing
+import kernels_gather
+import kernels_grids
+import kernels_marching
+import kernels_planes
 import kernels_s3im
 import kernels_ssim
 from simulator import Kernel
 
-KERNELS: list[Kernel] = [*kernels_ssim.KERNELS, *kernels_s3im.KERNELS]
+KERNELS: list[Kernel] = [
+    *kernels_grids.KERNELS,
+    *kernels_gather.KERNELS,
+    *kernels_marching.KERNELS,
+    *kernels_compositing.KERNELS,
+    *kernels_accumulate.KERNELS,
+    *kernels_planes.KERNELS,
+    *kernels_adam.KERNELS,
+    *kernels_ssim.KERNELS,
+    *kernels_s3im.KERNELS,
+]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from simulated_call import Argument, Outcome, Run
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "cuda_ext"
@@ -135,6 +136,11 @@ def unwritten(*shape: int) -> np.ndarray:
     return np.full(shape, np.nan, dtype=np.float32)
 
 
+def single(tensor: Tensor) -> np.ndarray:
+    """Double-precision values as the launchers take them."""
+    return tensor.detach().numpy().astype(np.float32)
+
+
 def missing_tool() -> str:
     """Why nothing can be simulated here, or ""."""
     if sys.platform != "linux":
@@ -177,7 +183,8 @@ def _mutated(source: str, mutation: Mutation) -> dict[str, str]:
 def _digest(source: str, build: str, changed: dict[str, str]) -> str:
     """Of everything that the library is made of."""
     digest = hashlib.sha256(repr((COMMON_FLAGS, BUILDS[build], RUNTIME[build])).encode())
-    files = [path for pattern in ("cuda/*.h", "cuda/*.cuh", "simulator/*") for path in sorted(NATIVE.glob(pattern))]
+    patterns = ("cuda/*.h", "cuda/*.cuh", "simulator/*", "include/*")
+    files = [path for pattern in patterns for path in sorted(NATIVE.glob(pattern))]
     for path in [_path(source), *files]:
         digest.update((changed.get(path.name) or path.read_text()).encode())
     return digest.hexdigest()[:16]

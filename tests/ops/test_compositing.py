@@ -114,6 +114,20 @@ def test_native_accumulate_equals_float64_reference(samples, channels, is_sorted
     )
 
 
+def test_sums_under_deterministic_algorithms_equal_the_reference():
+    require_native("accumulate")
+    generator = torch.Generator().manual_seed(0)
+    rays = torch.randint(0, 9, (500,), generator=generator)
+    weights, values = torch.rand(500, generator=generator), torch.randn(500, 3, generator=generator)
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, again = (accumulate(weights, values, rays, 10) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_equal_to_rounding([first], [reference.accumulate(weights.double(), values.double(), rays, 10)], 1e-5)
+    assert torch.equal(first, again)
+
+
 def test_native_takes_non_contiguous_input():
     require_native("composite")
     sigma, delta, offsets = make_samples([9, 4])

@@ -116,6 +116,24 @@ def test_native_equals_float64_reference(op, nodes, channels, samples, n_threads
     assert_equal_to_rounding(actual, exact, 1e-5)
 
 
+@pytest.mark.parametrize("op", OPS)
+def test_gradients_under_deterministic_algorithms_equal_the_reference(op):
+    require_native(op)
+    planes, lines = make_grids((6, 5, 7), (16, 8, 5) if op.startswith("vm") else (6, 6, 6))
+    coords = make_coords(300)
+    parameters = (*planes, *lines) if op.startswith("vm") else lines
+    exact = value_and_gradients(lambda: call(reference, op, planes, lines, coords), parameters)
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, again = (
+            value_and_gradients(lambda: call(grids, op, planes, lines, coords), parameters) for _ in range(2)
+        )
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_equal_to_rounding(first, exact, 1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
 def test_orientations_may_have_different_numbers_of_components():
     require_native("vm_features")
     planes, lines = make_grids((4, 5, 6), (16, 3, 9))

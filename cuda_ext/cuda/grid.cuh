@@ -1,0 +1,134 @@
+// Where a sample lies in a factorised grid and how lanes share it: four lanes own a sample, lane i of them its chunks of
+// channels i, i + 4, ... so that they read neighbouring memory.
+#pragma once
+
+#include "../include/grid.h"
+#include "chunks.cuh"
+#include "segments.cuh"
+
+namespace nerf_ssim {
+namespace {
+
+constexpr int kGroup = 4;  // lanes that share a sample
+
+// Along one axis, the two nodes around a sample and their weights. A node outside the axis has weight 0 and a valid
+// index; `node` is the lower one as it is, from -1 to the number of nodes.
+struct Tap {
+  int node, near, far;
+  float near_weight, far_weight;
+};
+
+__device__ __forceinline__ Tap find_tap(float coord, int64_t nodes) {
+  const int last = static_cast<int>(nodes) - 1;
+  float position = (coord + 1.0f) * (0.5f * static_cast<float>(last));
+  position = position > -1.0f ? position : -1.0f;  // a NaN is outside too
+  position = position < static_cast<float>(nodes) ? position : static_cast<float>(nodes);
+  const float below = floorf(position), fraction = position - below;
+  const int node = static_cast<int>(below);
+  return {
+      node, min(max(node, 0), last), min(node + 1, last),
+      node >= 0 && node <= last ? 1.0f - fraction : 0.0f, node < last ? fraction : 0.0f};
+}
+
+struct Point {
+  float along[3];
+};
+
+__device__ __forceinline__ Point point_at(const float* coords, int64_t sample) {
+  return {{coords[3 * sample], coords[3 * sample + 1], coords[3 * sample + 2]}};
+}
+
+// The four corners of a plane cell: the offset of the near one, steps from it to the others, and their weights. A row
+// of a plane has fewer than 2^31 floats, so only the offset needs 64 bits.
+struct PlaneCell {
+  int64_t near;
+  int step[4];
+  float weight[4];
+};
+
+__device__ __forceinline__ PlaneCell plane_cell(const Tap& u, const Tap& v, int nodes_u, int channels) {
+  const int to_far_u = (u.far - u.near) * channels, to_far_v = (v.far - v.near) * nodes_u * channels;
+  return {
+      (int64_t{v.near} * nodes_u + u.near) * channels,
+      {0, to_far_u, to_far_v, to_far_v + to_far_u},
+      {v.near_weight * u.near_weight, v.near_weight * u.far_weight, v.far_weight * u.near_weight,
+       v.far_weight * u.far_weight}};
+}
+
+template <int kWidth>
+__device__ __forceinline__ Chunk<kWidth> plane_at(const float* plane, const PlaneCell& cell, int channel) {
+  const float* near = plane + cell.near + channel;
+  Chunk<kWidth> sum{};
+  for (int corner = 0; corner < 4; ++corner) {
+    const Chunk<kWidth> value = load<kWidth>(near + cell.step[corner]);
+    for (int i = 0; i < kWidth; ++i) sum.at[i] += value.at[i] * cell.weight[corner];
+  }
+  return sum;
+}
+
+template <int kWidth>
+__device__ __forceinline__ Chunk<kWidth> line_at(const float* line, const Tap& w, int channels, int channel) {
+  const Chunk<kWidth> near = load<kWidth>(line + w.near * channels + channel);
+  const Chunk<kWidth> far = load<kWidth>(line + w.far * channels + channel);
+  Chunk<kWidth> sum;
+  for (int i = 0; i < kWidth; ++i) sum.at[i] = near.at[i] * w.near_weight + far.at[i] * w.far_weight;
+  return sum;
+}
+
+template <int kWidth>
+__device__ __forceinline__ Chunk<kWidth> product(const Chunk<kWidth>& a, const Chunk<kWidth>& b) {
+  Chunk<kWidth> c;
+  for (int i = 0; i < kWidth; ++i) c.at[i] = a.at[i] * b.at[i];
+  return c;
+}
+
+template <int kWidth>
+__device__ __forceinline__ Chunk<kWidth> product(const Chunk<kWidth>& a, float b) {
+  Chunk<kWidth> c;
+  for (int i = 0; i < kWidth; ++i) c.at[i] = a.at[i] * b;
+  return c;
+}
+
+// The upstream gradient of a chunk: its own in features, one for all channels of a sample in density.
+template <int kWidth, bool kFeatures>
+__device__ __forceinline__ Chunk<kWidth> upstream_at(const float* grad, int channel) {
+  if constexpr (kFeatures) {
+    return load<kWidth>(grad + channel);
+  } else {
+    Chunk<kWidth> same;
+    for (int i = 0; i < kWidth; ++i) same.at[i] = *grad;
+    return same;
+  }
+}
+
+template <int kWidth>
+__device__ __forceinline__ void add_atomically(float* to, const Chunk<kWidth>& chunk) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  constexpr bool kInOneRequest = kWidth == 4;
+#else
+  constexpr bool kInOneRequest = false;
+#endif
+  if constexpr (kInOneRequest)
+    atomicAdd(reinterpret_cast<float4*>(to), make_float4(chunk.at[0], chunk.at[1], chunk.at[2], chunk.at[3]));
+  else
+    for (int i = 0; i < kWidth; ++i) atomicAdd(to + i, chunk.at[i]);
+}
+
+// Adds the gradient of a line's chunk to both nodes around the sample. Neighbouring samples between the same nodes, as
+// those of a ray often are, add up among themselves first. All lanes call this together, `is_owner` or not.
+template <int kWidth>
+__device__ __forceinline__ void add_to_line(
+    float* gradient, const Tap& w, int channels, int channel, const Chunk<kWidth>& to_line,
+    const Segment& segment, bool is_owner) {
+  Chunk<kWidth> near, far;
+  for (int i = 0; i < kWidth; ++i) {
+    near.at[i] = segment_sum<kGroup>(to_line.at[i] * w.near_weight, segment);
+    far.at[i] = segment_sum<kGroup>(to_line.at[i] * w.far_weight, segment);
+  }
+  if (!is_owner || !segment.is_head) return;
+  add_atomically(gradient + w.near * channels + channel, near);
+  add_atomically(gradient + w.far * channels + channel, far);
+}
+
+}  // namespace
+}  // namespace nerf_ssim

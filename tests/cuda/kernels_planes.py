@@ -1,0 +1,202 @@
+"""Total variation and resampling: cases against float64 autograd of the reference, and planted defects."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from simulator import Case, Kernel, Mutation, unwritten
+
+from nerf_ssim.ops.reference.resize import resize_plane
+from nerf_ssim.ops.reference.total_variation import plane_tv
+
+PARTIAL_SUMS = 1024  # scratch that launch_plane_tv wants
+# Channels in fours and single, several turns of a block along a row, a line, sides of length one.
+SHAPES = [(7, 5, 16), (3, 90, 12), (5, 6, 3), (37, 1, 4), (1, 9, 2), (1, 1, 5), (2, 1, 1)]
+MOST_BLOCKS = (1030, 2, 1)  # more rows than blocks
+
+
+def random_plane(shape: tuple[int, int, int]) -> torch.Tensor:
+    """Float64 values that float32 holds exactly."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(shape[1])).double()
+
+
+def sizes(shape: tuple[int, int, int]) -> dict[str, int]:
+    """The launchers' size arguments."""
+    return dict(zip(("n_v", "n_u", "channels"), shape, strict=True))
+
+
+def forward_cases() -> list[Case]:
+    """Every shape; one of them with more rows than a launch has blocks."""
+    return [
+        Case(
+            name=str(shape),
+            launcher="launch_plane_tv",
+            arguments={
+                "plane": random_plane(shape).numpy().astype(np.float32),
+                **sizes(shape),
+                "partial_sums": unwritten(PARTIAL_SUMS),
+                "out": unwritten(1),
+            },
+            expected={"out": plane_tv(random_plane(shape)).reshape(1).numpy()},
+            elements=shape[0] * shape[1] * shape[2] if shape == SHAPES[1] else 0,
+            floor=(4, 0),
+        )
+        for shape in [*SHAPES, MOST_BLOCKS]
+    ]
+
+
+def backward_cases() -> list[Case]:
+    """Every shape, with an upstream gradient that is not one."""
+    cases = []
+    for shape in SHAPES:
+        plane = random_plane(shape).requires_grad_()
+        (plane_tv(plane) * -0.75).backward()
+        cases.append(
+            Case(
+                name=str(shape),
+                launcher="launch_plane_tv_backward",
+                arguments={
+                    "plane": plane.detach().numpy().astype(np.float32),
+                    **sizes(shape),
+                    "scale": np.array([-0.75], dtype=np.float32),
+                    "gradient": unwritten(*shape),
+                },
+                expected={"gradient": plane.grad.numpy()},
+                elements=plane.numel() if shape == SHAPES[1] else 0,
+                floor=(4, 4),
+            )
+        )
+    return cases
+
+
+def resize_cases() -> list[Case]:
+    """Larger, smaller, the same, one node; channels in fours and single."""
+    cases = []
+    for shape, to in [
+        ((5, 7, 16), (9, 13)),
+        ((6, 4, 3), (3, 90)),
+        ((4, 1, 8), (7, 1)),
+        ((3, 2, 5), (1, 1)),
+        ((1, 1, 4), (2, 3)),
+    ]:
+        plane = random_plane(shape)
+        cases.append(
+            Case(
+                name=f"{shape} to {to}",
+                launcher="launch_resize_plane",
+                arguments={
+                    "plane": plane.numpy().astype(np.float32),
+                    **sizes(shape),
+                    "to_v": to[0],
+                    "to_u": to[1],
+                    "out": unwritten(*to, shape[2]),
+                },
+                expected={"out": resize_plane(plane, to).numpy()},
+                tolerance=1e-5,
+                elements=to[0] * to[1] * shape[2] if to == (9, 13) else 0,
+                floor=(4 * 35 / 117, 4),
+            )
+        )
+    return cases
+
+
+KERNELS = [
+    Kernel(
+        name="plane_tv",
+        source="planes.cu",
+        what="Total variation of a plane or line. A block owns every 1024th row, its threads go along it four "
+        "channels at a time and read each value with its neighbours at larger u and v, which the caches hold. One "
+        "float a block goes to scratch and a second kernel adds those in a fixed order, so there are no atomics.",
+        entries=("plane_tv<4>", "plane_tv<1>", "add_partial_sums"),
+        cases=forward_cases,
+        mutations=(
+            Mutation(
+                "no difference across the last but one column",
+                "if (i + plane.channels < row) along_u",
+                "if (i + 2 * plane.channels < row) along_u",
+                "value",
+            ),
+            Mutation(
+                "a row below the plane is read",
+                "if (v + 1 < plane.n_v) along_v",
+                "if (v < plane.n_v) along_v",
+                "bounds",
+            ),
+            Mutation(
+                "the counts of the sides swapped",
+                "factors.along_u * along_u + factors.along_v * along_v",
+                "factors.along_v * along_u + factors.along_u * along_v",
+                "value",
+            ),
+            Mutation(
+                "one block too few",
+                "kernel, blocks_for(blocks, 1)",
+                "kernel, blocks_for(std::max<int64_t>(1, blocks - 1), 1)",
+                "value",
+            ),
+            Mutation("every block writes one sum", "partial_sums[blockIdx.x] = sum", "partial_sums[0] = sum", "race"),
+            Mutation(
+                "no barrier before the warps are added",
+                "  __syncthreads();\n  if (thread >= kWarpLanes)",
+                "  if (thread >= kWarpLanes)",
+                "race",
+                "warp.cuh",
+            ),
+        ),
+    ),
+    Kernel(
+        name="plane_tv_backward",
+        source="planes.cu",
+        what="Its gradient. One thread owns four channels of a node and adds what the four neighbours pull; the "
+        "upstream gradient is read from the device, so that the host need not wait for it.",
+        entries=("plane_tv_backward<4>", "plane_tv_backward<1>"),
+        cases=backward_cases,
+        mutations=(
+            Mutation(
+                "a column before the first is read",
+                "if (i >= plane.channels) pull",
+                "if (i + 1 >= plane.channels) pull",
+                "value",
+            ),
+            Mutation("a row above the plane is read", "if (v > 0) pull", "if (v >= 0) pull", "bounds"),
+            Mutation(
+                "stride of a row taken for that of a column",
+                "load<kWidth>(at - plane.channels), of_u",
+                "load<kWidth>(at - min(row, i)), of_u",
+                "value",
+            ),
+            Mutation(
+                "upstream gradient forgotten", "2.0f * factors.along_v * *scale", "2.0f * factors.along_v", "value"
+            ),
+        ),
+    ),
+    Kernel(
+        name="resize_plane",
+        source="planes.cu",
+        what="Bilinear resampling, corners aligned. A block owns rows of the new plane, one thread four channels of "
+        "a node, and reads the four old nodes around it.",
+        entries=("resize_plane<4>", "resize_plane<1>"),
+        cases=resize_cases,
+        mutations=(
+            Mutation("a node beyond the last", "min(near + 1, nodes - 1)", "near + 1", "bounds"),
+            Mutation(
+                "corners not aligned",
+                "static_cast<float>(nodes - 1) / static_cast<float>(places - 1)",
+                "static_cast<float>(nodes) / static_cast<float>(places)",
+                "value",
+            ),
+            Mutation(
+                "weights of rows and columns swapped",
+                "(1.0f - rows.fraction) * near + rows.fraction * far",
+                "(1.0f - columns.fraction) * near + columns.fraction * far",
+                "value",
+            ),
+            Mutation(
+                "row stride of the old plane",
+                "store(out + v * to_row + i, value)",
+                "store(out + v * row + i, value)",
+                "value",
+            ),
+        ),
+    ),
+]

@@ -1,0 +1,130 @@
+"""Kernels beyond 2^31 elements: arrays of address space that nobody fills, of which a few entries at the end count."""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+import pytest
+from simulated_call import Run, call
+from simulator import library_of, missing_tool
+
+pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
+
+BEYOND = (1 << 31) + 5
+MAP_NORESERVE = 0x4000  # Linux's; Python names it from 3.13 on
+ONLY_FIRST_BLOCK = (0, 1)
+
+
+def vast(*shape: int, dtype: type = np.float32) -> np.ndarray:
+    """Zeros that take memory only where they are touched."""
+    count = int(np.prod(shape, dtype=np.int64))
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    memory = mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=flags)
+    return np.frombuffer(memory, dtype=dtype).reshape(shape)
+
+
+def launch(source: str, launcher: str, arguments: dict, blocks: tuple[int, int] | None = ONLY_FIRST_BLOCK) -> dict:
+    """The arguments after the launch of some blocks."""
+    outcome = call(Run(str(library_of(source, "plain")), launcher, arguments, only_blocks=blocks))
+    assert outcome.failure == ""
+    return outcome.arguments
+
+
+def vm_arguments(samples: int) -> dict:
+    """A VM grid whose first plane has 2.3e9 values, all zero but for its last node, and samples on that node."""
+    x, y, z, channels = 8192, 4096, 1, 68
+    parts = {
+        "plane_xy": vast(y, x, channels),
+        "plane_xz": np.zeros((z, x, 4), np.float32),
+        "plane_yz": np.zeros((z, y, 4), np.float32),
+        "line_z": np.ones((z, channels), np.float32),
+        "line_y": np.zeros((y, 4), np.float32),
+        "line_x": np.zeros((x, 4), np.float32),
+    }
+    assert parts["plane_xy"].size > BEYOND
+    parts["plane_xy"][-1, -1] = 0.5
+    sizes = {"nodes_x": x, "nodes_y": y, "nodes_z": z, "channels_0": channels, "channels_1": 4, "channels_2": 4}
+    return {**parts, **sizes, "coords": np.ones((samples, 3), np.float32), "samples": samples, "is_features": False}
+
+
+def test_last_node_of_a_vast_plane_is_read_and_its_gradient_written():
+    arguments = vm_arguments(samples=3)
+    out = launch("vm.cu", "launch_vm", {**arguments, "out": np.zeros(3, np.float32)})["out"]
+    np.testing.assert_allclose(out, 0.5 * 68)
+    names = ("plane_xy", "plane_xz", "plane_yz", "line_z", "line_y", "line_x")
+    gradients = {f"grad_{name}": vast(*arguments[name].shape) for name in names}
+    launch("vm.cu", "launch_vm_backward", {**arguments, "grad": np.ones(3, np.float32), **gradients})
+    np.testing.assert_allclose(gradients["grad_plane_xy"][-1, -1], 3.0)
+
+
+def test_last_elements_of_a_vast_parameter_are_updated():
+    arrays = {name: vast(BEYOND) for name in ("param", "grad", "exp_avg", "exp_avg_sq")}
+    arrays["grad"][-5:] = 1.0
+    factors = dict(beta1=0.9, beta2=0.99, first_weight=0.1, second_weight=0.01, root_correction=1.0, eps=1e-8)
+    last_block = (BEYOND // 256, 1)
+    launch(
+        "adam.cu",
+        "launch_adam_step",
+        {**arrays, "count": BEYOND, "is_masked": False, **factors, "step_size": 0.5},
+        last_block,
+    )
+    np.testing.assert_allclose(arrays["param"][-5:], -0.5, rtol=1e-5)
+
+
+def test_last_row_of_a_vast_plane_is_resampled_and_regularised():
+    n_v, n_u, channels = 1 << 15, 1 << 14, 5
+    plane = vast(n_v, n_u, channels)
+    assert plane.size > BEYOND
+    plane[-1, -1] = 2.0
+    sizes = {"n_v": n_v, "n_u": n_u, "channels": channels}
+    out = vast(n_v, n_u, channels)
+    last_row = (n_v - 1, 1)
+    launch(
+        "planes.cu", "launch_resize_plane", {"plane": plane, **sizes, "to_v": n_v, "to_u": n_u, "out": out}, last_row
+    )
+    np.testing.assert_allclose(out[-1, -2:, 0], [0.0, 2.0])
+    gradient = vast(n_v, n_u, channels)
+    scale = np.array([1e9], np.float32)
+    launch(
+        "planes.cu",
+        "launch_plane_tv_backward",
+        {"plane": plane, **sizes, "scale": scale, "gradient": gradient},
+        last_row,
+    )
+    exact = 4e9 * 2.0 * (1 / ((n_v - 1) * n_u * channels) + 1 / (n_v * (n_u - 1) * channels))
+    np.testing.assert_allclose(gradient[-1, -1], exact, rtol=1e-5)
+
+
+def test_samples_beyond_2_31_are_composited_and_added_up():
+    sigma, delta, index = vast(BEYOND), vast(BEYOND), vast(BEYOND, dtype=np.int64)
+    sigma[-5:], delta[-5:] = 1.0, 0.5
+    outputs = {"weights": vast(BEYOND), "opacity": np.zeros(1, np.float32), "transmittance": vast(BEYOND)}
+    offsets = np.array([BEYOND - 5, BEYOND], np.int64)
+    rays = {"sigma": sigma, "delta": delta, "ray_offsets": offsets, "rays": 1, "samples": BEYOND, "distance_scale": 1.0}
+    launch("compositing.cu", "launch_composite", {**rays, **outputs})
+    np.testing.assert_allclose(outputs["transmittance"][-5:], np.exp(-0.5 * np.arange(5)), rtol=1e-6)
+    np.testing.assert_allclose(outputs["opacity"], 1 - np.exp(-2.5), rtol=1e-6)
+
+    out = np.zeros((1, 3), np.float32)
+    sums = {"weights": outputs["weights"], "values": vast(BEYOND, 3), "ray_index": index, "samples": BEYOND}
+    sums["values"][-5:] = 1.0
+    launch("compositing.cu", "launch_accumulate", {**sums, "channels": 3, "rays": 1, "out": out}, (BEYOND // 256, 1))
+    np.testing.assert_allclose(out, 1 - np.exp(-2.5), rtol=1e-6)
+
+
+def test_samples_beyond_2_31_are_written_by_the_marcher():
+    box = np.array([[0, 0, 0], [1, 1, 1]], np.float32)
+    rays = {"origins": np.full((1, 3), 0.5, np.float32), "directions": np.array([[1, 0, 0]], np.float32), "rays": 1}
+    march = {**rays, "aabb": box, "near": 0.0, "far": 1.0, "step": 0.25, "places": 5, "jitter": None, "bits": None}
+    march |= {"cells_x": 0, "cells_y": 0, "cells_z": 0, "bits_aabb": None}
+    outputs = {
+        "coords": vast(BEYOND, 3),
+        "t": vast(BEYOND),
+        "delta": vast(BEYOND),
+        "ray_index": vast(BEYOND, dtype=np.int64),
+    }
+    outputs["ray_index"][-3:] = -1
+    launch("marching.cu", "launch_fill_samples", {**march, "offsets": np.array([BEYOND - 3, BEYOND]), **outputs})
+    np.testing.assert_allclose(outputs["coords"][-3:, 0], [0.0, 0.5, 1.0])
+    assert outputs["ray_index"][-3:].tolist() == [0, 0, 0]
