@@ -9,7 +9,8 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kSamplesPerBlock = kThreads / kGroup;
-constexpr int kBlocksAtOnce = 7;  // on a multiprocessor: at most 72 registers a thread
+// Blocks on a multiprocessor: at most 72 registers a thread forward and 80 backward.
+constexpr int kBlocksAtOnce = 7, kBackwardBlocksAtOnce = 6;
 
 template <int m>
 __device__ __forceinline__ PlaneCell vm_plane_cell(const VmGrid& grid, const Point& point) {
@@ -96,7 +97,7 @@ __device__ __forceinline__ void vm_orientation_backward(
 }
 
 template <int kWidth, bool kFeatures>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_backward(
+__global__ void __launch_bounds__(kThreads, kBackwardBlocksAtOnce) vm_backward(
     VmGrid grid, const float* coords, int64_t samples, const float* grad, VmGradient gradient) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   const bool is_sample = sample < samples;
