@@ -22,7 +22,8 @@ __global__ void __launch_bounds__(kThreads) adam_step(
   bool is_touched = !kMasked;
   for (int i = 0; i < kWidth; ++i) is_touched |= g.at[i] != 0.0f;
   if (!is_touched) return;
-  Chunk<kWidth> p = load<kWidth>(param + first), m = load<kWidth>(exp_avg + first), v = load<kWidth>(exp_avg_sq + first);
+  Chunk<kWidth> p = load<kWidth>(param + first);
+  Chunk<kWidth> m = load<kWidth>(exp_avg + first), v = load<kWidth>(exp_avg_sq + first);
   for (int i = 0; i < kWidth; ++i) {
     if (kMasked && g.at[i] == 0.0f) continue;
     // 2. the moments

@@ -94,7 +94,8 @@ extern "C" cudaError_t launch_cp(
     int64_t channels, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
   const CpGrid grid{{line_x, line_y, line_z}, {nodes_x, nodes_y, nodes_z}, channels};
-  const bool in_fours = comes_in_fours(channels, line_x, line_y, line_z) && (!is_features || comes_in_fours(channels, out));
+  const bool in_fours =
+      comes_in_fours(channels, line_x, line_y, line_z) && (!is_features || comes_in_fours(channels, out));
   const auto density = in_fours ? cp_forward<4, false> : cp_forward<1, false>;
   const auto features = in_fours ? cp_forward<4, true> : cp_forward<1, true>;
   return NERF_SSIM_LAUNCH(

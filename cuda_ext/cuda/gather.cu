@@ -122,7 +122,7 @@ cudaError_t launch(
     int64_t grad_stride, float* gradient, cudaStream_t stream) {
   if (nodes.n_v * nodes.n_u * nodes.channels == 0) return cudaSuccess;
   const bool is_features = grad_stride != 0;
-  in_fours = in_fours && comes_in_fours(nodes.channels, gradient) && (!is_features || comes_in_fours(grad_stride, grad));
+  in_fours &= comes_in_fours(nodes.channels, gradient) && (!is_features || comes_in_fours(grad_stride, grad));
   const auto density = in_fours ? gather_node<4, false, Factor> : gather_node<1, false, Factor>;
   const auto features = in_fours ? gather_node<4, true, Factor> : gather_node<1, true, Factor>;
   return NERF_SSIM_LAUNCH(

@@ -114,20 +114,23 @@ __device__ __forceinline__ void add_atomically(float* to, const Chunk<kWidth>& c
     for (int i = 0; i < kWidth; ++i) atomicAdd(to + i, chunk.at[i]);
 }
 
-// Adds the gradient of a line's chunk to both nodes around the sample. Neighbouring samples between the same nodes, as
-// those of a ray often are, add up among themselves first. All lanes call this together, `is_owner` or not.
+// Adds the gradient of a chunk to a line's node. Neighbouring samples with that node, as those of a ray often are, add
+// up among themselves first. All lanes call this together, `is_owner` or not.
+template <int kWidth>
+__device__ __forceinline__ void add_over_segment(
+    float* node, const Chunk<kWidth>& to_line, float weight, const Segment& segment, bool is_owner) {
+  Chunk<kWidth> sum;
+  for (int i = 0; i < kWidth; ++i) sum.at[i] = segment_sum<kGroup>(to_line.at[i] * weight, segment);
+  if (is_owner && segment.is_head) add_atomically(node, sum);
+}
+
+// The same for both nodes around the sample, which all samples of a segment share.
 template <int kWidth>
 __device__ __forceinline__ void add_to_line(
-    float* gradient, const Tap& w, int channels, int channel, const Chunk<kWidth>& to_line,
-    const Segment& segment, bool is_owner) {
-  Chunk<kWidth> near, far;
-  for (int i = 0; i < kWidth; ++i) {
-    near.at[i] = segment_sum<kGroup>(to_line.at[i] * w.near_weight, segment);
-    far.at[i] = segment_sum<kGroup>(to_line.at[i] * w.far_weight, segment);
-  }
-  if (!is_owner || !segment.is_head) return;
-  add_atomically(gradient + w.near * channels + channel, near);
-  add_atomically(gradient + w.far * channels + channel, far);
+    float* gradient, const Tap& w, int channels, int channel, const Chunk<kWidth>& to_line, const Segment& segment,
+    bool is_owner) {
+  add_over_segment(gradient + w.near * channels + channel, to_line, w.near_weight, segment, is_owner);
+  add_over_segment(gradient + w.far * channels + channel, to_line, w.far_weight, segment, is_owner);
 }
 
 }  // namespace

@@ -150,7 +150,8 @@ struct PackedSamples {
   int64_t* ray_index;  // [samples]
 };
 
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) fill_samples(March march, const int64_t* offsets, PackedSamples out) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) fill_samples(
+    March march, const int64_t* offsets, PackedSamples out) {
   const int64_t index = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
   if (index >= march.rays) return;  // a whole warp
   const unsigned earlier_lanes = (1u << (threadIdx.x % kWarpLanes)) - 1;

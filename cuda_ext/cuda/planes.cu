@@ -25,7 +25,9 @@ struct TvFactors {
 };
 
 TvFactors tv_factors(const Plane& plane) {
-  const auto inverse = [](int64_t count) { return static_cast<float>(2.0 / static_cast<double>(std::max<int64_t>(1, count))); };
+  const auto inverse = [](int64_t count) {
+    return static_cast<float>(2.0 / static_cast<double>(std::max<int64_t>(1, count)));
+  };
   return {inverse((plane.n_v - 1) * plane.row()), inverse(plane.n_v * (plane.n_u - 1) * plane.channels)};
 }
 
@@ -51,8 +53,8 @@ __global__ void __launch_bounds__(kThreads) plane_tv(Plane plane, TvFactors fact
     }
   // 2. one number a block
   __shared__ float of_warps[kThreads / kWarpLanes];
-  const float sum =
-      block_sum<kThreads>(factors.along_u * along_u + factors.along_v * along_v, of_warps, static_cast<int>(threadIdx.x));
+  const float mine = factors.along_u * along_u + factors.along_v * along_v;
+  const float sum = block_sum<kThreads>(mine, of_warps, static_cast<int>(threadIdx.x));
   if (threadIdx.x == 0) partial_sums[blockIdx.x] = sum;
 }
 

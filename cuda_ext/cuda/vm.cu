@@ -9,8 +9,8 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kSamplesPerBlock = kThreads / kGroup;
-// Blocks on a multiprocessor: at most 72 registers a thread forward and 80 backward.
-constexpr int kBlocksAtOnce = 7, kBackwardBlocksAtOnce = 6;
+constexpr int kBlocksAtOnce = 7;  // on a multiprocessor: at most 72 registers a thread
+constexpr unsigned kOrientations = 3;
 
 template <int m>
 __device__ __forceinline__ PlaneCell vm_plane_cell(const VmGrid& grid, const Point& point) {
@@ -43,7 +43,8 @@ __device__ __forceinline__ void vm_orientation(const VmGrid& grid, const Point& 
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_density(VmGrid grid, const float* coords, int64_t samples, float* out) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_density(
+    VmGrid grid, const float* coords, int64_t samples, float* out) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   // 1. where the sample lies; lanes beyond the last one repeat it
   const Point point = point_at(coords, min(sample, samples - 1));
@@ -58,7 +59,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_density(VmGrid gri
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_features(VmGrid grid, const float* coords, int64_t samples, float* out) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_features(
+    VmGrid grid, const float* coords, int64_t samples, float* out) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   if (sample >= samples) return;
   const Point point = point_at(coords, sample);
@@ -96,8 +98,9 @@ __device__ __forceinline__ void vm_orientation_backward(
   }
 }
 
+// Row y of the grid of blocks takes orientation y, whose additions no other row shares.
 template <int kWidth, bool kFeatures>
-__global__ void __launch_bounds__(kThreads, kBackwardBlocksAtOnce) vm_backward(
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_backward(
     VmGrid grid, const float* coords, int64_t samples, const float* grad, VmGradient gradient) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   const bool is_sample = sample < samples;
@@ -105,9 +108,12 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocksAtOnce) vm_backward(
   const Point point = point_at(coords, s);
   const int64_t second = kFeatures ? grid.channels[0] : 0, third = kFeatures ? second + grid.channels[1] : 0;
   const float* row = grad + s * (kFeatures ? third + grid.channels[2] : 1);
-  vm_orientation_backward<0, kWidth, kFeatures>(grid, point, is_sample, row, gradient);
-  vm_orientation_backward<1, kWidth, kFeatures>(grid, point, is_sample, row + second, gradient);
-  vm_orientation_backward<2, kWidth, kFeatures>(grid, point, is_sample, row + third, gradient);
+  if (blockIdx.y == 0)
+    vm_orientation_backward<0, kWidth, kFeatures>(grid, point, is_sample, row, gradient);
+  else if (blockIdx.y == 1)
+    vm_orientation_backward<1, kWidth, kFeatures>(grid, point, is_sample, row + second, gradient);
+  else
+    vm_orientation_backward<2, kWidth, kFeatures>(grid, point, is_sample, row + third, gradient);
 }
 
 // Whether every run of channels can be taken four at a time, in the grid and in the arrays of its shape.
@@ -153,7 +159,7 @@ extern "C" cudaError_t launch_vm_backward(
   for (int m = 0; m < 3; ++m) in_fours &= vm_comes_in_fours(grid, gradient.planes[m], gradient.lines[m]);
   const auto density = in_fours ? vm_backward<4, false> : vm_backward<1, false>;
   const auto features = in_fours ? vm_backward<4, true> : vm_backward<1, true>;
+  const dim3 blocks(blocks_for(samples, kSamplesPerBlock), kOrientations);
   return NERF_SSIM_LAUNCH(
-      is_features ? features : density, blocks_for(samples, kSamplesPerBlock), kThreads, stream, grid, coords, samples,
-      grad, gradient);
+      is_features ? features : density, blocks, kThreads, stream, grid, coords, samples, grad, gradient);
 }

@@ -96,16 +96,16 @@ KERNELS = [
     Kernel(
         name="vm_density_backward",
         source="vm.cu",
-        what="Its gradient. The same four lanes add to the nodes with atomics, four floats in one request on sm_90 "
-        "and newer. Lines are short and every sample adds to them: neighbouring samples between the same nodes, as "
+        what="Its gradient, a row of blocks for each orientation. The same four lanes add to the nodes with atomics, four "
+        "floats in one request on sm_90 and newer. Lines are short and every sample adds to them: neighbouring samples between the same nodes, as "
         "those of a ray often are, first add up by shuffles, which saves up to seven of eight of those atomics.",
         entries=("vm_backward<4, false>", "vm_backward<1, false>"),
         cases=lambda: backward_cases("vm_density"),
         mutations=(
             DROPPED_ATOMIC,
             Mutation("lanes beyond the last sample add too", "is_owner = is_sample && k", "is_owner = k", "value"),
-            Mutation("every sample of a run adds its sum", "if (!is_owner || !segment.is_head) return;",
-                     "if (!is_owner) return;", "value", "grid.cuh"),
+            Mutation("every sample of a run adds its sum", "if (is_owner && segment.is_head) add",
+                     "if (is_owner) add", "value", "grid.cuh"),
             Mutation("neighbours between other nodes add up too", "segment_of<kGroup>(is_sample ? w.node : -2)",
                      "segment_of<kGroup>(-2)", "value"),
         ),
