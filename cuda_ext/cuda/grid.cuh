@@ -1,5 +1,5 @@
-// Where a sample lies in a factorised grid and how lanes share it: four lanes own a sample, lane i of them its chunks of
-// channels i, i + 4, ... so that they read neighbouring memory.
+// Where a sample lies in a factorised grid and how lanes share it: four lanes own a sample, lane i of them its chunks
+// of channels i, i + 4, ... so that they read neighbouring memory.
 #pragma once
 
 #include "../include/grid.h"

@@ -11,7 +11,7 @@ struct AdamStep {
   float beta2;
   float first_weight;     // 1 - beta1
   float second_weight;    // 1 - beta2
-  float root_correction;  // sqrt(1 - beta2^step), by which the root of the second moment is divided; 1 in the masked form
+  float root_correction;  // sqrt(1 - beta2^step), by which the second moment's root is divided; 1 in the masked form
   float eps;
   float step_size;        // what multiplies moment / denominator
 };

@@ -96,9 +96,10 @@ KERNELS = [
     Kernel(
         name="vm_density_backward",
         source="vm.cu",
-        what="Its gradient, a row of blocks for each orientation. The same four lanes add to the nodes with atomics, four "
-        "floats in one request on sm_90 and newer. Lines are short and every sample adds to them: neighbouring samples between the same nodes, as "
-        "those of a ray often are, first add up by shuffles, which saves up to seven of eight of those atomics.",
+        what="Its gradient, a row of blocks for each orientation. The same four lanes add to the nodes with atomics, "
+        "four floats in one request on sm_90 and newer. Lines are short and every sample adds to them: neighbouring "
+        "samples between the same nodes, as those of a ray often are, first add up by shuffles, which saves up to "
+        "seven of eight of those atomics.",
         entries=("vm_backward<4, false>", "vm_backward<1, false>"),
         cases=lambda: backward_cases("vm_density"),
         mutations=(

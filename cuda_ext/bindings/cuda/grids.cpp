@@ -1,4 +1,5 @@
-// The factorised grids on the GPU: vm_density, vm_features, vm_basis_features, cp_density, cp_features, their backwards.
+// The factorised grids on the GPU: vm_density, vm_features, vm_basis_features, cp_density, cp_features and their
+// backwards.
 //
 // Backward passes add with atomics, whose order changes from run to run; under torch.use_deterministic_algorithms every
 // node gathers from its samples, sorted by cell, instead.
@@ -38,7 +39,7 @@ const float* data(const Tensor& tensor) { return tensor.const_data_ptr<float>();
 
 // Whether neighbours along the last two dimensions are less than 2^31 floats apart, as the kernels' steps are.
 void check_rows(const Tensor& part) {
-  TORCH_CHECK(part.size(-2) * part.size(-1) < (int64_t{1} << 31), "a row of a plane or a line has 2^31 numbers or more");
+  TORCH_CHECK(part.size(-2) * part.size(-1) < (int64_t{1} << 31), "a row of a plane or a line of 2^31 numbers or more");
 }
 
 struct Vm {
