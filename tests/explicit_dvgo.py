@@ -223,11 +223,11 @@ def variation_pull(grid: Tensor, node: tuple[int, int, int], weight: float) -> T
     return total
 
 
-def adam(values: Tensor, gradients: list[Tensor], rate: float, *, skips_zero: bool) -> Tensor:
-    """`values` after one update for each of `gradients`, element by element, (0.9, 0.99, eps 1e-8) from nothing."""
+def adam(values: Tensor, gradients: list[Tensor], rates: list[float], *, skips_zero: bool) -> Tensor:
+    """`values` after one update for each of `gradients` and `rates`, (0.9, 0.99, eps 1e-8) from nothing."""
     result = values.double().clone()
     first, second = torch.zeros_like(result), torch.zeros_like(result)
-    for t, gradient in enumerate(gradients, start=1):
+    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
         g = gradient.double()
         moved = g != 0 if skips_zero else torch.ones_like(g, dtype=torch.bool)
         first = torch.where(moved, 0.9 * first + 0.1 * g, first)

@@ -123,34 +123,38 @@ def test_every_gradient_of_a_whole_step_is_the_formulas(scene, tmp_path, kind):
         )
 
 
-def test_an_update_is_masked_adam_with_total_variation_on_the_grids_and_adam_on_the_network(scene, tmp_path):
+def test_updates_are_masked_adam_with_total_variation_on_the_grids_and_adam_on_the_network(scene, tmp_path):
     session = random_session(scene, tmp_path, "dvgo", tv_dense_before=1, weight_tv_density=40.0, weight_tv_k0=20.0)
     recipe = session.recipe
-    gradients = {}
+    values, gradients = [], []
     original = recipe.optimizer.step
 
     def spy():
-        gradients.update({name: p.grad.double().clone() for name, p in recipe.field.named_parameters()})
+        values.append({name: p.detach().double().clone() for name, p in recipe.field.named_parameters()})
+        gradients.append({name: p.grad.double().clone() for name, p in recipe.field.named_parameters()})
         original()
 
     recipe.optimizer.step = spy
-    before = {name: p.detach().double().clone() for name, p in recipe.field.named_parameters()}
-    take_step(recipe, session.batches, session.s3im, 1.0, 0)
-    side = max(recipe.field.resolution)
+    for iteration in range(2):  # the moments of the first tell whether idle voxels stand still in the second
+        take_step(recipe, session.batches, session.s3im, 1.0, iteration)
+    scale = max(recipe.field.resolution) / 128 / 64 / 6
     for name, parameter in recipe.field.named_parameters():
-        gradient, is_grid = gradients[name], name.endswith("values")
+        steps, is_grid = [], name.endswith("values")
+        for before, gradient in zip(values, (g[name] for g in gradients), strict=True):
+            if is_grid:
+                weight = {"density.values": 40.0, "k0.values": 20.0}[name] * scale
+                for node in map(tuple, gradient.abs().sum(3).nonzero().tolist()):
+                    pull = variation_pull(before[name], node, weight)
+                    gradient[node] += torch.where(gradient[node] != 0, pull, 0)
+            steps.append(gradient)
+        rates = [0.001 if name.startswith("rgbnet") else 0.1] * 2
+        rates[1] *= 0.1 ** (1 / 20000)
+        expected = adam(values[0][name], steps, rates, skips_zero=is_grid)
         if is_grid:
-            weight = {"density.values": 40.0, "k0.values": 20.0}[name] / 6 * side / 128 / 64
-            for node in gradient.abs().sum(3).nonzero().tolist():
-                place = tuple(node)
-                pull = variation_pull(before[name], place, weight)
-                gradient[place] += torch.where(gradient[place] != 0, pull, 0)
-            assert 0 < (gradient == 0).float().mean() < 0.9, "some voxels must be idle"
-        rate = 1e-3 if name.startswith("rgbnet") else 0.1
-        expected = adam(before[name], [gradient], rate, skips_zero=is_grid)
-        near_zero = (gradient != 0) & (gradient.abs() < 1e-6)  # rounding may turn the sign of such a step
+            assert ((steps[0] != 0) & (steps[1] == 0)).sum() > 3, "some voxels must become idle"
+        near_zero = sum((g != 0) & (g.abs() < 1e-6) for g in steps) > 0  # rounding may turn the sign of such a step
         torch.testing.assert_close(
-            parameter.detach().double()[~near_zero], expected[~near_zero], rtol=1e-5, atol=1e-5
+            parameter.detach().double()[~near_zero], expected[~near_zero], rtol=1e-4, atol=3e-5
         )
 
 
