@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "clones.h"
+#include "x86_levels.h"
 #include "exponential.h"
 #include "ray_shares.h"
 

@@ -4,6 +4,10 @@
 #include <algorithm>
 #include <vector>
 
+#ifndef __clang__
+#pragma GCC optimize("no-trapping-math")  // nobody reads the floating-point flags; lets loops with choices be vectorised
+#endif
+
 #include "exponential.h"
 #include "ray_shares.h"
 
@@ -12,10 +16,31 @@ namespace {
 
 constexpr float kFactorFloor = 1e-10f;  // TensoRF's: a fully opaque sample leaves a trace of light
 
+NERF_SSIM_CLONES
 void opacities(const RaySamples& samples, int64_t begin, int64_t end, float* alpha) {
 #pragma omp simd
   for (int64_t s = begin; s < end; ++s)
     alpha[s - begin] = one_minus_exp(samples.sigma[s] * samples.delta[s] * samples.distance_scale);
+}
+
+// Adds samples [begin, end) to their rays. Few channels are summed in registers while the ray stays the same.
+template <int kChannels>
+void accumulate_run(
+    const float* weights, const float* values, const int64_t* ray_index, int64_t begin, int64_t end, int64_t, float* out) {
+  for (int64_t i = begin; i < end;) {
+    const int64_t ray = ray_index[i];
+    float sum[kChannels] = {};
+    for (; i < end && ray_index[i] == ray; ++i)
+      for (int c = 0; c < kChannels; ++c) sum[c] += weights[i] * values[i * kChannels + c];
+    for (int c = 0; c < kChannels; ++c) out[ray * kChannels + c] += sum[c];
+  }
+}
+
+void accumulate_any(
+    const float* weights, const float* values, const int64_t* ray_index, int64_t begin, int64_t end, int64_t channels,
+    float* out) {
+  for (int64_t i = begin; i < end; ++i)
+    for (int64_t c = 0; c < channels; ++c) out[ray_index[i] * channels + c] += weights[i] * values[i * channels + c];
 }
 
 }  // namespace
@@ -74,12 +99,10 @@ void accumulate(
   for (int share = 1; share < shares; ++share)
     boundary[share] =
         std::lower_bound(ray_index, ray_index + samples, ray_index[samples * share / shares]) - ray_index;
+  const auto run = channels == 1 ? accumulate_run<1> : channels == 3 ? accumulate_run<3> : accumulate_any;
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
-    for (int64_t i = boundary[share]; i < boundary[share + 1]; ++i) {
-      float* to = out + ray_index[i] * channels;
-      for (int64_t c = 0; c < channels; ++c) to[c] += weights[i] * values[i * channels + c];
-    }
+    run(weights, values, ray_index, boundary[share], boundary[share + 1], channels, out);
 }
 
 void accumulate_backward(

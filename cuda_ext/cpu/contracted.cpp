@@ -4,8 +4,8 @@
 #include "contracted.h"
 
 #include <algorithm>
-#include "clones.h"
 #include "square_roots.h"
+#include "x86_levels.h"
 
 #pragma STDC FP_CONTRACT OFF
 #ifndef __clang__  // (a division whose result is thrown away does no harm: without traps, loops with one vectorise)

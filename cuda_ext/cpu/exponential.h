@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "clones.h"
+#include "x86_levels.h"
 
 namespace nerf_ssim {
 

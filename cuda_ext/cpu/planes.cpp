@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "x86_levels.h"
+
 namespace nerf_ssim {
 namespace {
 
@@ -15,6 +17,7 @@ int shares_of(int64_t rows, int64_t row, int threads) {
   return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max(1, threads)));
 }
 
+NERF_SSIM_CLONES
 double squared_difference(const float* a, const float* b, int64_t count) {
   double total = 0.0;
   for (int64_t first = 0; first < count; first += kFloatsPerSum) {
@@ -27,10 +30,18 @@ double squared_difference(const float* a, const float* b, int64_t count) {
   return total;
 }
 
-// to[i] += factor * (a[i] - b[i])
-void add_difference(const float* a, const float* b, float factor, int64_t count, float* to) {
+// One row's gradient: every value is drawn to its neighbours in the row by `of_u`, to those above and below by `of_v`.
+// Rows that are not there are given as the row itself.
+NERF_SSIM_CLONES
+void row_gradient(
+    const float* above, const float* here, const float* below, int64_t row, int64_t channels, float of_v, float of_u,
+    float* to) {
 #pragma omp simd
-  for (int64_t i = 0; i < count; ++i) to[i] += factor * (a[i] - b[i]);
+  for (int64_t i = 0; i < row; ++i) to[i] = of_v * ((here[i] - above[i]) + (here[i] - below[i]));
+#pragma omp simd
+  for (int64_t i = channels; i < row; ++i) to[i] += of_u * (here[i] - here[i - channels]);
+#pragma omp simd
+  for (int64_t i = 0; i < row - channels; ++i) to[i] += of_u * (here[i] - here[i + channels]);
 }
 
 // How many differences there are along v and along u; at least one, so that it divides.
@@ -63,12 +74,9 @@ void plane_tv_backward(const Plane& plane, float scale, float* gradient, int thr
 #pragma omp parallel for num_threads(shares) schedule(static)
   for (int64_t v = 0; v < plane.n_v; ++v) {
     const float* here = plane.values + v * row;
-    float* to = gradient + v * row;
-    std::fill_n(to, row, 0.0f);
-    add_difference(here + c, here, of_u, row - c, to + c);  // pulled to the neighbour at smaller u
-    add_difference(here, here + c, of_u, row - c, to);      // and at larger u
-    if (v > 0) add_difference(here, here - row, of_v, row, to);
-    if (v + 1 < plane.n_v) add_difference(here, here + row, of_v, row, to);
+    const float* above = v > 0 ? here - row : here;
+    const float* below = v + 1 < plane.n_v ? here + row : here;
+    row_gradient(above, here, below, row, c, of_v, of_u, gradient + v * row);
   }
 }
 

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "clones.h"
+#include "x86_levels.h"
 
 namespace nerf_ssim {
 namespace {

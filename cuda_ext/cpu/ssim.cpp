@@ -10,7 +10,7 @@
 #include <cmath>
 #include <vector>
 
-#include "clones.h"
+#include "x86_levels.h"
 #include "ssim_rows.h"
 
 namespace nerf_ssim {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "clones.h"
+#include "x86_levels.h"
 
 namespace nerf_ssim {
 

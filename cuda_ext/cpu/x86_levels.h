@@ -1,10 +1,22 @@
-// Which x86-64 level this CPU has. Kernels are compiled once a level, each level in its own translation unit, and the
-// level is chosen at run time; on other processors only the baseline exists.
+// Which x86-64 level this CPU has, and the two ways to have code for each. Kernels whose text depends on the width of a
+// register are compiled once a level, each level in its own translation unit, and a table is chosen by x86_level() at run
+// time. Plain loops that compilers vectorise by themselves are marked NERF_SSIM_CLONES instead. On other processors and
+// compilers only the baseline exists.
 #pragma once
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(NERF_SSIM_HAS_X86_LEVELS)
 #define NERF_SSIM_HAS_X86_LEVELS 1
 #endif
+
+// Before a function: its body is compiled for each level, the best one is bound when the library loads.
+#if defined(NERF_SSIM_HAS_X86_LEVELS) && defined(__linux__)
+#define NERF_SSIM_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define NERF_SSIM_CLONES
+#endif
+
+// Before the parts of such a body: they must be compiled with it, at its level.
+#define NERF_SSIM_PART static inline __attribute__((always_inline))
 
 namespace nerf_ssim {
 
