@@ -1,19 +1,23 @@
-// Torch operators over cuda_ext/cpu/grids.h: vm_density, vm_features, cp_density, cp_features and their backwards.
+// Torch operators over cuda_ext/cpu/grids.h: vm_density, vm_features, vm_basis_features, cp_density, cp_features and
+// their backwards.
 #include "../cpu/grids.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
 #include <array>
+#include <limits>
 #include <tuple>
 
 namespace {
 
 using at::Tensor;
 using SixTensors = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+using SevenTensors = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 using ThreeTensors = std::tuple<Tensor, Tensor, Tensor>;
 
 void check(const Tensor& tensor, int64_t dimensions, const char* name) {
@@ -52,6 +56,7 @@ struct Vm {
               planes[m].size(1) == grid.nodes[nerf_ssim::kAxisU[m]],
           "planes and lines disagree on the nodes of an axis or on the channels");
       TORCH_CHECK(lines[m].size(0) > 0 && lines[m].size(0) < (1 << 24), "an axis needs 1 to 2^24 nodes");
+      TORCH_CHECK(planes[m].numel() <= std::numeric_limits<int32_t>::max(), "a plane of 2^31 numbers or more");
     }
   }
 
@@ -78,23 +83,31 @@ Tensor vm_features(
   return out;
 }
 
+// Zeroed gradients of the planes and the lines, and the pointers into them.
+struct VmGradients {
+  std::array<Tensor, 6> tensors;
+  nerf_ssim::VmGradient pointers;
+
+  explicit VmGradients(const Vm& vm) {
+    for (int m = 0; m < 3; ++m) {
+      tensors[m] = at::zeros_like(vm.planes[m]);
+      tensors[3 + m] = at::zeros_like(vm.lines[m]);
+      pointers.planes[m] = tensors[m].data_ptr<float>();
+      pointers.lines[m] = tensors[3 + m].data_ptr<float>();
+    }
+  }
+};
+
 SixTensors vm_backward(const Tensor& grad, const Vm& vm, bool features) {
   check(grad, features ? 2 : 1, "grad");
   TORCH_CHECK(
       grad.size(0) == vm.coords.size(0) && (!features || grad.size(1) == vm.width()), "grad: expected the output's shape");
   const Tensor upstream = grad.contiguous();
-  std::array<Tensor, 6> out;
-  nerf_ssim::VmGradient gradient;
-  for (int m = 0; m < 3; ++m) {
-    out[m] = at::zeros_like(vm.planes[m]);
-    out[3 + m] = at::zeros_like(vm.lines[m]);
-    gradient.planes[m] = out[m].data_ptr<float>();
-    gradient.lines[m] = out[3 + m].data_ptr<float>();
-  }
+  const VmGradients out(vm);
   nerf_ssim::vm_backward(
-      vm.grid, vm.coords.const_data_ptr<float>(), vm.coords.size(0), upstream.const_data_ptr<float>(), features, gradient,
-      at::get_num_threads());
-  return {out[0], out[1], out[2], out[3], out[4], out[5]};
+      vm.grid, vm.coords.const_data_ptr<float>(), vm.coords.size(0), upstream.const_data_ptr<float>(), features,
+      out.pointers, at::get_num_threads());
+  return std::tuple_cat(out.tensors);
 }
 
 SixTensors vm_density_backward(
@@ -107,6 +120,41 @@ SixTensors vm_features_backward(
     const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
     const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
   return vm_backward(grad, Vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords), true);
+}
+
+Tensor checked_basis(const Tensor& basis, const Vm& vm) {
+  check(basis, 2, "basis");
+  TORCH_CHECK(basis.size(1) == vm.width(), "basis: expected [outputs, ", vm.width(), "], not ", basis.sizes());
+  return basis.contiguous();
+}
+
+Tensor vm_basis_features(
+    const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
+    const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
+  const Vm vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
+  const Tensor weight = checked_basis(basis, vm);
+  Tensor out = at::empty({coords.size(0), weight.size(0)}, coords.options());
+  nerf_ssim::vm_basis(
+      vm.grid, {weight.const_data_ptr<float>(), weight.size(0)}, vm.coords.const_data_ptr<float>(), coords.size(0),
+      out.data_ptr<float>(), at::get_num_threads());
+  return out;
+}
+
+SevenTensors vm_basis_features_backward(
+    const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
+    const Tensor& line_y, const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
+  const Vm vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
+  const Tensor weight = checked_basis(basis, vm);
+  check(grad, 2, "grad");
+  TORCH_CHECK(
+      grad.size(0) == vm.coords.size(0) && grad.size(1) == weight.size(0), "grad: expected the output's shape");
+  const Tensor upstream = grad.contiguous();
+  const VmGradients out(vm);
+  Tensor weight_gradient = at::empty_like(weight);
+  nerf_ssim::vm_basis_backward(
+      vm.grid, {weight.const_data_ptr<float>(), weight.size(0)}, vm.coords.const_data_ptr<float>(), vm.coords.size(0),
+      upstream.const_data_ptr<float>(), out.pointers, weight_gradient.data_ptr<float>(), at::get_num_threads());
+  return std::tuple_cat(out.tensors, std::make_tuple(weight_gradient));
 }
 
 struct Cp {
@@ -175,16 +223,22 @@ ThreeTensors cp_features_backward(
 
 }  // namespace
 
-#define NERF_SSIM_VM_ARGUMENTS \
-  "Tensor plane_xy, Tensor plane_xz, Tensor plane_yz, Tensor line_z, Tensor line_y, Tensor line_x, Tensor coords"
+#define NERF_SSIM_VM_GRIDS \
+  "Tensor plane_xy, Tensor plane_xz, Tensor plane_yz, Tensor line_z, Tensor line_y, Tensor line_x"
+#define NERF_SSIM_VM_ARGUMENTS NERF_SSIM_VM_GRIDS ", Tensor coords"
+#define NERF_SSIM_VM_BASIS_ARGUMENTS NERF_SSIM_VM_GRIDS ", Tensor basis, Tensor coords"
 #define NERF_SSIM_CP_ARGUMENTS "Tensor line_x, Tensor line_y, Tensor line_z, Tensor coords"
 #define NERF_SSIM_SIX "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
   library.def("vm_density(" NERF_SSIM_VM_ARGUMENTS ") -> Tensor");
   library.def("vm_features(" NERF_SSIM_VM_ARGUMENTS ") -> Tensor");
+  library.def("vm_basis_features(" NERF_SSIM_VM_BASIS_ARGUMENTS ") -> Tensor");
   library.def("vm_density_backward(Tensor grad, " NERF_SSIM_VM_ARGUMENTS ") -> " NERF_SSIM_SIX);
   library.def("vm_features_backward(Tensor grad, " NERF_SSIM_VM_ARGUMENTS ") -> " NERF_SSIM_SIX);
+  library.def(
+      "vm_basis_features_backward(Tensor grad, " NERF_SSIM_VM_BASIS_ARGUMENTS
+      ") -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   library.def("cp_density(" NERF_SSIM_CP_ARGUMENTS ") -> Tensor");
   library.def("cp_features(" NERF_SSIM_CP_ARGUMENTS ") -> Tensor");
   library.def("cp_density_backward(Tensor grad, " NERF_SSIM_CP_ARGUMENTS ") -> (Tensor, Tensor, Tensor)");
@@ -194,6 +248,8 @@ TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, library) {
   library.impl("vm_density", &vm_density);
   library.impl("vm_features", &vm_features);
+  library.impl("vm_basis_features", &vm_basis_features);
+  library.impl("vm_basis_features_backward", &vm_basis_features_backward);
   library.impl("vm_density_backward", &vm_density_backward);
   library.impl("vm_features_backward", &vm_features_backward);
   library.impl("cp_density", &cp_density);

@@ -25,19 +25,23 @@ constexpr bool kHasFma = NERF_SSIM_HAS_FMA;
 
 using Vec = float __attribute__((vector_size(kLanes * sizeof(float))));
 using IntVec = int32_t __attribute__((vector_size(kLanes * sizeof(float))));
+using UnalignedIntVec = int32_t __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 using UnalignedVec = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 
 NERF_SSIM_INLINE Vec load(const float* from) { return *reinterpret_cast<const UnalignedVec*>(from); }
 NERF_SSIM_INLINE void store(float* to, Vec value) { *reinterpret_cast<UnalignedVec*>(to) = value; }
+NERF_SSIM_INLINE IntVec load(const int32_t* from) { return *reinterpret_cast<const UnalignedIntVec*>(from); }
+NERF_SSIM_INLINE void store(int32_t* to, IntVec value) { *reinterpret_cast<UnalignedIntVec*>(to) = value; }
 NERF_SSIM_INLINE Vec broadcast(float value) { return value - Vec{}; }
 NERF_SSIM_INLINE Vec positive_part(Vec value) { return value < 0.0f ? Vec{} : value; }  // a NaN stays one
 
 NERF_SSIM_INLINE float horizontal_sum(Vec value) {
-  float lanes[kLanes];
-  std::memcpy(lanes, &value, sizeof(lanes));
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  return lanes[0];
+  using Quad = float __attribute__((vector_size(16)));
+  Quad quads[kLanes / 4];
+  std::memcpy(quads, &value, sizeof(quads));
+  for (int width = kLanes / 8; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) quads[i] += quads[i + width];
+  return (quads[0][0] + quads[0][2]) + (quads[0][1] + quads[0][3]);
 }
 
 // e^x to about 1 ulp for -87 <= x <= 88; beyond, the nearest of those two (so never an infinity or a denormal).

@@ -2,12 +2,16 @@
 #include "grids.h"
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
+
+#include "buffer.h"
 
 namespace nerf_ssim {
 namespace {
 
 constexpr int64_t kSamplesPerShare = 1024;  // fewer are not worth waking a thread
+constexpr size_t kBalanceStride = 16;       // every so many samples one is counted to share out the rows
 
 const GridKernels& grid_kernels() {
 #ifdef NERF_SSIM_HAS_X86_LEVELS
@@ -34,11 +38,12 @@ void for_each_share(int64_t samples, int shares, const Work& work) {
 
 // Boundaries of `shares` runs of rows that hold about as many samples each.
 std::vector<int64_t> balanced_rows(const std::vector<int32_t>& near_rows, int64_t rows, int shares) {
-  std::vector<int64_t> samples_in_row(rows, 0);
-  for (const int32_t row : near_rows) ++samples_in_row[row];
   std::vector<int64_t> boundary(shares + 1, rows);
   boundary[0] = 0;
-  const int64_t samples = static_cast<int64_t>(near_rows.size());
+  if (shares == 1) return boundary;
+  std::vector<int64_t> samples_in_row(rows, 0);
+  for (size_t s = 0; s < near_rows.size(); s += kBalanceStride) ++samples_in_row[near_rows[s]];
+  const int64_t samples = std::accumulate(samples_in_row.begin(), samples_in_row.end(), int64_t{0});
   int64_t seen = 0;
   int next = 1;
   for (int64_t row = 0; row < rows && next < shares; ++row) {
@@ -50,6 +55,48 @@ std::vector<int64_t> balanced_rows(const std::vector<int32_t>& near_rows, int64_
 
 void add(const float* from, int64_t count, float* to) {
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+int64_t width_of(const VmGrid& grid) { return grid.channels[0] + grid.channels[1] + grid.channels[2]; }
+
+// Gradients of all orientations. work(share): those of the samples that it owns, `basis_floats` floats of the basis's
+// with them; finish(m, basis_gradient) takes the sum over the shares.
+template <class Work, class Finish>
+void vm_backward_shares(
+    const VmGrid& grid, const float* coords, int64_t samples, int64_t outputs, const VmGradient& gradient, int threads,
+    const Work& work, const Finish& finish) {
+  const int shares = shares_of(samples, threads);
+  std::vector<int32_t> near_rows(samples);
+  std::vector<int64_t> boundary;
+  int rows_axis = -1;
+  for (int m = 0; m < 3; ++m) {
+    // 1. the plane row of each sample and who owns which rows; two orientations share an axis
+    const int axis = kAxisV[m];
+    if (axis != rows_axis) {
+      for_each_share(samples, shares, [&](int, int64_t begin, int64_t end) {
+        grid_kernels().near_nodes(coords, axis, grid.nodes[axis], begin, end, near_rows.data());
+      });
+      boundary = balanced_rows(near_rows, grid.nodes[axis], shares);
+    }
+    rows_axis = axis;
+    // 2. each share owns a run of rows and alone writes them, all samples in their order
+    const int64_t row = grid.nodes[kAxisU[m]] * grid.channels[m], line = grid.nodes[kAxisW[m]] * grid.channels[m];
+    const int64_t basis = outputs * grid.channels[m];
+    Buffer halos(shares * row), lines(shares * line), bases(shares * basis);
+    for_each_share(shares, shares, [&](int share, int64_t, int64_t) {
+      work(VmShare{
+          m, near_rows.data(), boundary[share], boundary[share + 1], halos.get() + share * row,
+          lines.get() + share * line, bases.get() + share * basis});
+    });
+    // 3. what crossed a boundary, and the private gradients, in the order of the shares
+    for (int share = 0; share < shares; ++share) {
+      if (boundary[share + 1] < grid.nodes[axis] && boundary[share] < boundary[share + 1])
+        add(halos.get() + share * row, row, gradient.planes[m] + boundary[share + 1] * row);
+      add(lines.get() + share * line, line, gradient.lines[m]);
+      if (share > 0) add(bases.get() + share * basis, basis, bases.get());
+    }
+    finish(m, bases.get());
+  }
 }
 
 }  // namespace
@@ -69,38 +116,44 @@ void vm_features(const VmGrid& grid, const float* coords, int64_t samples, float
 void vm_backward(
     const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
     const VmGradient& gradient, int threads) {
-  if (samples == 0) return;
-  const GridKernels& kernels = grid_kernels();
-  const int shares = shares_of(samples, threads);
-  const int64_t width = features ? grid.channels[0] + grid.channels[1] + grid.channels[2] : 0;
-  std::vector<int32_t> near_rows(samples);
-  int64_t first_channel = 0;
-  int rows_axis = -1;
-  for (int m = 0; m < 3; ++m) {
-    // 1. the plane row of each sample; two orientations share an axis
-    const int axis = kAxisV[m];
-    if (axis != rows_axis)
-      for_each_share(samples, shares, [&](int, int64_t begin, int64_t end) {
-        kernels.near_nodes(coords, axis, grid.nodes[axis], begin, end, near_rows.data());
+  const int64_t width = features ? width_of(grid) : 0;
+  const int64_t first_channel[3] = {0, grid.channels[0], grid.channels[0] + grid.channels[1]};
+  vm_backward_shares(
+      grid, coords, samples, 0, gradient, threads,
+      [&](const VmShare& share) {
+        const int m = share.orientation;
+        grid_kernels().vm_backward(
+            grid, share, coords, samples, features ? grad + first_channel[m] : grad, width, gradient.planes[m]);
+      },
+      [](int, const float*) {});
+}
+
+void vm_basis(
+    const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, float* out, int threads) {
+  for_each_share(samples, shares_of(samples, threads), [&](int, int64_t begin, int64_t end) {
+    Buffer scratch(grid_kernels().basis_forward_floats(grid, basis.outputs));
+    grid_kernels().vm_basis(grid, basis, coords, begin, end, out, scratch.get());
+  });
+}
+
+void vm_basis_backward(
+    const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, const float* grad,
+    const VmGradient& gradient, float* weight_gradient, int threads) {
+  const int64_t width = width_of(grid);
+  float* to = weight_gradient;  // the orientation's columns
+  vm_backward_shares(
+      grid, coords, samples, basis.outputs, gradient, threads,
+      [&](const VmShare& share) {
+        const int m = share.orientation;
+        Buffer scratch(grid_kernels().basis_backward_floats(grid, m, basis.outputs));
+        grid_kernels().vm_basis_backward(
+            grid, share, basis, coords, samples, grad, gradient.planes[m], scratch.get());
+      },
+      [&](int m, const float* columns) {
+        for (int64_t n = 0; n < basis.outputs; ++n)
+          std::copy_n(columns + n * grid.channels[m], grid.channels[m], to + n * width);
+        to += grid.channels[m];
       });
-    rows_axis = axis;
-    // 2. each share owns a run of rows and alone writes them, all samples in their order
-    const std::vector<int64_t> boundary = balanced_rows(near_rows, grid.nodes[axis], shares);
-    const int64_t row = grid.nodes[kAxisU[m]] * grid.channels[m], line = grid.nodes[kAxisW[m]] * grid.channels[m];
-    std::vector<float> halos(shares * row, 0.0f), lines(shares * line, 0.0f);
-    for_each_share(shares, shares, [&](int share, int64_t, int64_t) {
-      const VmShare mine{m, near_rows.data(), boundary[share], boundary[share + 1], &halos[share * row], &lines[share * line]};
-      kernels.vm_backward(
-          grid, mine, coords, samples, features ? grad + first_channel : grad, width, gradient.planes[m]);
-    });
-    // 3. what crossed a boundary, and the private line gradients, in the order of the shares
-    for (int share = 0; share < shares; ++share) {
-      if (boundary[share + 1] < grid.nodes[axis] && boundary[share] < boundary[share + 1])
-        add(&halos[share * row], row, gradient.planes[m] + boundary[share + 1] * row);
-      add(&lines[share * line], line, gradient.lines[m]);
-    }
-    first_channel += grid.channels[m];
-  }
 }
 
 void cp_density(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads) {

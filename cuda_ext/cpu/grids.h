@@ -3,6 +3,7 @@
 // Coordinates are [samples, 3] in [-1, 1], corners aligned, zero beyond. Axis a has nodes[a] nodes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "x86_levels.h"
@@ -26,6 +27,12 @@ struct VmGradient {
   float* lines[3];
 };
 
+// What VM features are multiplied by: weight [outputs][sum of channels], as torch.nn.Linear keeps it.
+struct VmBasis {
+  const float* weight;
+  int64_t outputs;
+};
+
 struct CpGrid {
   const float* lines[3];  // along x, y, z: [nodes[axis], channels]
   int64_t nodes[3];
@@ -44,6 +51,7 @@ struct VmShare {
   int64_t row_begin, row_end;
   float* halo;           // [nodes[u], channels]
   float* line_gradient;  // [nodes[w], channels], private to the share
+  float* basis_gradient;  // [outputs, channels], private to the share; null without a basis
 };
 
 // The kernels of one instruction-set level. `begin` and `end` bound the samples.
@@ -54,6 +62,14 @@ struct GridKernels {
   void (*vm_backward)(
       const VmGrid&, const VmShare&, const float* coords, int64_t samples, const float* grad, int64_t grad_stride,
       float* plane_gradient);
+  // The same with the features multiplied by a basis. `scratch`: zeroed floats, as many as the two sizes below say.
+  void (*vm_basis)(
+      const VmGrid&, const VmBasis&, const float* coords, int64_t begin, int64_t end, float* out, float* scratch);
+  void (*vm_basis_backward)(
+      const VmGrid&, const VmShare&, const VmBasis&, const float* coords, int64_t samples, const float* grad,
+      float* plane_gradient, float* scratch);
+  size_t (*basis_forward_floats)(const VmGrid&, int64_t outputs);
+  size_t (*basis_backward_floats)(const VmGrid&, int orientation, int64_t outputs);
   void (*cp_density)(const CpGrid&, const float* coords, int64_t begin, int64_t end, float* out);
   void (*cp_features)(const CpGrid&, const float* coords, int64_t begin, int64_t end, float* out);
   void (*cp_backward)(
@@ -77,6 +93,15 @@ void vm_features(const VmGrid& grid, const float* coords, int64_t samples, float
 void vm_backward(
     const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
     const VmGradient& gradient, int threads);
+
+// Appearance features multiplied by a basis, out[s, :] = weight * features, [samples, outputs]; the features are never
+// stored. Gradients: those of the grids are added to zeroed arrays, that of the weight is overwritten; same bits for the
+// same number of threads.
+void vm_basis(
+    const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, float* out, int threads);
+void vm_basis_backward(
+    const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, const float* grad,
+    const VmGradient& gradient, float* weight_gradient, int threads);
 
 void cp_density(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads);
 void cp_features(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads);

@@ -1,7 +1,8 @@
 """Factorised feature grids (TensoRF, Chen et al. 2022): VM, planes times lines, and CP, products of three lines.
 
-Both are stored channel-last, so that the channels of one texel are neighbours in memory. Both answer the same five
-questions: `density` (sum over channels), `features` (the channels), `resize`, `crop` and the regularisers.
+Both are stored channel-last, so that the channels of one texel are neighbours in memory. Both answer the same six
+questions: `density` (sum over channels), `features` (the channels), `features_in` (a basis), `resize`, `crop` and the
+regularisers.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class VMGrid(nn.Module):
     def features(self, coords: Tensor) -> Tensor:
         """Plane times line, components of the three planes side by side: `[samples, n_features]`."""
         return grid_ops.vm_features(tuple(self.planes), tuple(self.lines), coords)
+
+    def features_in(self, basis: Tensor, coords: Tensor) -> Tensor:
+        """`features` in a `basis [outputs, n_features]`: `[samples, outputs]`; the features are not kept in memory."""
+        return grid_ops.vm_basis_features(tuple(self.planes), tuple(self.lines), basis, coords)
 
     @torch.no_grad()
     def resize(self, resolution: Sequence[int]) -> None:
@@ -118,6 +123,10 @@ class CPGrid(nn.Module):
     def features(self, coords: Tensor) -> Tensor:
         """The product of the three lines, `[samples, n_features]`."""
         return grid_ops.cp_features(tuple(self.lines), coords)
+
+    def features_in(self, basis: Tensor, coords: Tensor) -> Tensor:
+        """`features` in a `basis [outputs, n_features]`: `[samples, outputs]`."""
+        return nn.functional.linear(self.features(coords), basis)
 
     @torch.no_grad()
     def resize(self, resolution: Sequence[int]) -> None:

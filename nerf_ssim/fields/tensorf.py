@@ -106,7 +106,7 @@ class TensoRF(nn.Module):
 
         def color_of(index: Tensor) -> Tensor:
             coords = samples.coords[index]
-            features = self.basis(self.appearance_grid.features(coords))
+            features = self.appearance_grid.features_in(self.basis.weight, coords)
             return self.decoder(coords, rays.directions[samples.ray_index[index]], features)
 
         return render_samples(

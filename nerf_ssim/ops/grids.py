@@ -51,6 +51,27 @@ def vm_features(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tenso
     return torch.ops.nerf_ssim.vm_features(*planes, *lines, coords)
 
 
+def vm_basis_features(planes: Sequence[Tensor], lines: Sequence[Tensor], basis: Tensor, coords: Tensor) -> Tensor:
+    """Appearance features of the vector-matrix decomposition in a basis: `vm_features(…) @ basis.T`, never stored.
+
+    Args:
+        planes, lines, coords: as for `vm_density`.
+        basis: `[outputs, C_0 + C_1 + C_2]`, the weight of a linear layer without bias.
+    Returns:
+        `[S, outputs]`, differentiable in the grids and the basis.
+    Raises:
+        ValueError: grids, basis or points of other shapes.
+    Source: TensoRF's appearance matrix B, equation 9.
+    """
+    _check_vm(planes, lines, coords)
+    width = sum(line.shape[1] for line in lines)
+    if basis.dim() != 2 or basis.shape[1] != width:
+        raise ValueError(f"basis: expected [outputs, {width}], not {tuple(basis.shape)}")
+    if coords.is_cuda or not _is_native_vm("vm_basis_features", planes, lines, coords, basis):
+        return vm_features(planes, lines, coords) @ basis.T  # a GPU's library multiplies faster than we would
+    return torch.ops.nerf_ssim.vm_basis_features(*planes, *lines, basis, coords)
+
+
 def cp_density(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
     """Density feature of the CP decomposition.
 
@@ -104,14 +125,14 @@ def _is_native(op: str, grids: Sequence[Tensor], coords: Tensor) -> bool:
     return not wants_point_gradient and backend.implementation(op, *grids, coords) == "native"
 
 
-def _is_native_vm(op: str, planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> bool:
+def _is_native_vm(op: str, planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor, *others: Tensor) -> bool:
     """The kernels want one number of nodes an axis in all three orientations."""
     nodes = {axis: len(line) for axis, line in zip(reference.LINE_AXES, lines, strict=True)}
     is_one_grid = all(
         tuple(plane.shape[:2]) == (nodes[v], nodes[u])
         for plane, (u, v) in zip(planes, reference.PLANE_AXES, strict=True)
     )
-    return is_one_grid and _is_native(op, (*planes, *lines), coords)
+    return is_one_grid and _is_native(op, (*planes, *lines, *others), coords)
 
 
 def _register(op: str, out_width: Any) -> None:
@@ -139,6 +160,7 @@ def _register(op: str, out_width: Any) -> None:
 _WIDTHS = {
     "vm_density": lambda inputs: (),
     "vm_features": lambda inputs: (sum(plane.shape[2] for plane in inputs[:3]),),
+    "vm_basis_features": lambda inputs: (inputs[6].shape[0],),
     "cp_density": lambda inputs: (),
     "cp_features": lambda inputs: (inputs[0].shape[1],),
 }

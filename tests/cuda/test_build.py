@@ -22,7 +22,8 @@ needs_nvcc = pytest.mark.skipif(nvcc() is None, reason="needs nvcc")
 # Ops of the CPU that PyTorch's own CUDA operators serve.
 WITHOUT_KERNEL = {
     **dict.fromkeys(
-        ("decode_color", "decode_color_backward", "siren", "siren_backward", "siren_fit"),
+        ("decode_color", "decode_color_backward", "siren", "siren_backward", "siren_fit")
+        + ("vm_basis_features", "vm_basis_features_backward"),
         "matrix products, which cuBLAS serves",
     ),
     **dict.fromkeys(

@@ -7,7 +7,8 @@ from native_parity import assert_equal_to_rounding, require_native, threads, val
 from nerf_ssim.ops import grids
 from nerf_ssim.ops.reference import grids as reference
 
-OPS = ("vm_density", "vm_features", "cp_density", "cp_features")
+OPS = ("vm_density", "vm_features", "vm_basis_features", "cp_density", "cp_features")
+OUTPUTS = 27  # of the basis
 
 
 def make_grids(nodes, channels, dtype=torch.float32, seed=0):
@@ -35,9 +36,21 @@ def make_coords(samples, seed=1):
     return coords
 
 
-def call(module, op, planes, lines, coords):
+def make_parameters(op, nodes, channels, dtype=torch.float32, outputs=OUTPUTS):
+    """The tensors that `op` is differentiable in, in its own order."""
+    planes, lines = make_grids(nodes, channels, dtype)
+    if op == "vm_basis_features":
+        generator = torch.Generator().manual_seed(2)
+        basis = torch.randn(outputs, sum(channels), generator=generator, dtype=dtype).requires_grad_()
+        return [*planes, *lines, basis]
+    return [*planes, *lines] if op.startswith("vm") else lines
+
+
+def call(module, op, parameters, coords):
     function = getattr(module, op)
-    return function(planes, lines, coords) if op.startswith("vm") else function(lines, coords)
+    if op.startswith("vm"):
+        return function(parameters[:3], parameters[3:6], *parameters[6:], coords)
+    return function(parameters, coords)
 
 
 def linear(line, w):
@@ -80,91 +93,87 @@ def test_cp_features_are_the_product_of_three_lines(backend, monkeypatch):
 
 @pytest.mark.parametrize("op", OPS)
 def test_reference_gradient_is_right_in_float64(op):
-    planes, lines = make_grids((3, 2, 4), (2, 2, 2), torch.float64)
+    parameters = make_parameters(op, (3, 2, 4), (2, 2, 2), torch.float64, outputs=3)
     coords = (make_coords(6) * 0.7).double().requires_grad_()
-    parameters = (*planes, *lines) if op.startswith("vm") else tuple(lines)
+    assert torch.autograd.gradcheck(lambda *inputs: call(reference, op, inputs[:-1], inputs[-1]), (*parameters, coords))
 
-    def function(*inputs):
-        *values, points = inputs
-        return call(reference, op, values[:-3], values[-3:], points)
 
-    assert torch.autograd.gradcheck(function, (*parameters, coords))
+@pytest.mark.parametrize("backend", ["reference", "auto"])
+def test_features_in_a_basis_are_the_features_times_the_basis(backend, monkeypatch):
+    monkeypatch.setenv("NERF_SSIM_BACKEND", backend)
+    *grid, basis = make_parameters("vm_basis_features", (5, 6, 7), (48, 48, 48))
+    coords = make_coords(300)
+    expected = grids.vm_features(grid[:3], grid[3:], coords).double() @ basis.double().T
+    actual = grids.vm_basis_features(grid[:3], grid[3:], basis, coords)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize(
-    ("nodes", "channels", "samples"),
+    ("nodes", "channels", "samples", "outputs"),
     [
-        ((7, 5, 9), (16, 16, 16), 5000),
-        ((6, 8, 7), (48, 48, 48), 3000),
-        ((1, 2, 3), (5, 5, 5), 4000),
-        ((4, 4, 4), (16, 16, 16), 1),
-        ((4, 4, 4), (48, 48, 48), 0),
-        ((2, 3, 2), (33, 33, 33), 257),
+        ((7, 5, 9), (16, 16, 16), 5000, 27),
+        ((6, 8, 7), (48, 48, 48), 3000, 27),
+        ((1, 2, 3), (5, 5, 5), 4000, 1),
+        ((4, 4, 4), (16, 16, 16), 1, 12),
+        ((4, 4, 4), (48, 48, 48), 0, 27),
+        ((2, 3, 2), (33, 33, 33), 257, 40),
     ],
 )
 @pytest.mark.parametrize("op", OPS)
-def test_native_equals_float64_reference(op, nodes, channels, samples, n_threads):
+def test_native_equals_float64_reference(op, nodes, channels, samples, outputs, n_threads):
     require_native(op)
-    planes, lines = make_grids(nodes, channels)
+    parameters = make_parameters(op, nodes, channels, outputs=outputs)
     coords = make_coords(samples)
-    parameters = (*planes, *lines) if op.startswith("vm") else lines
     doubles = [p.detach().double().requires_grad_() for p in parameters]
     with threads(n_threads):
-        actual = value_and_gradients(lambda: call(grids, op, planes, lines, coords), parameters)
-    exact = value_and_gradients(lambda: call(reference, op, doubles[:-3], doubles[-3:], coords.double()), doubles)
+        actual = value_and_gradients(lambda: call(grids, op, parameters, coords), parameters)
+    exact = value_and_gradients(lambda: call(reference, op, doubles, coords.double()), doubles)
     assert_equal_to_rounding(actual, exact, 1e-5)
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_gradients_under_deterministic_algorithms_equal_the_reference(op):
     require_native(op)
-    planes, lines = make_grids((6, 5, 7), (16, 8, 5) if op.startswith("vm") else (6, 6, 6))
-    coords = make_coords(300)
-    parameters = (*planes, *lines) if op.startswith("vm") else lines
-    exact = value_and_gradients(lambda: call(reference, op, planes, lines, coords), parameters)
+    parameters, coords = make_parameters(op, (6, 5, 7), (16, 8, 5) if op.startswith("vm") else (6, 6, 6)), make_coords(300)
+    exact = value_and_gradients(lambda: call(reference, op, parameters, coords), parameters)
     torch.use_deterministic_algorithms(True)
     try:
-        first, again = (
-            value_and_gradients(lambda: call(grids, op, planes, lines, coords), parameters) for _ in range(2)
-        )
+        first, again = (value_and_gradients(lambda: call(grids, op, parameters, coords), parameters) for _ in range(2))
     finally:
         torch.use_deterministic_algorithms(False)
     assert_equal_to_rounding(first, exact, 1e-5)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_orientations_may_have_different_numbers_of_components():
-    require_native("vm_features")
-    planes, lines = make_grids((4, 5, 6), (16, 3, 9))
-    coords = make_coords(500)
-    for op in ("vm_density", "vm_features"):
-        actual = value_and_gradients(lambda op=op: call(grids, op, planes, lines, coords), (*planes, *lines))
-        exact = value_and_gradients(lambda op=op: call(reference, op, planes, lines, coords), (*planes, *lines))
-        assert_equal_to_rounding(actual, exact, 1e-5)
+@pytest.mark.parametrize("op", ["vm_density", "vm_features", "vm_basis_features"])
+def test_orientations_may_have_different_numbers_of_components(op):
+    require_native(op)
+    parameters, coords = make_parameters(op, (4, 5, 6), (16, 3, 9)), make_coords(500)
+    actual = value_and_gradients(lambda: call(grids, op, parameters, coords), parameters)
+    exact = value_and_gradients(lambda: call(reference, op, parameters, coords), parameters)
+    assert_equal_to_rounding(actual, exact, 1e-5)
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_gradients_are_bit_identical_for_one_number_of_threads(op):
     require_native(op)
-    planes, lines = make_grids((9, 9, 9), (16, 16, 16))
+    parameters = make_parameters(op, (9, 9, 9), (16, 16, 16))
     coords = make_coords(20000)
-    parameters = (*planes, *lines) if op.startswith("vm") else lines
     with threads(2):
-        first, second = (
-            value_and_gradients(lambda: call(grids, op, planes, lines, coords), parameters) for _ in range(2)
-        )
+        first, second = (value_and_gradients(lambda: call(grids, op, parameters, coords), parameters) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_native_takes_non_contiguous_input():
-    require_native("vm_density")
-    planes, lines = make_grids((4, 5, 6), (16, 16, 16))
-    coords = make_coords(100)
-    strided = [p.transpose(0, 1).contiguous().transpose(0, 1) for p in planes]
+@pytest.mark.parametrize("op", OPS)
+def test_native_takes_non_contiguous_input(op):
+    require_native(op)
+    parameters, coords = make_parameters(op, (4, 5, 6), (16, 16, 16)), make_coords(100)
+    strided = [p.transpose(0, 1).contiguous().transpose(0, 1) for p in parameters]
     assert not strided[0].is_contiguous()
-    expected = grids.vm_density(planes, lines, coords)
-    assert torch.equal(grids.vm_density(strided, lines, coords.T.contiguous().T), expected)
+    actual = value_and_gradients(lambda: call(grids, op, strided, coords.T.contiguous().T), strided)
+    expected = value_and_gradients(lambda: call(grids, op, parameters, coords), parameters)
+    assert all(torch.equal(a, e) for a, e in zip(actual, expected, strict=True))
 
 
 def test_gradient_with_respect_to_points_is_served():
@@ -182,9 +191,8 @@ def test_a_point_that_is_not_a_number_reads_no_memory():
 @pytest.mark.parametrize("op", OPS)
 def test_native_operator_passes_opcheck(op):
     require_native(op)
-    planes, lines = make_grids((3, 4, 5), (4, 4, 4))
-    arguments = (*planes, *lines) if op.startswith("vm") else tuple(lines)
-    torch.library.opcheck(getattr(torch.ops.nerf_ssim, op).default, (*arguments, make_coords(30)))
+    parameters = make_parameters(op, (3, 4, 5), (4, 4, 4))
+    torch.library.opcheck(getattr(torch.ops.nerf_ssim, op).default, (*parameters, make_coords(30)))
 
 
 def test_wrong_shapes_are_refused():
@@ -195,3 +203,5 @@ def test_wrong_shapes_are_refused():
             grids.vm_density(*arguments)
     with pytest.raises(ValueError):
         grids.cp_density(planes, coords)
+    with pytest.raises(ValueError):
+        grids.vm_basis_features(planes, lines, torch.zeros(3, 5), coords)

@@ -45,6 +45,11 @@ def vm_features(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tenso
     return torch.cat(_vm_products(planes, lines, coords)).T.contiguous()
 
 
+def vm_basis_features(planes: Sequence[Tensor], lines: Sequence[Tensor], basis: Tensor, coords: Tensor) -> Tensor:
+    """The features times the transposed `basis [outputs, C0 + C1 + C2]`, `[S, outputs]`."""
+    return F.linear(vm_features(planes, lines, coords), basis)
+
+
 def _cp_product(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
     x, y, z = (sample_line(line, coords[:, axis]) for axis, line in enumerate(lines))
     return x * y * z
