@@ -4,6 +4,7 @@
 #include "contracted.h"
 
 #include <algorithm>
+
 #include "square_roots.h"
 #include "x86_levels.h"
 
