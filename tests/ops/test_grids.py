@@ -135,7 +135,8 @@ def test_native_equals_float64_reference(op, nodes, channels, samples, outputs, 
 @pytest.mark.parametrize("op", OPS)
 def test_gradients_under_deterministic_algorithms_equal_the_reference(op):
     require_native(op)
-    parameters, coords = make_parameters(op, (6, 5, 7), (16, 8, 5) if op.startswith("vm") else (6, 6, 6)), make_coords(300)
+    channels = (16, 8, 5) if op.startswith("vm") else (6, 6, 6)
+    parameters, coords = make_parameters(op, (6, 5, 7), channels), make_coords(300)
     exact = value_and_gradients(lambda: call(reference, op, parameters, coords), parameters)
     torch.use_deterministic_algorithms(True)
     try:
