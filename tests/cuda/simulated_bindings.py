@@ -18,7 +18,7 @@ import torch
 from simulator import CACHE, COMMON_FLAGS, NATIVE, THREADS_AT_ONCE, library_object
 
 # What only a device that can be waited for does, and what counts threads of the CPU.
-DESELECTED = ("test_s3im_refuses_an_order_that_names_no_ray",)
+DESELECTED = ("test_s3im_refuses_an_order_that_names_no_ray", "test_a_ray_that_does_not_exist_is_refused")
 
 
 def build() -> Path:
