@@ -1,46 +1,18 @@
 // Factorised grids (VM and CP), channel-last, sampled at packed points: what the bindings call.
-//
-// Coordinates are [samples, 3] in [-1, 1], corners aligned, zero beyond. Axis a has nodes[a] nodes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "../include/grid.h"
 #include "x86_levels.h"
 
 namespace nerf_ssim {
-
-// Orientation m of the VM decomposition pairs the plane over axes (u, v) with the line along the remaining axis w.
-constexpr int kAxisU[3] = {0, 0, 1};
-constexpr int kAxisV[3] = {1, 2, 2};
-constexpr int kAxisW[3] = {2, 1, 0};
-
-struct VmGrid {
-  const float* planes[3];  // [nodes[v], nodes[u], channels[m]]
-  const float* lines[3];   // [nodes[w], channels[m]]
-  int64_t nodes[3];        // along x, y, z
-  int64_t channels[3];     // of each orientation
-};
-
-struct VmGradient {
-  float* planes[3];
-  float* lines[3];
-};
 
 // What VM features are multiplied by: weight [outputs][sum of channels], as torch.nn.Linear keeps it.
 struct VmBasis {
   const float* weight;
   int64_t outputs;
-};
-
-struct CpGrid {
-  const float* lines[3];  // along x, y, z: [nodes[axis], channels]
-  int64_t nodes[3];
-  int64_t channels;
-};
-
-struct CpGradient {
-  float* lines[3];
 };
 
 // One share of the backward pass over orientation m: the samples whose near plane row is in [row_begin, row_end).
