@@ -67,8 +67,8 @@ def vm_basis_features(planes: Sequence[Tensor], lines: Sequence[Tensor], basis: 
     width = sum(line.shape[1] for line in lines)
     if basis.dim() != 2 or basis.shape[1] != width:
         raise ValueError(f"basis: expected [outputs, {width}], not {tuple(basis.shape)}")
-    if coords.is_cuda or not _is_native_vm("vm_basis_features", planes, lines, coords, basis):
-        return vm_features(planes, lines, coords) @ basis.T  # a GPU's library multiplies faster than we would
+    if not _is_native_vm("vm_basis_features", planes, lines, coords, basis):
+        return reference.vm_basis_features(planes, lines, basis, coords)
     return torch.ops.nerf_ssim.vm_basis_features(*planes, *lines, basis, coords)
 
 

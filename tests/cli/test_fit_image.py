@@ -58,11 +58,10 @@ def test_processes_side_by_side_give_the_same_results(folder, tmp_path):
         tmp_path, "--images", folder, "--lr_exponents", "[9,11]", "--stop_psnr", "60", "--expname", "p", "--workers", 2
     ) == 0  # fmt: skip
     for name in ("one", "two"):
-        alone, parallel = (
-            json.loads((tmp_path / "runs" / run / name / "results.json").read_text()) | {"seconds_train": 0}
-            for run in ("r", "p")
-        )
-        assert alone == parallel
+        alone, parallel = (json.loads((tmp_path / "runs" / run / name / "results.json").read_text()) for run in "rp")
+        # The processes share the threads out, and a sum's last bits depend on how many there are.
+        assert alone["psnr_best"] == pytest.approx(parallel["psnr_best"], rel=1e-5)
+        assert all(alone[key] == parallel[key] for key in ("image", "lr", "cost", "step_best", "ended", "permuted"))
 
 
 @pytest.mark.slow

@@ -22,8 +22,7 @@ needs_nvcc = pytest.mark.skipif(nvcc() is None, reason="needs nvcc")
 # Ops of the CPU that PyTorch's own CUDA operators serve.
 WITHOUT_KERNEL = {
     **dict.fromkeys(
-        ("decode_color", "decode_color_backward", "siren", "siren_backward", "siren_fit")
-        + ("vm_basis_features", "vm_basis_features_backward"),
+        ("decode_color", "decode_color_backward", "siren", "siren_backward", "siren_fit"),
         "matrix products, which cuBLAS serves",
     ),
     **dict.fromkeys(
