@@ -59,7 +59,7 @@ class FieldConfig(Section):
 class ImageOptimConfig(Section):
     """The learning rate, given or searched for."""
 
-    lr: float = option(2.0**-11, "learning rate of Adam", above=0)
+    lr: float = option(2.0**-11, "learning rate of Adam", above=0, at_most=1e37)
     lr_exponents: tuple[int, ...] = option(
         (), "try the rates 2^-N for these N and keep the one that reaches stop_psnr first; [] for lr", at_least=1,
         at_most=40,

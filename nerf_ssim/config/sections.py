@@ -147,8 +147,8 @@ class OptimConfig(Section):
     shared = ("batch_size",)
 
     batch_size: int = option(4096, "rays in an iteration", at_least=1, at_most=2**24, alias="N_rand")
-    lr_init: float = option(0.02, "learning rate of the grids", above=0)
-    lr_basis: float = option(1e-3, "learning rate of the basis and the decoder", above=0)
+    lr_init: float = option(0.02, "learning rate of the grids", above=0, at_most=1e37)
+    lr_basis: float = option(1e-3, "learning rate of the basis and the decoder", above=0, at_most=1e37)
     lr_decay_iters: int = option(
         -1, "iterations over which the rates fall by lr_decay_target_ratio; -1 for n_iters", at_least=-1
     )

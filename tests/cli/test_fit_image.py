@@ -99,5 +99,5 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(tmp_path, capsys, words, name
 
 
 def test_a_diverged_fit_is_one_line_and_exit_code_2(folder, tmp_path, capsys):
-    assert fit(tmp_path, "--image", folder / "one.png", "--lr", "1e38") == 2
+    assert fit(tmp_path, "--image", folder / "one.png", "--lr", "1e37") == 2
     assert "lower --lr" in capsys.readouterr().err.splitlines()[-1]

@@ -44,6 +44,11 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
+def outcome(results):
+    """What a fit came to, without how it was asked for and how long it took."""
+    return {key: value for key, value in results.items() if key not in ("options", "seconds_train")}
+
+
 def final_state(folder):
     return torch.load(sorted((folder / "checkpoints").glob("*.pt"))[-1], weights_only=True)
 
@@ -156,7 +161,7 @@ def test_a_fit_ends_at_its_target_with_the_state_that_reached_it(make_config, tm
     assert float(log[-1]["psnr"]) >= 22.0 > float(log[-2]["psnr"])
     assert final_state(tmp_path / "fit")["iteration"] == results["stopped_at"] == int(log[-1]["iteration"])
     again = run_fit(make_config(stop_psnr=22.0, resume=True), GracefulStop())
-    assert {**again, "seconds_train": 0} == {**results, "seconds_train": 0}
+    assert outcome(again) == outcome(results)
 
 
 def test_ssim_is_in_the_loss_exactly_while_the_schedule_says(make_config, tmp_path):
@@ -180,7 +185,7 @@ def test_other_options_and_another_picture_are_not_resumed(make_config, tmp_path
 
 
 def test_a_rate_that_is_too_high_diverges_and_says_so(make_config):
-    assert run_fit(make_config(lr=1e38), GracefulStop())["ended"] == "diverged"
+    assert run_fit(make_config(lr=1e37), GracefulStop())["ended"] == "diverged"
 
 
 def test_a_search_keeps_the_rate_with_the_fewest_steps_and_caps_the_others(make_config, tmp_path):
@@ -209,7 +214,7 @@ def test_an_interrupted_search_continues(make_config, tmp_path):
         if parts["ended"] != "interrupted":
             break
     assert attempt >= 1
-    assert {**parts, "seconds_train": 0} == {**whole, "seconds_train": 0}
+    assert outcome(parts) == outcome(whole)
 
 
 def test_rates_are_tried_from_the_middle():

@@ -22,7 +22,8 @@ def dense_session(tmp_path, model_name: str, s3im_weight: float = 1.5) -> Sessio
     components = {} if model_name == "TensorVMSplit" else {"n_lamb_sigma": [9], "n_lamb_sh": [9]}
     scene = write_tiny_scene(tmp_path / "scene")
     options = WEIGHTS | components | {"model_name": model_name, "N_voxel_init": 300, "density_shift": -10.0}
-    session = Session(tiny_config(scene, tmp_path, s3im_weight=s3im_weight, **options))
+    # A seed at which no unit of the decoder is at its kink, where rounding would decide about a whole gradient.
+    session = Session(tiny_config(scene, tmp_path, s3im_weight=s3im_weight, seed=8, **options))
     generator = torch.Generator().manual_seed(3)
     field = session.recipe.field
     with torch.no_grad():
@@ -68,7 +69,7 @@ def test_every_gradient_of_a_whole_step_is_the_formulas(tmp_path, model_name, ba
         scale = theirs.abs().max().item()
         assert scale > 1e-7, f"{name} has no gradient to compare"
         error = (parameter.grad.double() - theirs).abs().max().item()
-        assert error < 2e-4 * scale, f"{name}: off by {error:.2e}, largest {scale:.2e}"
+        assert error < 5e-5 * scale, f"{name}: off by {error:.2e}, largest {scale:.2e}"
 
 
 def clone_of(generator: torch.Generator) -> torch.Generator:
