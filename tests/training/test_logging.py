@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -176,9 +177,11 @@ def test_tensorboard_has_the_same_scalars_and_drops_the_rest_on_resume(tmp_path)
         for iteration in (0, 10, 20):
             log.write(iteration, {"mse": iteration / 4, "psnr_test": None})
     assert scalars() == [(0, 0.0), (10, 2.5), (20, 5.0)]
+    time.sleep(1.1)  # event files are named by the second, and read in the order of their names
     with MetricsLog(tmp_path, COLUMNS, 10) as log:
         log.write(10, {"mse": 7.0})
     assert scalars() == [(0, 0.0), (10, 7.0)]
+    time.sleep(1.1)
     with MetricsLog(tmp_path, COLUMNS) as log:
         log.write(0, {"mse": 1.0})
     assert scalars() == [(0, 1.0)]
