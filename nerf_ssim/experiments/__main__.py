@@ -1,11 +1,13 @@
-"""`python -m nerf_ssim.experiments EXPERIMENT [--report_only] OPTIONS`: the fits of an experiment, then its report.
+"""`python -m nerf_ssim.experiments EXPERIMENT [--report_only] [--fits a,b] OPTIONS`: an experiment's fits and report.
 
 Options are those of `nerf-ssim fit-image`. Fits that are done stay done and an interrupted one goes on, so the same
-command may be given again at any time; `--report_only` makes the report of what there is.
+command may be given again at any time; `--fits` runs some of them only (`--fits rpp,guided`), `--report_only` none: the
+report is made of what there is.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +15,7 @@ from nerf_ssim.config.image_config import parse_images
 from nerf_ssim.errors import ConfigError, UserError
 from nerf_ssim.experiments.images import EXPERIMENTS, run_experiment
 
-USAGE = "usage: python -m nerf_ssim.experiments EXPERIMENT [--report_only] OPTIONS"
+USAGE = "usage: python -m nerf_ssim.experiments EXPERIMENT [--report_only] [--fits NAME,NAME] OPTIONS"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,10 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         name, *rest = words
         if name not in EXPERIMENTS:
             raise ConfigError(f"{name!r} is not an experiment; there are: {', '.join(EXPERIMENTS)}")
-        is_report = "--report_only" in rest
-        config = parse_images([word for word in rest if word != "--report_only"])
-        return run_experiment(name, config, report_only=is_report)
-    except UserError as error:
+        own = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        own.add_argument("--report_only", action="store_true")
+        own.add_argument("--fits")
+        chosen, rest = own.parse_known_args(rest)
+        names = None if chosen.fits is None else chosen.fits.split(",")
+        return run_experiment(name, parse_images(rest), report_only=chosen.report_only, names=names)
+    except (UserError, argparse.ArgumentError) as error:
         print(f"nerf_ssim.experiments: {error}", file=sys.stderr)
         return 2
 

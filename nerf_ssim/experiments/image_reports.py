@@ -71,16 +71,26 @@ def table2(folder: Path) -> str:
                 fit = fits[method]
                 costs = [fit["cost"][level] for level in COST_LEVELS]
                 rows.append([picture, title, *costs, *acceleration(fits, method), fit["psnr_best"], fit["lr"]])
-    complete = [fits for fits in found.values() if all(method in fits for method in METHODS)]
-    for method, title in METHODS.items():
-        if complete:
+    for methods in _common_sets(found):
+        complete = [fits for fits in found.values() if all(method in fits for method in methods)]
+        for method in methods:
             costs = [mean(fits[method]["cost"][level] for fits in complete) for level in COST_LEVELS]
             gains = zip(*(acceleration(fits, method) for fits in complete), strict=True)
             best = mean(fits[method]["psnr_best"] for fits in complete)
-            rows.append([f"mean of {len(complete)}", title, *costs, *map(mean, gains), best, None])
+            rows.append([f"mean of {len(complete)}", METHODS[method], *costs, *map(mean, gains), best, None])
     header = ["picture", "method", *(f"cost_{level}" for level in COST_LEVELS)]
     header += [*(f"acc_{level}" for level in COST_LEVELS), "best PSNR", "lr"]
     return "# Steps to a PSNR\n\n" + table(header, rows)
+
+
+def _common_sets(found: dict[str, Fits]) -> list[list[str]]:
+    """The sets of methods to average over the pictures that have them all: all three, and RPP with guided RPP where
+    plain fits, which take longest, are there for some pictures only."""
+    counts = {method: sum(method in fits for fits in found.values()) for method in METHODS}
+    everything = [method for method in METHODS if counts[method]]
+    permuted = [method for method in everything if method != "plain"]
+    sets = [everything, permuted] if 0 < counts["plain"] < len(found) else [everything]
+    return [methods for methods in sets if any(all(method in fits for method in methods) for fits in found.values())]
 
 
 def acceleration(fits: Fits, method: str) -> list[float | None]:
@@ -105,12 +115,23 @@ def table3(folder: Path) -> str:
 
 
 def best_table(folder: Path) -> str:
-    """Best PSNR, its step, and costs of every fit of every picture."""
-    rows = [
-        [picture, name, fit["psnr_best"], fit["step_best"], *(fit["cost"][level] for level in COST_LEVELS)]
-        for picture, fits in load_fits(folder).items()
-        for name, fit in sorted(fits.items(), key=lambda item: -(item[1]["psnr_best"] or 0))
-    ]
+    """Best PSNR, its step, and costs of every fit of every picture, then the means over the pictures."""
+    found = load_fits(folder)
+    values = {
+        picture: {
+            name: [fit["psnr_best"], fit["step_best"], *(fit["cost"][level] for level in COST_LEVELS)]
+            for name, fit in sorted(fits.items(), key=lambda item: -(item[1]["psnr_best"] or 0))
+        }
+        for picture, fits in found.items()
+    }
+    rows = [[picture, name, *row] for picture, fits in values.items() for name, row in fits.items()]
+    shared = set.intersection(*(set(fits) for fits in values.values())) if len(values) > 1 else set()
+    means = {
+        name: [mean(column) for column in zip(*(fits[name] for fits in values.values()), strict=True)]
+        for name in shared
+    }
+    order = sorted(means, key=lambda name: -(means[name][0] or 0))
+    rows += [[f"mean of {len(values)}", name, *means[name]] for name in order]
     header = ["picture", "fit", "best PSNR", "at step", *(f"cost_{level}" for level in COST_LEVELS)]
     return "# Best PSNR\n\n" + table(header, rows)
 

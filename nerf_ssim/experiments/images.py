@@ -9,6 +9,7 @@ from typing import Any
 
 from nerf_ssim.config.image_config import ImageConfig
 from nerf_ssim.datasets.image_target import list_images
+from nerf_ssim.errors import ConfigError
 from nerf_ssim.experiments import image_reports
 from nerf_ssim.training.image_runs import is_finished, run_fit, search_rate
 from nerf_ssim.training.interrupts import GracefulStop
@@ -103,20 +104,30 @@ EXPERIMENTS = {
 }
 
 
-def run_experiment(name: str, config: ImageConfig, *, report_only: bool = False) -> int:
+def run_experiment(name: str, config: ImageConfig, *, report_only: bool = False, names: list[str] | None = None) -> int:
     """Runs what is missing of an experiment's fits, picture by picture, then writes and prints its report.
 
     Everything is under `<basedir>/<expname>/<picture>/<fit>`; the report is `<basedir>/<expname>/<name>.md`.
     Experiments that share fits share them: give the same `expname`.
 
+    Args:
+        name: of the experiment.
+        config: the options given, and the pictures.
+        report_only: runs no fit.
+        names: of the fits to run, in this order; None for all.
+
     Returns:
         0, or 130/143 when interrupted, without a report.
+
+    Raises:
+        ConfigError: a name that is no fit of the experiment.
     """
     experiment, folder = EXPERIMENTS[name], Path(config.run.basedir) / config.run.expname
     pictures = [Path(config.data.image)] if config.data.image else list_images(config.data.images)
+    fits = _chosen(experiment.fits(config), names)
     with GracefulStop() as stop:
         for picture in [] if report_only else pictures:
-            for fit, options in experiment.fits(config).items():
+            for fit, options in fits.items():
                 one = config.replace(
                     **{"image": str(picture), "images": "", "basedir": str(folder / picture.stem), "expname": fit},
                     **{"resume": True, **options},
@@ -130,3 +141,10 @@ def run_experiment(name: str, config: ImageConfig, *, report_only: bool = False)
     (folder / f"{name}.md").write_text(report, encoding="utf-8")
     print(report)
     return 0
+
+
+def _chosen(fits: dict[str, Options], names: list[str] | None) -> dict[str, Options]:
+    unknown = [name for name in names or () if name not in fits]
+    if unknown:
+        raise ConfigError(f"--fits: {unknown[0]!r} is no fit of this experiment; there are: {', '.join(fits)}")
+    return fits if names is None else {name: fits[name] for name in names}

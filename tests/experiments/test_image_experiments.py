@@ -64,6 +64,18 @@ def test_a_search_stands_in_a_table_as_its_best_fit(words, tmp_path):
     assert f"{results['lr']:.3g}" in (tmp_path / "runs" / "e" / "table2.md").read_text()
 
 
+def test_some_fits_alone_and_means_over_the_pictures_that_have_them(words, tmp_path):
+    words += ["--ssim_remove_at", "5"]
+    assert main(["table2", *words, "--fits", "rpp,guided"]) == 0
+    text = (tmp_path / "runs" / "e" / "table2.md").read_text()
+    assert "| mean of 2 | RPP |" in text and "plain" not in text
+    assert not (tmp_path / "runs" / "e" / "one" / "plain").exists()
+    one = ["--image", str(tmp_path / "one.png"), *words[2:]]
+    assert main(["table2", *one, "--fits=plain"]) == 0
+    text = (tmp_path / "runs" / "e" / "table2.md").read_text()
+    assert "| mean of 1 | plain |" in text and "| mean of 2 | guided + RPP |" in text
+
+
 def test_figures_are_drawn_from_the_logs(words, tmp_path):
     pytest.importorskip("matplotlib")
     for name in ("figure2", "figure3"):
@@ -90,6 +102,8 @@ def test_costs_and_accelerations_are_those_of_the_results(tmp_path):
         (["tabel2"], "table2"),
         (["table2"], "--image"),
         (["table2", "--image", "a.png", "--report_only"], "finished fit"),
+        (["table2", "--image", "a.png", "--fits", "rpp,gided"], "'gided'"),
+        (["table2", "--image", "a.png", "--fits"], "--fits"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, words, named):
