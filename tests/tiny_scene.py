@@ -90,8 +90,17 @@ BOUNDED_OPTIONS = DVGO_OPTIONS | {
     "white_bg": False,
 }
 
-MODELS = {"tensorf": OPTIONS, "dvgo": DVGO_OPTIONS, "bounded dvgo": BOUNDED_OPTIONS}
-"""Options of a tiny run of each model."""
+COMPONENTS = {"grid": "vm", "n_lamb_sigma": [2, 3, 4], "n_lamb_sh": [3, 2, 4]}
+
+MODELS = {
+    "tensorf": OPTIONS,
+    "dense tensorf": OPTIONS | {"grid": "dense", "alpha_mask_thre": 0.0175},
+    "dvgo": DVGO_OPTIONS,
+    "bounded dvgo": BOUNDED_OPTIONS,
+    "vm dvgo": DVGO_OPTIONS | COMPONENTS,
+    "bounded vm dvgo": BOUNDED_OPTIONS | COMPONENTS,
+}
+"""Options of a tiny run of each model, with its own grid and with the other's."""
 
 
 def write_tiny_scene(folder: Path, *, outside: bool = False) -> Path:

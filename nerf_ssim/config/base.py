@@ -36,6 +36,12 @@ class BaseConfig:
 
     @classmethod
     @cache
+    def aliases(cls) -> Mapping[str, str]:
+        """Names that some options also go by, and the option's own."""
+        return {one.alias: name for name, one in cls.options().items() if one.alias}
+
+    @classmethod
+    @cache
     def owners(cls) -> Mapping[str, str]:
         """The model that an option is for, of the options that are not for every model."""
         return {
@@ -61,6 +67,7 @@ class BaseConfig:
         Raises:
             ConfigError: an unknown name, a value of the wrong kind or out of range, or a contradiction.
         """
+        values = {cls.aliases().get(name, name): value for name, value in values.items()}
         known = cls.options()
         for name in values:
             if name not in known:
@@ -77,8 +84,15 @@ class BaseConfig:
         )
 
     def replace(self: C, **changes: Any) -> C:
-        """This configuration with other values for the options named."""
-        return type(self).from_dict({**self.to_dict(), **changes})
+        """This configuration with other values for the options named.
+
+        With another model, options that are as the present model has them by default become as that one has them.
+        """
+        kept, kind = self.to_dict(), self.model_kind
+        if changes.get("model", kind) != kind:
+            defaults = {name: plain_value(one.default_for(kind)) for name, one in self.options().items()}
+            kept = {name: value for name, value in kept.items() if value != defaults[name]}
+        return type(self).from_dict({**kept, **changes})
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a text file that `--config` reads back to an equal configuration.

@@ -8,7 +8,7 @@ from nerf_ssim.errors import ConfigError
 
 if TYPE_CHECKING:
     from .config import Config
-    from .sections import CommonRunConfig, ScheduleConfig
+    from .sections import CommonRunConfig, ModelConfig, ScheduleConfig
 
 
 def cross_check(config: Config) -> None:
@@ -18,6 +18,7 @@ def cross_check(config: Config) -> None:
         ConfigError: names the options, their values and what to change.
     """
     _check_run(config)
+    _check_components(config.model)
     if config.model_kind == "dvgo":
         check_dvgo(config)
     else:
@@ -60,6 +61,17 @@ def _check_run(config: Config) -> None:
         raise ConfigError(f"vis_at: {run.vis_at[-1]} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
 
 
+def _check_components(model: ModelConfig) -> None:
+    canonical = {"vm": ("[16,16,16]", "[48,48,48]"), "cp": ("[96]", "[288]")}
+    for name, example in zip(("n_lamb_sigma", "n_lamb_sh"), canonical.get(model.grid, ()), strict=False):
+        value, count = getattr(model, name), 3 if model.grid == "vm" else 1
+        if len(value) != count:
+            raise ConfigError(
+                f"{name}: {list(value)} has {len(value)} numbers where grid {model.grid} takes {count}; "
+                f"canonical is {example}"
+            )
+
+
 def _check_model(config: Config) -> None:
     model = config.model
     if config.optim.lr_decay_iters == 0:
@@ -69,15 +81,10 @@ def _check_model(config: Config) -> None:
             f"N_voxel_final: {model.N_voxel_final} is less than N_voxel_init {model.N_voxel_init}; "
             "upsampling cannot make a grid coarser"
         )
-    count = 3 if model.model_name == "TensorVMSplit" else 1
-    canonical = {"n_lamb_sigma": ("[16,16,16]", "[96]"), "n_lamb_sh": ("[48,48,48]", "[288]")}
-    for name, (split, single) in canonical.items():
-        value = getattr(model, name)
-        if len(value) != count:
-            raise ConfigError(
-                f"{name}: {list(value)} has {len(value)} numbers where {model.model_name} takes {count}; "
-                f"canonical is {split if count == 3 else single}"
-            )
+    if model.grid == "dense" and config.optim.Ortho_weight > 0:
+        raise ConfigError(
+            f"Ortho_weight: {config.optim.Ortho_weight} is of components, which grid dense does not have; give 0"
+        )
     needed = {"SH": 27, "RGB": 3}.get(model.shadingMode)
     if needed is not None and model.data_dim_color != needed:
         raise ConfigError(

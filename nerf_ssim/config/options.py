@@ -165,6 +165,7 @@ class Option:
     pattern: str | None = None
     must: str = ""  # what `pattern` or `choices` ask for, in words
     alias: str | None = None  # another name that it is known by
+    synonyms: Mapping[str, str] | None = None  # other spellings of its choices
     defaults: Mapping[str, Any] | None = None  # other defaults, by model
 
     def default_for(self, model: object) -> Any:
@@ -184,6 +185,7 @@ class Option:
             number = number[1] if isinstance(number, tuple) else number
             if not isinstance(number, (bool, str)):
                 self._check_range(number)
+        value = (self.synonyms or {}).get(value, value)
         if self.choices is not None and value not in self.choices:
             advice = f"; {self.must}" if self.must else ""
             raise ValueError(f"{shown(value)} is not one of {', '.join(self.choices)}{advice}")
@@ -235,6 +237,7 @@ def option(
     pattern: str | None = None,
     must: str = "",
     alias: str | None = None,
+    synonyms: Mapping[str, str] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> Any:
     """A dataclass field that declares an option; its type is the field's annotation, one of `KINDS`."""
@@ -248,6 +251,7 @@ def option(
         "pattern": pattern,
         "must": must,
         "alias": alias,
+        "synonyms": synonyms,
         "defaults": defaults,
     }
     return dataclasses.field(default=default, metadata={"option": declared})

@@ -64,11 +64,6 @@ class Command:
         return (*self.config.options(), *self.published_names)
 
     @property
-    def aliases(self) -> dict[str, str]:
-        """Names that some options also go by, and the option's own."""
-        return {one.alias: name for name, one in self.config.options().items() if one.alias}
-
-    @property
     def flags(self) -> set[str]:
         """Options that may stand without a value, meaning 1."""
         own = {name for name, declared in self.config.options().items() if declared.kind.read is to_bool}
@@ -108,7 +103,7 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
         SystemExit: after `--help`.
     """
     file_parser = TextConfigParser(
-        command.flags, lambda name, text: _problem_in_file(command, name, text), command.aliases
+        command.flags, lambda name, text: _problem_in_file(command, name, text), command.config.aliases()
     )
     parser = _make_parser(command, file_parser)
     words = [str(word) for word in argv]

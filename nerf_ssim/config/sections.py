@@ -80,10 +80,18 @@ class ModelConfig(Section):
     """The radiance field: grids, decoder, sampling and occupancy."""
 
     belongs_to = "tensorf"
-    shared = ("model", "decoder_precision")
+    shared = ("model", "grid", "n_lamb_sigma", "n_lamb_sh", "decoder_precision")
 
     model: str = option("tensorf", "kind of field", choices=("tensorf", "dvgo"))
-    model_name: str = option("TensorVMSplit", "decomposition of the grids", choices=("TensorVMSplit", "TensorCP"))
+    grid: str = option(
+        "vm",
+        "what holds density and colour features: planes times lines (vm, TensorVMSplit), products of lines (cp, "
+        "TensorCP) or voxels of their own (dense); bounded DVGO's coarse stage is always dense",
+        choices=("vm", "cp", "dense"),
+        alias="model_name",
+        synonyms={"TensorVMSplit": "vm", "TensorCP": "cp"},
+        defaults={"dvgo": "dense"},
+    )
     N_voxel_init: int = option(100**3, "voxels at the start", at_least=8, at_most=2**40)
     N_voxel_final: int = option(300**3, "voxels after the last upsampling", at_least=8, at_most=2**40)
     upsamp_list: tuple[int, ...] = option(
@@ -96,7 +104,7 @@ class ModelConfig(Section):
         at_least=0,
     )
     n_lamb_sigma: tuple[int, ...] = option(
-        (16, 16, 16), "density components: three numbers for TensorVMSplit, one for TensorCP", at_least=1, at_most=4096
+        (16, 16, 16), "density components of a vm grid, three numbers, or of a cp grid, one", at_least=1, at_most=4096
     )
     n_lamb_sh: tuple[int, ...] = option(
         (48, 48, 48), "appearance components, likewise", at_least=1, at_most=4096

@@ -1,4 +1,4 @@
-"""DVGO (Sun et al. 2022): a voxel grid of raw density, one of colour features, and a small colour network.
+"""DVGO (Sun et al. 2022): a grid of raw density, one of colour features, and a small colour network.
 
 What the contracted and the bounded model share; each adds how its rays are marched.
 """
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nerf_ssim.fields.decoders import make_voxel_decoder
+from nerf_ssim.fields.decoders import linear, make_voxel_decoder
+from nerf_ssim.fields.grids import make_grid
 from nerf_ssim.fields.rendering import Render
 from nerf_ssim.fields.voxel_grid import VoxelGrid, node_coords
 from nerf_ssim.ops.alpha_compositing import composite_voxels, voxel_alpha
@@ -29,7 +30,10 @@ NODES_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class VoxelSettings:
-    """What a voxel field is made with; the options of these names, which differ between the stages of a run."""
+    """What a voxel field is made with; the options of these names, which differ between the stages of a run.
+
+    grid: `dense`, or `vm` or `cp` of `n_lamb_sigma` and `n_lamb_sh` components.
+    """
 
     num_voxels_base: int
     alpha_init: float
@@ -39,6 +43,9 @@ class VoxelSettings:
     rgbnet_width: int
     viewbase_pe: int
     decoder_precision: str = "float32"
+    grid: str = "dense"
+    n_lamb_sigma: tuple[int, ...] = ()
+    n_lamb_sh: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,11 @@ class VoxelField(nn.Module, ABC):
     """A radiance field on voxels.
 
     Args:
-        settings: sizes of the network, step and initial opacity.
+        settings: kind of grid, sizes of the network, step and initial opacity.
         aabb: the box `[2, 3]` in world coordinates that the field is about.
         extent: sides of the grid's box `[3]`, in the units in which voxels are cubes.
         num_voxels: how many fill it, about.
-        generator: draws the initial weights of the network; grids begin at zero.
+        generator: draws the initial weights of the network and of factorised grids; dense ones begin at zero.
     """
 
     name = "dvgo"
@@ -93,10 +100,11 @@ class VoxelField(nn.Module, ABC):
         self.register_buffer("extent", extent.clone(), persistent=False)
         self.shift = initial_shift(settings.alpha_init)
         self.num_voxels = num_voxels
-        device = aabb.device
         channels = settings.rgbnet_dim or 3
-        self.density = VoxelGrid.zeros(self.resolution, 1, device)
-        self.k0 = VoxelGrid.zeros(self.resolution, channels, device)
+        self.density = make_grid(settings.grid, self.resolution, settings.n_lamb_sigma, 1, generator)
+        self.k0 = make_grid(settings.grid, self.resolution, settings.n_lamb_sh, channels, generator)
+        is_dense = settings.grid == "dense"
+        self.basis = None if is_dense else linear(self.k0.n_features, channels, generator, bias=False)
         self.rgbnet = make_voxel_decoder(
             settings.rgbnet_dim,
             depth=settings.rgbnet_depth,
@@ -105,7 +113,12 @@ class VoxelField(nn.Module, ABC):
             precision=settings.decoder_precision,
             generator=generator,
         )
-        self.mask = torch.ones(self.resolution, dtype=torch.bool, device=device)
+        self.mask = torch.ones(self.resolution, dtype=torch.bool, device=aabb.device)
+
+    @property
+    def network(self) -> list[nn.Parameter]:
+        """The parameters that are no grid's."""
+        return [p for module in (self.basis, self.rgbnet) if module is not None for p in module.parameters()]
 
     @property
     def voxel_size(self) -> float:
@@ -136,7 +149,7 @@ class VoxelField(nn.Module, ABC):
         """
         samples, n_rays = self.march(rays), len(rays)
         composited = composite_voxels(
-            self.density(samples.coords)[:, 0],
+            self.density.density(samples.coords),
             samples.ray_offsets,
             shift=self.shift,
             interval=self.settings.stepsize * self.voxel_size_ratio,
@@ -164,16 +177,17 @@ class VoxelField(nn.Module, ABC):
 
     def color(self, coords: Tensor, directions: Tensor) -> Tensor:
         """Colour `[n, 3]` in (0, 1) at `coords [n, 3]` seen along `directions [n, 3]`."""
-        return self.rgbnet(coords, directions, self.k0(coords))
+        features = self.k0.features(coords) if self.basis is None else self.k0.features_in(self.basis.weight, coords)
+        return self.rgbnet(coords, directions, features)
 
     @torch.no_grad()
     def alpha(self, resolution: Sequence[int]) -> Tensor:
         """Opacity of a voxel's length at the nodes of a grid over the box, `[X, Y, Z]`."""
-        if list(resolution) == self.resolution:
+        if isinstance(self.density, VoxelGrid) and list(resolution) == self.resolution:
             density = self.density.values[..., 0]
         else:
             coords = node_coords(resolution, self.aabb.device).view(-1, 3)
-            density = torch.cat([self.density(part)[:, 0] for part in coords.split(NODES_AT_ONCE)]).view(*resolution)
+            density = torch.cat([self.density.density(part) for part in coords.split(NODES_AT_ONCE)]).view(*resolution)
         return voxel_alpha(density, shift=self.shift, interval=self.voxel_size_ratio)
 
     def refresh_mask(self, threshold: float) -> None:

@@ -1,8 +1,8 @@
-"""Factorised feature grids (TensoRF, Chen et al. 2022): VM, planes times lines, and CP, products of three lines.
+"""Feature grids by name: VM, planes times lines, and CP, products of three lines (TensoRF, Chen et al. 2022), or dense.
 
-Both are stored channel-last, so that the channels of one texel are neighbours in memory. Both answer the same six
-questions: `density` (sum over channels), `features` (the channels), `features_in` (a basis), `resize`, `crop` and the
-regularisers.
+All are stored channel-last, so that the channels of one texel are neighbours in memory, and answer the same six
+questions: `density` (sum over channels), `features` (the channels), `features_in` (a basis), `resize`, `crop_slices`
+and the regularisers.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nerf_ssim.fields.voxel_grid import VoxelGrid
 from nerf_ssim.ops import grids as grid_ops
 from nerf_ssim.ops.resize import resize_line, resize_plane
 from nerf_ssim.ops.total_variation import line_tv, plane_tv
 
-__all__ = ["PLANE_AXES", "LINE_AXES", "CPGrid", "VMGrid", "make_grid"]
+__all__ = ["PLANE_AXES", "LINE_AXES", "CPGrid", "Grid", "VMGrid", "make_grid"]
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))  # (u, v) of each plane: xy, xz, yz
 LINE_AXES = (2, 1, 0)  # the axis each plane leaves out
@@ -151,14 +152,24 @@ class CPGrid(nn.Module):
         return sum(mean_off_diagonal(line) for line in self.lines)
 
 
-GRIDS = {"TensorVMSplit": VMGrid, "TensorCP": CPGrid}
+Grid = VMGrid | CPGrid | VoxelGrid
+FACTORISED = {"vm": VMGrid, "cp": CPGrid}
 
 
 def make_grid(
-    model_name: str, resolution: Sequence[int], components: Sequence[int], generator: torch.Generator
-) -> VMGrid | CPGrid:
-    """A randomly initialised grid of the published name `model_name`, `TensorVMSplit` or `TensorCP`."""
-    return GRIDS[model_name].random(resolution, components, generator)
+    kind: str, resolution: Sequence[int], components: Sequence[int], channels: int, generator: torch.Generator
+) -> Grid:
+    """A grid at its start, noise from `generator` where it is factorised and zeros where it is dense.
+
+    Args:
+        kind: `vm`, `cp` or `dense`.
+        resolution: corners along x, y, z.
+        components: of a factorised grid, which has as many features.
+        channels: of a dense grid.
+    """
+    if kind == "dense":
+        return VoxelGrid.zeros(resolution, channels, generator.device)
+    return FACTORISED[kind].random(resolution, components, generator)
 
 
 def mean_off_diagonal(line: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""TensoRF (Chen et al. 2022): a factorised density grid, a factorised appearance grid, and a small colour decoder."""
+"""TensoRF (Chen et al. 2022): a density grid, an appearance grid, both factorised as a rule, and a colour decoder."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class TensoRF(nn.Module):
         self.register_buffer("aabb", aabb.clone(), persistent=False)
         self.resolution = list(resolution)
         self.occupancy: OccupancyGrid | None = None
-        grid_type = settings.model_name
-        self.density_grid = make_grid(grid_type, resolution, settings.n_lamb_sigma, generator)
-        self.appearance_grid = make_grid(grid_type, resolution, settings.n_lamb_sh, generator)
-        self.basis = linear(self.appearance_grid.n_features, settings.data_dim_color, generator, bias=False)
+        kind, colors = settings.grid, settings.data_dim_color
+        self.density_grid = make_grid(kind, resolution, settings.n_lamb_sigma, 1, generator)
+        self.appearance_grid = make_grid(kind, resolution, settings.n_lamb_sh, colors, generator)
+        self.basis = linear(self.appearance_grid.n_features, colors, generator, bias=False)
         self.decoder = make_decoder(
             settings.shadingMode,
-            settings.data_dim_color,
+            colors,
             hidden=settings.featureC,
             position_frequencies=settings.pos_pe,
             view_frequencies=settings.view_pe,

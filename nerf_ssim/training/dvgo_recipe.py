@@ -16,6 +16,7 @@ from nerf_ssim.datasets.scene import Scene
 from nerf_ssim.fields.dvgo import VoxelField, VoxelRender
 from nerf_ssim.fields.dvgo_bounded import BoundedDVGO
 from nerf_ssim.fields.dvgo_contracted import ContractedDVGO
+from nerf_ssim.fields.voxel_grid import VoxelGrid
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.bounds import camera_cube, frustum_box
 from nerf_ssim.rays.cameras import Rays
@@ -150,12 +151,13 @@ class DvgoRecipe:
     def _make_optimizer(self) -> VoxelAdam:
         dvgo, field, skip_zero = self.config.dvgo, self.field, self.stage.skip_zero
         groups = [
-            VoxelGroup("density", [field.density.values], dvgo.lrate_density, skip_zero),
-            VoxelGroup("k0", [field.k0.values], dvgo.lrate_k0, skip_zero),
+            VoxelGroup("density", list(field.density.parameters()), dvgo.lrate_density, skip_zero),
+            VoxelGroup("k0", list(field.k0.parameters()), dvgo.lrate_k0, skip_zero),
         ]
-        if network := list(field.rgbnet.parameters()):
-            groups.append(VoxelGroup("rgbnet", network, dvgo.lrate_rgbnet, skip_zero=False))
-        return VoxelAdam(groups, {grid.values: grid.pool for grid in (field.density, field.k0)})
+        if field.network:
+            groups.append(VoxelGroup("rgbnet", field.network, dvgo.lrate_rgbnet, skip_zero=False))
+        grids = [grid for grid in (field.density, field.k0) if isinstance(grid, VoxelGrid)]
+        return VoxelAdam(groups, {grid.values: grid.pool for grid in grids})
 
     def _set_total_variation(self, step: int) -> None:
         dvgo = self.config.dvgo

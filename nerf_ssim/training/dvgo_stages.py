@@ -49,7 +49,7 @@ class Stage:
 
 def stages_of(config: Config) -> tuple[Stage, ...]:
     """The stages that the options describe, in order."""
-    dvgo = config.dvgo
+    dvgo, model = config.dvgo, config.model
     fine = Stage(
         starts_at=config.schedule_starts_at,
         settings=VoxelSettings(
@@ -60,7 +60,10 @@ def stages_of(config: Config) -> tuple[Stage, ...]:
             dvgo.rgbnet_depth,
             dvgo.rgbnet_width,
             dvgo.viewbase_pe,
-            config.model.decoder_precision,
+            model.decoder_precision,
+            model.grid,
+            model.n_lamb_sigma,
+            model.n_lamb_sh,
         ),
         num_voxels=dvgo.num_voxels,
         scalings=dvgo.pg_scale,

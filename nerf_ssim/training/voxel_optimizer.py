@@ -32,8 +32,8 @@ class VoxelGroup:
 class VoxelAdam(torch.optim.Optimizer):
     """Adam (0.9, 0.99, eps 1e-8) as DVGO has it: `eps` joins the uncorrected root of the second moment.
 
-    Each group has `tv_weight` (0 for none), the same along the three axes, and `tv_dense`, whether total variation
-    reaches voxels without a gradient; both may be set before each step.
+    Each group has `tv_weight` (0 for none), the same along all axes, and `tv_dense`, whether total variation reaches
+    voxels without a gradient; both may be set before each step. Planes and lines have it along their own axes.
 
     Args:
         groups: what is updated how.
@@ -78,11 +78,11 @@ class VoxelAdam(torch.optim.Optimizer):
         state = self._state_of(param)
         state["step"] += 1
         beta1, beta2 = group["betas"]
+        tensors = [param, param.grad, state["exp_avg"], state["exp_avg_sq"]]
+        if group["tv_weight"] > 0:
+            tensors = [as_volume(tensor) for tensor in tensors]
         voxel_adam_step(
-            param,
-            param.grad,
-            state["exp_avg"],
-            state["exp_avg_sq"],
+            *tensors,
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
@@ -104,3 +104,8 @@ class VoxelAdam(torch.optim.Optimizer):
             state["exp_avg"] = torch.zeros_like(param, memory_format=torch.contiguous_format)
             state["exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.contiguous_format)
         return state
+
+
+def as_volume(tensor: Tensor) -> Tensor:
+    """A view of a volume, a plane or a line, channels last, as `[X, Y, Z, C]` whose missing axes have length 1."""
+    return tensor.view(*[1] * (4 - tensor.dim()), *tensor.shape)

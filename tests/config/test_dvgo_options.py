@@ -144,3 +144,17 @@ def test_a_run_is_written_with_its_own_models_options_and_read_back(tmp_path):
     assert "lr_init" not in text and "fast_color_thres = {0: 1e-06, 3: 2e-06}" in text
     assert parse(["--config", str(tmp_path / "config.txt")]) == config == Config.from_dict(config.to_dict())
     assert "num_voxels" not in parse(["--datadir", "x"]).to_dict()
+
+
+def test_each_model_has_its_own_grid_unless_told_otherwise():
+    assert (Config().model.grid, Config().replace(model="dvgo").model.grid) == ("vm", "dense")
+    assert Config().replace(model="dvgo", grid="vm").model.grid == "vm"
+    assert Config().replace(seed=5).replace(model="dvgo").run.seed == 5, "what was chosen stays"
+    assert Config().replace(model="dvgo").run.seed == 777
+
+
+def test_the_published_name_of_a_grid_is_read_wherever_it_stands():
+    assert parse(["--datadir", "x", "--model_name", "TensorVMSplit"]).model.grid == "vm"
+    old = {"model_name": "TensorCP", "n_lamb_sigma": [96], "n_lamb_sh": [288]}  # as checkpoints had it
+    assert Config.from_dict(old).model.grid == "cp"
+    assert Config.from_dict(old).replace(model_name="TensorVMSplit", n_lamb_sigma=[1, 2, 3], n_lamb_sh=[1, 2, 3])

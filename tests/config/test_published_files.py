@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from nerf_ssim.config import OPTIONS, parse
+from nerf_ssim.config import OPTIONS, Config, parse
 from nerf_ssim.config import published as published_options
 from nerf_ssim.errors import ConfigError
 
@@ -128,13 +128,13 @@ def test_s3im_replica_file_gives_the_canonical_values(read):
     )
     assert (config.run.N_vis, config.run.vis_every, config.run.render_test) == (5, 1000, True)
     assert config.data.datadir == "./data/Replica/scan1"
-    assert config.model.model_name == "TensorVMSplit"  # the commented CP lines stay comments
+    assert config.model.grid == "vm"  # the commented CP lines stay comments
 
 
 def test_uncommenting_the_cp_lines_replaces_the_vm_values_above(read):
     uncommented = S3IM_REPLICA.replace("#model", "model").replace("#n_", "n_").replace("#N_", "N_").replace("#L1", "L1")
     config = read(uncommented)
-    assert (config.model.model_name, config.model.n_lamb_sigma, config.model.n_lamb_sh) == ("TensorCP", (96,), (288,))
+    assert (config.model.grid, config.model.n_lamb_sigma, config.model.n_lamb_sh) == ("cp", (96,), (288,))
     assert (config.model.N_voxel_final, config.optim.L1_weight_rest) == (125000000, 1e-5)
 
 
@@ -160,7 +160,8 @@ def test_forward_facing_file_parses_but_for_what_is_not_served(read):
 
 @pytest.mark.parametrize("name", PUBLISHED_NAMES)
 def test_every_published_option_is_known(name):
-    assert (name in OPTIONS) != (name in published_options.NAMES)
+    known = {*OPTIONS, *Config.aliases()}
+    assert (name in known) != (name in published_options.NAMES)
 
 
 def test_options_without_effect_give_one_warning_that_names_them_all(read, caplog):

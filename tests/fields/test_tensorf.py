@@ -19,18 +19,18 @@ NEAR, FAR = 0.05, 1.0  # a far that rays from outside exceed: it clamps the entr
 TIGHT = {torch.float64: 1e-7, torch.float32: 3e-5}  # the 1e-10 in each factor of T; float32 rounding of about 40 steps
 
 
-def settings(model_name: str = "TensorVMSplit", **options: object) -> ModelConfig:
+def settings(grid: str = "vm", **options: object) -> ModelConfig:
     sizes = {"n_lamb_sigma": (2, 3, 4), "n_lamb_sh": (3, 2, 4)}
-    if model_name == "TensorCP":
+    if grid == "cp":
         sizes = {"n_lamb_sigma": (5,), "n_lamb_sh": (6,)}
     given = {"data_dim_color": 5, "featureC": 8, "view_pe": 2, "fea_pe": 2, "shadingMode": "MLP_Fea"}
-    return ModelConfig(model_name=model_name, **(sizes | given | options))
+    return ModelConfig(grid=grid, **(sizes | given | options))
 
 
-def dense_field(seed: int, model_name: str = "TensorVMSplit", **options: object) -> TensoRF:
+def dense_field(seed: int, grid: str = "vm", **options: object) -> TensoRF:
     """Random weights, the density grid's scaled up so that many samples pass the threshold of 1e-4."""
     generator = torch.Generator().manual_seed(seed)
-    field = TensoRF(settings(model_name, **options), AABB, RESOLUTION, near=NEAR, far=FAR, generator=generator)
+    field = TensoRF(settings(grid, **options), AABB, RESOLUTION, near=NEAR, far=FAR, generator=generator)
     with torch.no_grad():
         for parameter in field.density_grid.parameters():
             parameter.copy_(1.1 * torch.randn(parameter.shape, generator=generator).abs())
@@ -84,9 +84,9 @@ def compare(field: TensoRF, dtype: torch.dtype, *, background: float, **explicit
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("background", [0.0, 1.0])
-@pytest.mark.parametrize("model_name", ["TensorVMSplit", "TensorCP"])
-def test_a_render_is_what_the_formulas_say(model_name, background, dtype):
-    formula = compare(dense_field(1, model_name), dtype, background=background)
+@pytest.mark.parametrize("grid", ["vm", "cp"])
+def test_a_render_is_what_the_formulas_say(grid, background, dtype):
+    formula = compare(dense_field(1, grid), dtype, background=background)
     assert formula.n_coloured > 100, "too few samples pass the threshold for this test to mean anything"
     assert formula.n_coloured < 24 * formula.n_samples
 

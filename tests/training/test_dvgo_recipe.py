@@ -158,6 +158,30 @@ def test_updates_are_masked_adam_with_total_variation_on_the_grids_and_adam_on_t
         )
 
 
+def test_total_variation_pulls_planes_and_lines_along_their_own_axes(scene, tmp_path):
+    session = Session(tiny_config(scene, tmp_path, "vm dvgo", weight_tv_density=40.0, weight_tv_k0=20.0))
+    recipe, before, moments = session.recipe, {}, {}
+    scale = max(recipe.field.resolution) / 128 / 64 / 6
+    original = recipe.optimizer.step
+
+    def spy():
+        before.update({name: (p.detach().clone(), p.grad.clone()) for name, p in recipe.field.named_parameters()})
+        original()
+
+    recipe.optimizer.step = spy
+    take_step(recipe, session.batches, session.s3im, 1.0, 0)
+    moments = {name: recipe.optimizer.state[p]["exp_avg"] for name, p in recipe.field.named_parameters()}
+    for name, (values, gradient) in before.items():
+        weight = {"density": 40.0, "k0": 20.0}.get(name.partition(".")[0], 0.0) * scale
+        pull = torch.zeros_like(values)
+        for axis in range(values.dim() - 1 if weight else 0):
+            difference = values.diff(dim=axis).clamp(-1, 1) * weight
+            pull.narrow(axis, 0, values.shape[axis] - 1).sub_(difference)
+            pull.narrow(axis, 1, values.shape[axis] - 1).add_(difference)
+        assert not weight or pull.abs().max() > 1e-5, name
+        torch.testing.assert_close(moments[name], 0.1 * (gradient + pull), rtol=1e-4, atol=1e-9, msg=name)
+
+
 def test_dense_total_variation_reaches_idle_voxels_until_its_last_step(scene, tmp_path):
     session = canonical(scene, tmp_path, tv_dense_before=3, tv_every=2, tv_after=1, tv_before=7)
     groups = {group["name"]: group for group in session.recipe.optimizer.param_groups}

@@ -17,11 +17,11 @@ TV_DECAY = 0.1 ** (4 / 14)  # the factor is multiplied in before each use: four 
 WEIGHTS = {"TV_weight_density": 2.0, "TV_weight_app": 3.0}  # heavy, so that no term drowns in another's rounding
 
 
-def dense_session(tmp_path, model_name: str, s3im_weight: float = 1.5) -> Session:
+def dense_session(tmp_path, grid: str, s3im_weight: float = 1.5) -> Session:
     """A tiny session whose density is scaled up until many samples get a colour."""
-    components = {} if model_name == "TensorVMSplit" else {"n_lamb_sigma": [9], "n_lamb_sh": [9]}
+    components = {} if grid == "vm" else {"n_lamb_sigma": [9], "n_lamb_sh": [9]}
     scene = write_tiny_scene(tmp_path / "scene")
-    options = WEIGHTS | components | {"model_name": model_name, "N_voxel_init": 300, "density_shift": -10.0}
+    options = WEIGHTS | components | {"grid": grid, "N_voxel_init": 300, "density_shift": -10.0}
     # A seed at which no unit of the decoder is at its kink, where rounding would decide about a whole gradient.
     session = Session(tiny_config(scene, tmp_path, s3im_weight=s3im_weight, seed=8, **options))
     generator = torch.Generator().manual_seed(3)
@@ -29,7 +29,7 @@ def dense_session(tmp_path, model_name: str, s3im_weight: float = 1.5) -> Sessio
     with torch.no_grad():
         for parameter in field.density_grid.parameters():
             parameter.copy_(
-                (0.9 if model_name == "TensorVMSplit" else 1.1)
+                (0.9 if grid == "vm" else 1.1)
                 * torch.randn(parameter.shape, generator=generator).abs()
             )
         for parameter in field.appearance_grid.parameters():
@@ -38,9 +38,9 @@ def dense_session(tmp_path, model_name: str, s3im_weight: float = 1.5) -> Sessio
 
 
 @pytest.mark.parametrize("background", [0.0, 1.0])
-@pytest.mark.parametrize("model_name", ["TensorVMSplit", "TensorCP"])
-def test_every_gradient_of_a_whole_step_is_the_formulas(tmp_path, model_name, background):
-    session = dense_session(tmp_path, model_name)
+@pytest.mark.parametrize("grid", ["vm", "cp"])
+def test_every_gradient_of_a_whole_step_is_the_formulas(tmp_path, grid, background):
+    session = dense_session(tmp_path, grid)
     field, n_samples = session.recipe.field, session.recipe.n_samples
     batch = session.batches.next()
     jitter = torch.rand(64, generator=torch.Generator().manual_seed(1))
@@ -115,7 +115,7 @@ def test_gradient_norms_are_of_each_weighted_term_alone():
 
 def test_an_opaque_white_field_is_clamped_before_the_losses(tmp_path):
     """The white background is added before the clamp: colours never leave [0, 1]."""
-    session = dense_session(tmp_path, "TensorVMSplit")
+    session = dense_session(tmp_path, "vm")
     batch = session.batches.next()
     rendered = session.recipe.field.render(Rays(batch.rays.origins, batch.rays.directions), background=1.0)
     assert rendered.rgb.min() >= 0 and rendered.rgb.max() <= 1
