@@ -1,0 +1,174 @@
+// Dense voxel grids, forward and backward: a thread owns a chunk of neighbouring channels of one sample, so that
+// neighbouring threads read neighbouring memory.
+#include "voxels.h"
+
+#include "grid.cuh"
+#include "launch.h"
+
+namespace nerf_ssim {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kCorners = 8;
+
+struct VoxelShape {
+  int64_t nodes[3];
+  int64_t channels;
+
+  __host__ __device__ int64_t size() const { return nodes[0] * nodes[1] * nodes[2]; }
+};
+
+// The two nodes around a sample along each axis.
+struct VoxelTaps {
+  Tap axis[3];
+};
+
+__device__ __forceinline__ VoxelTaps taps_at(const VoxelShape& shape, const float* coords, int64_t sample) {
+  VoxelTaps taps;
+  for (int axis = 0; axis < 3; ++axis) taps.axis[axis] = find_tap(coords[3 * sample + axis], shape.nodes[axis]);
+  return taps;
+}
+
+// Corner bits: 4 is far along x, 2 along y, 1 along z.
+__device__ __forceinline__ float corner_weight(const VoxelTaps& taps, int corner) {
+  const float x = corner & 4 ? taps.axis[0].far_weight : taps.axis[0].near_weight;
+  const float y = corner & 2 ? taps.axis[1].far_weight : taps.axis[1].near_weight;
+  const float z = corner & 1 ? taps.axis[2].far_weight : taps.axis[2].near_weight;
+  return x * y * z;
+}
+
+__device__ __forceinline__ int64_t corner_offset(const VoxelShape& shape, const VoxelTaps& taps, int corner) {
+  const int64_t x = corner & 4 ? taps.axis[0].far : taps.axis[0].near;
+  const int64_t y = corner & 2 ? taps.axis[1].far : taps.axis[1].near;
+  const int64_t z = corner & 1 ? taps.axis[2].far : taps.axis[2].near;
+  return ((x * shape.nodes[1] + y) * shape.nodes[2] + z) * shape.channels;
+}
+
+template <int kWidth>
+__global__ void __launch_bounds__(kThreads) voxel_features(
+    VoxelShape shape, const float* grid, const float* coords, int64_t samples, float* out) {
+  const int64_t chunks = shape.channels / kWidth, total = samples * chunks;
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < total; i += int64_t{gridDim.x} * kThreads) {
+    const int64_t sample = i / chunks, channel = i % chunks * kWidth;
+    const VoxelTaps taps = taps_at(shape, coords, sample);
+    Chunk<kWidth> sum{};
+#pragma unroll
+    for (int corner = 0; corner < kCorners; ++corner) {
+      const Chunk<kWidth> value = load<kWidth>(grid + corner_offset(shape, taps, corner) + channel);
+      const float weight = corner_weight(taps, corner);
+      for (int k = 0; k < kWidth; ++k) sum.at[k] += value.at[k] * weight;
+    }
+    store(out + sample * shape.channels + channel, sum);
+  }
+}
+
+template <int kWidth>
+__global__ void __launch_bounds__(kThreads) add_voxel_gradient(
+    VoxelShape shape, const float* coords, int64_t samples, const float* grad, float* gradient) {
+  const int64_t chunks = shape.channels / kWidth, total = samples * chunks;
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < total; i += int64_t{gridDim.x} * kThreads) {
+    const int64_t sample = i / chunks, channel = i % chunks * kWidth;
+    // 1. a sample that nothing depends on, of which a density has many, adds nothing
+    const Chunk<kWidth> upstream = load<kWidth>(grad + sample * shape.channels + channel);
+    bool is_wanted = false;
+    for (int k = 0; k < kWidth; ++k) is_wanted |= upstream.at[k] != 0.0f;
+    if (!is_wanted) continue;
+    // 2. the others add to their eight corners, those inside the grid
+    const VoxelTaps taps = taps_at(shape, coords, sample);
+    for (int corner = 0; corner < kCorners; ++corner) {
+      const float weight = corner_weight(taps, corner);
+      if (weight != 0.0f)
+        add_atomically(gradient + corner_offset(shape, taps, corner) + channel, product(upstream, weight));
+    }
+  }
+}
+
+// One thread owns a sample. Node -1, before an axis's first, is cell 0.
+__global__ void __launch_bounds__(kThreads) voxel_cells(
+    VoxelShape shape, const float* coords, int64_t samples, int64_t* cells) {
+  for (int64_t s = int64_t{blockIdx.x} * kThreads + threadIdx.x; s < samples; s += int64_t{gridDim.x} * kThreads) {
+    const VoxelTaps taps = taps_at(shape, coords, s);
+    int64_t cell = 0;
+    for (int axis = 0; axis < 3; ++axis) cell = cell * (shape.nodes[axis] + 2) + taps.axis[axis].node + 1;
+    cells[s] = cell;
+  }
+}
+
+// One thread owns a chunk of a node's channels and visits the samples of the eight cells around it: of those before it
+// the node is the far corner, of its own the near one.
+template <int kWidth>
+__global__ void __launch_bounds__(kThreads) gather_voxel_gradient(
+    VoxelShape shape, const float* coords, const float* grad, const int64_t* order, const int64_t* starts,
+    float* gradient) {
+  const int64_t chunks = shape.channels / kWidth, total = shape.size() * chunks;
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < total; i += int64_t{gridDim.x} * kThreads) {
+    const int64_t node = i / chunks, channel = i % chunks * kWidth;
+    const int64_t z = node % shape.nodes[2], y = node / shape.nodes[2] % shape.nodes[1];
+    const int64_t x = node / shape.nodes[2] / shape.nodes[1];
+    Chunk<kWidth> sum{};
+    for (int corner = 0; corner < kCorners; ++corner) {
+      // 1. the cell of which the node is this corner
+      const int64_t cell_x = x + (corner & 4 ? 0 : 1), cell_y = y + (corner & 2 ? 0 : 1), cell_z = z + (corner & 1 ? 0 : 1);
+      const int64_t cell = (cell_x * (shape.nodes[1] + 2) + cell_y) * (shape.nodes[2] + 2) + cell_z;
+      // 2. its samples
+      for (int64_t place = starts[cell]; place < starts[cell + 1]; ++place) {
+        const int64_t sample = order[place];
+        const float weight = corner_weight(taps_at(shape, coords, sample), corner);
+        const Chunk<kWidth> upstream = load<kWidth>(grad + sample * shape.channels + channel);
+        for (int k = 0; k < kWidth; ++k) sum.at[k] += upstream.at[k] * weight;
+      }
+    }
+    // 3. added to what is there
+    float* to = gradient + node * shape.channels + channel;
+    const Chunk<kWidth> before = load<kWidth>(to);
+    for (int k = 0; k < kWidth; ++k) sum.at[k] += before.at[k];
+    store(to, sum);
+  }
+}
+
+}  // namespace
+}  // namespace nerf_ssim
+
+using namespace nerf_ssim;
+
+extern "C" cudaError_t launch_voxel_features(
+    const float* grid, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels, const float* coords,
+    int64_t samples, float* out, cudaStream_t stream) {
+  if (samples * channels == 0) return cudaSuccess;
+  const VoxelShape shape{{nodes_x, nodes_y, nodes_z}, channels};
+  const bool in_fours = comes_in_fours(channels, grid, out);
+  const auto kernel = in_fours ? voxel_features<4> : voxel_features<1>;
+  const int64_t threads = samples * channels / (in_fours ? 4 : 1);
+  return NERF_SSIM_LAUNCH(kernel, blocks_for(threads, kThreads), kThreads, stream, shape, grid, coords, samples, out);
+}
+
+extern "C" cudaError_t launch_add_voxel_gradient(
+    int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels, const float* coords, int64_t samples,
+    const float* grad, float* gradient, cudaStream_t stream) {
+  if (samples * channels == 0) return cudaSuccess;
+  const VoxelShape shape{{nodes_x, nodes_y, nodes_z}, channels};
+  const bool in_fours = comes_in_fours(channels, grad, gradient);
+  const auto kernel = in_fours ? add_voxel_gradient<4> : add_voxel_gradient<1>;
+  const int64_t threads = samples * channels / (in_fours ? 4 : 1);
+  return NERF_SSIM_LAUNCH(kernel, blocks_for(threads, kThreads), kThreads, stream, shape, coords, samples, grad, gradient);
+}
+
+extern "C" cudaError_t launch_voxel_cells(
+    int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, const float* coords, int64_t samples, int64_t* cells,
+    cudaStream_t stream) {
+  if (samples == 0) return cudaSuccess;
+  const VoxelShape shape{{nodes_x, nodes_y, nodes_z}, 0};
+  return NERF_SSIM_LAUNCH(voxel_cells, blocks_for(samples, kThreads), kThreads, stream, shape, coords, samples, cells);
+}
+
+extern "C" cudaError_t launch_gather_voxel_gradient(
+    int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels, const float* coords, const float* grad,
+    const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t stream) {
+  const VoxelShape shape{{nodes_x, nodes_y, nodes_z}, channels};
+  if (shape.size() * channels == 0) return cudaSuccess;
+  const bool in_fours = comes_in_fours(channels, grad, gradient);
+  const auto kernel = in_fours ? gather_voxel_gradient<4> : gather_voxel_gradient<1>;
+  const int64_t threads = shape.size() * channels / (in_fours ? 4 : 1);
+  return NERF_SSIM_LAUNCH(
+      kernel, blocks_for(threads, kThreads), kThreads, stream, shape, coords, grad, order, starts, gradient);
+}
