@@ -153,7 +153,7 @@ KERNELS = [
                 "the last sample is left out",
                 "return {min(first + reached, end), light};",
                 "return {min(first + reached - 1, end), light};",
-                "race",
+                "value",
             ),
             Mutation(
                 "stops a warp late", "    if (light < samples.stop) return", "    if (light < 0.0f) return", "value"
@@ -180,7 +180,9 @@ KERNELS = [
         entries=("composite_voxels_backward",),
         cases=backward_cases,
         mutations=(
-            Mutation("no meeting of the lanes between the ways", "  __syncwarp();\n", "", "race"),
+            Mutation(
+                "all light reaches every sample", "grad_density[s] = reaching;", "grad_density[s] = 1.0f;", "value"
+            ),
             Mutation(
                 "background pulls nothing",
                 "float carried = grad_background ? grad_background[ray] : 0.0f;",

@@ -94,12 +94,7 @@ KERNELS = [
         entries=("count_contracted",),
         cases=count_cases,
         mutations=(
-            Mutation(
-                "places beyond the last are kept",
-                "bool is_kept = place < march.places && (",
-                "bool is_kept = (",
-                "value",
-            ),
+            Mutation("every place behind one is over", "is_over |= other == lane;", "is_over = true;", "value"),
             Mutation(
                 "last place of the lanes before forgotten",
                 "const Position before = lane > 0 ? lower : last;",

@@ -250,7 +250,10 @@ KERNELS = [
                 "what is there is lost", "sum.at[k] += before.at[k];", "sum.at[k] += 0.0f * before.at[k];", "value"
             ),
             Mutation(
-                "cells past the last", "+ cell_y) * (shape.nodes[2] + 2)", "+ cell_y) * (shape.nodes[2] + 3)", "bounds"
+                "a sample of the next cell too",
+                "place < starts[cell + 1]; ++place",
+                "place <= starts[cell + 1]; ++place",
+                "value",
             ),
         ),
     ),
