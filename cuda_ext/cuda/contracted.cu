@@ -79,6 +79,7 @@ __device__ __forceinline__ void for_each_place(const ContractedMarch& march, int
         __shfl_sync(kWholeWarp, q.z, kWarpLanes - 1)};
     // 3. all lanes add up all distances, one after the other as the reference does; the ray's first place has none
     bool is_over = false;
+#pragma unroll 4  // all 32 at once would hold 32 distances in registers
     for (int other = 0; other < kWarpLanes; ++other) {
       const float step = __shfl_sync(kWholeWarp, distance, other);
       if (first + other == 0) continue;

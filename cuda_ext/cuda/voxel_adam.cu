@@ -1,6 +1,7 @@
 // Voxel grids, updated in two passes: total variation reads neighbours, so no value may move before all is added.
 #include "voxel_adam.h"
 
+#include "../include/adam_step.h"
 #include "chunks.cuh"
 #include "launch.h"
 
@@ -60,10 +61,6 @@ __global__ void __launch_bounds__(kThreads) add_voxel_tv(VoxelTv tv, const float
   }
 }
 
-struct VoxelStep {
-  float beta1, beta2, first_weight, second_weight, eps, step_size;
-};
-
 struct VoxelState {
   float* param;
   float* grad;
@@ -75,7 +72,7 @@ struct VoxelState {
 // One thread owns a chunk of neighbouring elements.
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads) voxel_adam(
-    VoxelStep step, bool skip_zero, int64_t chunks, VoxelState state) {
+    AdamStep step, bool skip_zero, int64_t chunks, VoxelState state) {
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < chunks; i += int64_t{gridDim.x} * kThreads) {
     const int64_t first = i * kWidth;
     // 1. a chunk without any gradient is only read, and only its gradient
@@ -123,7 +120,7 @@ extern "C" cudaError_t launch_voxel_adam(
     float beta1, float beta2, float first_weight, float second_weight, float eps, float step_size,
     cudaStream_t stream) {
   if (count == 0) return cudaSuccess;
-  const VoxelStep step{beta1, beta2, first_weight, second_weight, eps, step_size};
+  const AdamStep step{beta1, beta2, first_weight, second_weight, 1.0f, eps, step_size};
   const bool in_fours = comes_in_fours(count, param, grad, exp_avg, exp_avg_sq);
   const auto kernel = in_fours ? voxel_adam<4> : voxel_adam<1>;
   const int64_t chunks = count / (in_fours ? 4 : 1);

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from simulator import Case, Kernel, Mutation, unwritten
+from simulator import Case, Kernel, Mutation, single, unwritten
 from torch import Tensor
 
 from nerf_ssim.ops.reference import alpha_compositing as reference
@@ -28,11 +28,6 @@ def make_rays(counts: Sequence[int]) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(len(counts))
     density = (torch.randn(int(offsets[-1]), generator=generator) * 60 - 30).round() / 32
     return density.double(), offsets
-
-
-def single(tensor: Tensor) -> np.ndarray:
-    """As the launchers take it."""
-    return tensor.detach().numpy().astype(np.float32)
 
 
 def common_arguments(density: Tensor, offsets: Tensor, stop: float) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from simulator import Case, Kernel, Mutation, unwritten
+from simulator import Case, Kernel, Mutation, single, unwritten
 from torch import Tensor
 
 from nerf_ssim.ops.reference import voxels as reference
@@ -26,11 +26,6 @@ def make_coords(samples: int) -> Tensor:
     special = torch.tensor([[-1.0, -1, -1], [1, 1, 1], [1, 0, -1], [-9, 0, 0], [0, 3e9, 0]], dtype=torch.float64)
     coords[: len(special)] = special[:samples]
     return coords.float().double()
-
-
-def single(tensor: Tensor) -> np.ndarray:
-    """As the launchers take it."""
-    return tensor.detach().numpy().astype(np.float32)
 
 
 def shape_arguments(nodes: tuple[int, int, int]) -> dict[str, int]:

@@ -1,7 +1,6 @@
 // Torch operator of marching through contracted space on a GPU. It waits for the number of samples.
 #include "../../cuda/contracted.h"
 
-#include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -9,18 +8,12 @@
 #include <tuple>
 
 #include "../../cuda/marching.h"
-#include "cuda_arguments.h"
+#include "checked.h"
 
 namespace nerf_ssim {
 namespace {
 
 using at::Tensor;
-
-Tensor checked(const Tensor& tensor, at::IntArrayRef shape, const char* name, const Tensor& like) {
-  check_cuda(tensor, name, at::kFloat, like);
-  TORCH_CHECK(tensor.sizes() == shape, name, ": expected ", shape, ", not ", tensor.sizes());
-  return tensor.contiguous();
-}
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted_cuda(
     const Tensor& origins, const Tensor& directions, const Tensor& t, double bg_len, double min_distance,

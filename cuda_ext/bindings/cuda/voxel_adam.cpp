@@ -1,12 +1,11 @@
 // Torch operators of total variation and updates of voxel grids on a GPU, in place. Nothing here waits for the device.
 #include "../../cuda/voxel_adam.h"
 
-#include <ATen/core/Tensor.h>
 #include <torch/library.h>
 
-#include <cmath>
 #include <optional>
 
+#include "../../include/adam_step.h"
 #include "cuda_arguments.h"
 
 namespace nerf_ssim {
@@ -51,14 +50,13 @@ void voxel_adam_step_cuda(
   check(exp_avg_sq, param, "exp_avg_sq");
   if (rates) check(*rates, param, "rates");
   if (tv_weights) add_tv(param, grad, *tv_weights, tv_dense, device.stream);
-  const double power = static_cast<double>(step);
-  const double step_size = lr * std::sqrt(1.0 - std::pow(beta2, power)) / (1.0 - std::pow(beta1, power));
+  const AdamStep factors = masked_adam_factors(lr, beta1, beta2, eps, step);
   check_launch(
       launch_voxel_adam(
           param.mutable_data_ptr<float>(), grad.mutable_data_ptr<float>(), exp_avg.mutable_data_ptr<float>(),
           exp_avg_sq.mutable_data_ptr<float>(), rates ? rates->const_data_ptr<float>() : nullptr, param.numel(),
-          skip_zero, static_cast<float>(beta1), static_cast<float>(beta2), static_cast<float>(1.0 - beta1),
-          static_cast<float>(1.0 - beta2), static_cast<float>(eps), static_cast<float>(step_size), device.stream),
+          skip_zero, factors.beta1, factors.beta2, factors.first_weight, factors.second_weight, factors.eps,
+          factors.step_size, device.stream),
       "voxel_adam_step");
 }
 

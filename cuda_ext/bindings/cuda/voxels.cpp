@@ -2,7 +2,6 @@
 #include "../../cuda/voxels.h"
 
 #include <ATen/Context.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/searchsorted.h>
@@ -11,7 +10,7 @@
 
 #include <tuple>
 
-#include "cuda_arguments.h"
+#include "checked.h"
 
 namespace nerf_ssim {
 namespace {
@@ -26,9 +25,8 @@ void check_grid(const Tensor& grid, const char* name) {
 }
 
 Tensor checked_coords(const Tensor& coords, const Tensor& like) {
-  check_cuda(coords, "coords", at::kFloat, like);
-  TORCH_CHECK(coords.dim() == 2 && coords.size(1) == 3, "coords: expected [samples, 3], not ", coords.sizes());
-  return coords.contiguous();
+  TORCH_CHECK(coords.dim() == 2, "coords: expected [samples, 3], not ", coords.sizes());
+  return checked(coords, {coords.size(0), 3}, "coords", like);
 }
 
 Tensor voxel_features_cuda(const Tensor& grid, const Tensor& coords) {
@@ -65,12 +63,8 @@ void add_voxel_features_gradient_cuda(Tensor& gradient, const Tensor& grad, cons
   const OnDeviceOf device(gradient);
   check_grid(gradient, "gradient");
   TORCH_CHECK(gradient.is_contiguous(), "gradient: expected a contiguous tensor");
-  check_cuda(grad, "grad", at::kFloat, gradient);
   const Tensor points = checked_coords(coords, gradient);
-  TORCH_CHECK(
-      grad.dim() == 2 && grad.size(0) == points.size(0) && grad.size(1) == gradient.size(3),
-      "grad: expected [samples, C], not ", grad.sizes());
-  const Tensor upstream = grad.contiguous();
+  const Tensor upstream = checked(grad, {points.size(0), gradient.size(3)}, "grad", gradient);
   if (at::globalContext().deterministicAlgorithms())
     return gather_gradient(gradient, upstream, points, device.stream);
   check_launch(
