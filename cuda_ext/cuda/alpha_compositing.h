@@ -5,8 +5,8 @@
 
 #include "../simulator/gpu.h"
 
-// weights [samples] and background [rays]; see cuda_ext/cpu/alpha_compositing.h. Offsets that lead out of the arrays are
-// cut to them.
+// weights [samples] and background [rays]; see cuda_ext/cpu/alpha_compositing.h. Offsets that lead out of the arrays
+// are cut to them.
 extern "C" cudaError_t launch_composite_voxels(
     const float* density, const int64_t* ray_offsets, int64_t rays, int64_t samples, float shift, float interval,
     float threshold, float stop, float* weights, float* background, cudaStream_t stream);

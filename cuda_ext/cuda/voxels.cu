@@ -108,7 +108,8 @@ __global__ void __launch_bounds__(kThreads) gather_voxel_gradient(
     Chunk<kWidth> sum{};
     for (int corner = 0; corner < kCorners; ++corner) {
       // 1. the cell of which the node is this corner
-      const int64_t cell_x = x + (corner & 4 ? 0 : 1), cell_y = y + (corner & 2 ? 0 : 1), cell_z = z + (corner & 1 ? 0 : 1);
+      const int64_t cell_x = x + (corner & 4 ? 0 : 1), cell_y = y + (corner & 2 ? 0 : 1);
+      const int64_t cell_z = z + (corner & 1 ? 0 : 1);
       const int64_t cell = (cell_x * (shape.nodes[1] + 2) + cell_y) * (shape.nodes[2] + 2) + cell_z;
       // 2. its samples
       for (int64_t place = starts[cell]; place < starts[cell + 1]; ++place) {
@@ -150,7 +151,8 @@ extern "C" cudaError_t launch_add_voxel_gradient(
   const bool in_fours = comes_in_fours(channels, grad, gradient);
   const auto kernel = in_fours ? add_voxel_gradient<4> : add_voxel_gradient<1>;
   const int64_t threads = samples * channels / (in_fours ? 4 : 1);
-  return NERF_SSIM_LAUNCH(kernel, blocks_for(threads, kThreads), kThreads, stream, shape, coords, samples, grad, gradient);
+  return NERF_SSIM_LAUNCH(
+      kernel, blocks_for(threads, kThreads), kThreads, stream, shape, coords, samples, grad, gradient);
 }
 
 extern "C" cudaError_t launch_voxel_cells(

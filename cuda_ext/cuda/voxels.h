@@ -1,5 +1,5 @@
-// Dense voxel grids [X, Y, Z, channels] on the GPU, sampled at coordinates [samples, 3] in [-1, 1], corners aligned, zero
-// outside. An axis has fewer than 2^24 nodes.
+// Dense voxel grids [X, Y, Z, channels] on the GPU, sampled at coordinates [samples, 3] in [-1, 1], corners aligned,
+// zero outside. An axis has fewer than 2^24 nodes.
 #pragma once
 
 #include <cstdint>

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from simulated_call import ORDERS, Counts, Run, call
-from simulator import Case, Kernel, Mutation, call_apart, library_of, source_lines
+from simulated_call import ORDERS, Counts, Outcome, Run, call
+from simulator import Case, Kernel, Mutation, library_of, outcomes_apart, source_lines
 
 CHECKS = ("value", "race", "bounds", "named")
 SEEDS = (1, 2, 3)
@@ -38,33 +39,37 @@ def trace(source: str, case: Case) -> tuple[list[str], Counts]:
 def bounds_error(source: str, cases: Sequence[Case]) -> str:
     """What AddressSanitizer or UBSan says, or ""."""
     runs = [case.run(library_of(source, "sanitized")) for case in cases]
-    outcomes, complaint = call_apart(runs, sanitized=True)
-    if complaint:
-        return _first_complaint(complaint)
-    return next((outcome.failure for outcome in outcomes if outcome.failure), "")
+    for outcome in outcomes_apart(runs, sanitized=True):
+        if outcome.crash:
+            return _first_complaint(outcome.crash)
+        if outcome.failure:
+            return outcome.failure
+    return ""
 
 
 def catch(kernel: Kernel, mutation: Mutation, check: str) -> str:
     """What `check` says of a planted defect, "" if it sees nothing."""
     build = {"value": "plain", "named": "plain", "race": "traced", "bounds": "sanitized"}[check]
     library = library_of(kernel.source, build, mutation)
-    for case in kernel.cases():
-        runs = [case.run(library)] if check == "bounds" else runs_in_every_order(library, case, seeds=(1,))
-        outcomes, complaint = call_apart(runs, sanitized=check == "bounds")
-        if check == "bounds" and complaint:
-            return f"{case.name}: {_first_complaint(complaint)}"
-        if check == "value" and complaint:
-            return f"{case.name}: crashed, {complaint.splitlines()[-1]}"
-        for run, outcome in zip(runs, outcomes, strict=False):
-            found = {
-                "value": "" if outcome.failure else case.error_of(outcome),
-                "named": outcome.failure,
-                "race": "; ".join(source_lines(library, outcome.races[:1])),
-                "bounds": "",
-            }[check]
-            if found:
-                return f"{case.name}, {run.order} order: {found}"
+    seeds = () if check == "bounds" else (1,)
+    planned = [(case, run) for case in kernel.cases() for run in runs_in_every_order(library, case, seeds)]
+    outcomes = outcomes_apart([run for _, run in planned], sanitized=check == "bounds")
+    for (case, run), outcome in zip(planned, outcomes, strict=False):
+        if found := _seen(check, case, outcome, library):
+            return f"{case.name}, {run.order} order: {found}"
     return ""
+
+
+def _seen(check: str, case: Case, outcome: Outcome, library: Path) -> str:
+    """What one check says of one outcome."""
+    if outcome.crash:
+        crash = {"value": f"crashed, {outcome.crash.splitlines()[-1]}", "bounds": _first_complaint(outcome.crash)}
+        return crash.get(check, "")
+    if check == "value":
+        return "" if outcome.failure else case.error_of(outcome)
+    if check == "race":
+        return "; ".join(source_lines(library, outcome.races[:1]))
+    return outcome.failure if check == "named" else ""
 
 
 def _first_complaint(text: str) -> str:

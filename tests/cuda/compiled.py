@@ -89,19 +89,9 @@ def _compile(source: str) -> dict[str, dict[int, Usage]]:
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     targets.append(f"-gencode=arch=compute_{ARCHITECTURES[-1]},code=compute_{ARCHITECTURES[-1]}")
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            str(nvcc()),
-            "-O3",
-            "-std=c++20",
-            *STRICT,
-            *targets,
-            "--threads",
-            "2",
-            "--keep",
-            "--keep-dir",
-            folder,
-        ]
-        command += ["-c", str(NATIVE / "cuda" / source), "-o", f"{folder}/compiled.o"]
+        flags = ["-O3", "-std=c++20", *STRICT, *targets, "--threads", "2", "--keep", "--keep-dir", folder]
+        # Device code only: building the extension compiles what runs on the host.
+        command = [str(nvcc()), *flags, "-fatbin", str(NATIVE / "cuda" / source), "-o", f"{folder}/compiled.fatbin"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(_demangled(done.stdout + done.stderr))

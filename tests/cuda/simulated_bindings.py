@@ -26,14 +26,15 @@ def build() -> Path:
     from torch.utils.cpp_extension import include_paths, library_paths
 
     includes = [f"-isystem{path}" for path in (*include_paths(), sysconfig.get_paths()["include"])]
-    flags = [*COMMON_FLAGS, "-DNERF_SSIM_SIMULATED", "-D_GLIBCXX_USE_CXX11_ABI=1", *includes]
-    sources = [*sorted(NATIVE.glob("bindings/cuda/*.cpp")), *sorted(NATIVE.glob("cuda/*.cu"))]
-    sources = [path for path in sources if path.name != "module.cpp"]
+    flags = [*COMMON_FLAGS, "-g0", "-DNERF_SSIM_SIMULATED", "-D_GLIBCXX_USE_CXX11_ABI=1", *includes]
+    bindings = [path for path in sorted(NATIVE.glob("bindings/cuda/*.cpp")) if path.name != "module.cpp"]
+    kernels = [
+        *sorted(NATIVE.glob("cuda/*.cu")),
+        *(NATIVE / "simulator" / name for name in ("device.cpp", "fibre.cpp")),
+    ]
+    planned = [(path, ["-O0", *flags]) for path in bindings] + [(path, ["-O1", *flags]) for path in kernels]
     with ThreadPoolExecutor(THREADS_AT_ONCE) as pool:
-        objects = list(pool.map(lambda path: library_object(path, flags), sources))
-        objects += pool.map(
-            lambda name: library_object(NATIVE / "simulator" / name, flags), ("device.cpp", "fibre.cpp")
-        )
+        objects = list(pool.map(library_object, *zip(*planned, strict=True)))
     key = hashlib.sha256(repr(objects).encode()).hexdigest()[:16]
     library = CACHE / f"bindings-{key}.so"
     if not library.exists():

@@ -1,7 +1,7 @@
 """Calls a simulated launcher through ctypes: in this process, or in one of its own that may crash.
 
-Run as a program it needs NumPy only, so that it starts fast and AddressSanitizer can be loaded before it:
-`python simulated_call.py JOB` reads a pickled list of `Run`, writes the outcomes to `JOB.done` one by one.
+Run as a program it needs NumPy only, so that it starts fast and AddressSanitizer can be loaded before it: it reads a
+pickled list of `Run` from its standard input and writes the outcomes to its standard output, one by one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import functools
 import pickle
 import sys
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 import numpy as np
 
@@ -61,10 +60,15 @@ class Counts:
 
 @dataclass
 class Outcome:
-    """`failure` is the simulator's message or ""; `races` and `counts` are there for traced libraries only."""
+    """What became of a run.
+
+    `failure` is the simulator's message or ""; `crash` what the process of the run said when it ended, or "";
+    `races` and `counts` are there for traced libraries only.
+    """
 
     arguments: dict[str, Argument] = field(default_factory=dict)
     failure: str = ""
+    crash: str = ""
     races: list[str] = field(default_factory=list)
     counts: Counts | None = None
 
@@ -99,7 +103,7 @@ def call(run: Run) -> Outcome:
     counts = (ctypes.c_int64 * len(fields(Counts)))()
     library.simulator_trace_counts(counts)
     races = library.simulator_trace_races().decode().splitlines()
-    return Outcome(run.arguments, failure, races, Counts(*counts))
+    return Outcome(run.arguments, failure, races=races, counts=Counts(*counts))
 
 
 def _as_c(argument: Argument) -> ctypes._SimpleCData:
@@ -115,15 +119,14 @@ def _as_c(argument: Argument) -> ctypes._SimpleCData:
     return ctypes.c_float(argument)
 
 
-def main(job: str) -> None:
-    """Do the runs of a pickled job; a crash leaves the outcomes of those before it."""
-    with Path(f"{job}.done").open("wb") as done:
-        for run in pickle.loads(Path(job).read_bytes()):
-            pickle.dump(call(run), done)
-            done.flush()
+def main() -> None:
+    """Do the pickled runs of the standard input; a crash leaves the outcomes of those before it."""
+    for run in pickle.load(sys.stdin.buffer):
+        pickle.dump(call(run), sys.stdout.buffer)
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
     import simulated_call  # under its own name, which is what the pickles say
 
-    simulated_call.main(sys.argv[1])
+    simulated_call.main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from simulated_call import Argument, Outcome, Run
@@ -26,16 +28,14 @@ CACHE = ROOT / "build" / "simulator"
 THREADS_AT_ONCE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 SECONDS_APART = 120  # that a process of its own may take
 
-COMMON_FLAGS = ("-O1", "-g", "-std=c++20", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-ffp-contract=off")
-# Two checks for what is out of bounds, one for races, none for values.
+COMMON_FLAGS = ("-std=c++20", "-fPIC", "-g1", "-Wall", "-Wno-unknown-pragmas", "-ffp-contract=off")
+# Two checks for what is out of bounds, one for races, none for values. Kernels run so briefly that compiling them is
+# what takes long; but the tracer counts the accesses of optimised code.
 BUILDS = {
-    "plain": ((), ()),
-    "traced": (("-fsanitize=thread", "-fno-tree-sra"), ()),  # a float4 stays one access
+    "plain": (("-O0",), ()),
+    "traced": (("-O1", "-fsanitize=thread", "-fno-tree-sra"), ()),  # a float4 stays one access
     "sanitized": (
-        (
-            "-fsanitize=address,undefined,bounds-strict",
-            "-fno-sanitize-recover=undefined",
-        ),
+        ("-O0", "-fsanitize=address,undefined,bounds-strict", "-fno-sanitize-recover=undefined"),
         ("-fsanitize=address",),
     ),
 }  # name: (flags of the kernel, flags of the simulator)
@@ -202,7 +202,7 @@ def _compile_kernel(source: Path, build: str, library: Path) -> None:
 
 def _runtime_object(name: str, build: str) -> Path:
     _, flags = BUILDS[build]
-    return library_object(NATIVE / "simulator" / f"{name}.cpp", [*COMMON_FLAGS, *flags])
+    return library_object(NATIVE / "simulator" / f"{name}.cpp", ["-O2", *COMMON_FLAGS, *flags])
 
 
 def library_object(source: Path, flags: Sequence[str]) -> Path:
@@ -230,35 +230,42 @@ def _run(command: list[str]) -> None:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
 
 
-def call_apart(runs: Sequence[Run], sanitized: bool = False) -> tuple[list[Outcome], str]:
-    """Run in a process of its own: the outcomes up to the first crash, and what that process said of it, or ""."""
-    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parent))
+def outcomes_apart(runs: Sequence[Run], sanitized: bool = False) -> Iterator[Outcome]:
+    """The runs in a process of their own, each outcome as soon as it is there, for as long as the caller wants more.
+
+    Where that process crashes or takes longer than SECONDS_APART, the last outcome says so in `crash`.
+    """
+    environment = dict(os.environ)
     if sanitized:
         environment.update(
             LD_PRELOAD=_sanitizer_library(), ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=0"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        job = Path(folder) / "job"
-        job.write_bytes(pickle.dumps(list(runs)))
-        program = str(Path(__file__).with_name("simulated_call.py"))
-        command = [sys.executable, program, str(job)]
+    command = [sys.executable, str(Path(__file__).with_name("simulated_call.py"))]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
+        assert process.stdin is not None and process.stdout is not None
+        timer = threading.Timer(SECONDS_APART, process.kill)
+        timer.start()
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS_APART)
-            complaint = done.stderr.strip() or f"exit status {done.returncode}" if done.returncode else ""
-        except subprocess.TimeoutExpired:
-            complaint = f"did not end within {SECONDS_APART} s"
-        return list(_pickles(Path(f"{job}.done"))), complaint
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                pickle.dump(list(runs), process.stdin)
+            yield from _pickles(process.stdout)
+            if process.wait():
+                said.seek(0)
+                yield Outcome(crash=said.read().strip() or f"exit status {process.returncode}")
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
 
-def _pickles(path: Path) -> Iterator[Outcome]:
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        while True:
-            try:
-                yield pickle.load(file)
-            except (EOFError, pickle.UnpicklingError):
-                return
+def _pickles(stream: IO[bytes]) -> Iterator[Outcome]:
+    while True:
+        try:
+            yield pickle.load(stream)
+        except (EOFError, pickle.UnpicklingError):
+            return
 
 
 @cache

@@ -49,7 +49,8 @@ Tensor composite_voxels_backward_cuda(
       launch_composite_voxels_backward(
           density.const_data_ptr<float>(), offsets.const_data_ptr<int64_t>(), rays, samples, static_cast<float>(shift),
           static_cast<float>(interval), static_cast<float>(alpha_threshold), static_cast<float>(stop),
-          pointer_or_null(of_weights), pointer_or_null(of_background), grad_density.mutable_data_ptr<float>(), device.stream),
+          pointer_or_null(of_weights), pointer_or_null(of_background), grad_density.mutable_data_ptr<float>(),
+          device.stream),
       "composite_voxels_backward");
   return grad_density;
 }

@@ -48,14 +48,16 @@ void gather_gradient(const Tensor& gradient, const Tensor& upstream, const Tenso
   const auto integers = points.options().dtype(at::kLong);
   Tensor cells = at::empty({points.size(0)}, integers);
   check_launch(
-      launch_voxel_cells(x, y, z, points.const_data_ptr<float>(), points.size(0), cells.mutable_data_ptr<int64_t>(), stream),
+      launch_voxel_cells(
+          x, y, z, points.const_data_ptr<float>(), points.size(0), cells.mutable_data_ptr<int64_t>(), stream),
       "voxel_cells");
   const auto [sorted, order] = at::sort(cells, /*stable=*/true, /*dim=*/0, /*descending=*/false);
   const Tensor starts = at::searchsorted(sorted, at::arange((x + 2) * (y + 2) * (z + 2) + 1, integers));
   check_launch(
       launch_gather_voxel_gradient(
           x, y, z, gradient.size(3), points.const_data_ptr<float>(), upstream.const_data_ptr<float>(),
-          order.const_data_ptr<int64_t>(), starts.const_data_ptr<int64_t>(), gradient.mutable_data_ptr<float>(), stream),
+          order.const_data_ptr<int64_t>(), starts.const_data_ptr<int64_t>(), gradient.mutable_data_ptr<float>(),
+          stream),
       "add_voxel_features_gradient");
 }
 
