@@ -91,14 +91,18 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 
 def _operations() -> Iterator[tuple[str, str]]:
+    import torch
+
     from nerf_ssim.ops import backend
     from nerf_ssim.ops.decoder import effective_precision
 
     try:
         for op, (implementation, reason) in backend.describe().items():
             yield op, f"{implementation} ({reason})"
-        ran, reason = effective_precision("bf16")
-        yield "--decoder_precision bf16", f"runs in {ran} ({reason})"
+        devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        for device in devices:
+            ran, reason = effective_precision("bf16", device)
+            yield f"--decoder_precision bf16 on {device}", f"runs in {ran} ({reason})"
     except UserError as error:
         yield "", str(error)
 

@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
     label = config.run.expname
     if changes := session.changed_circumstances():
         print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
-    precision = precision_record(config.model.decoder_precision)
+    precision = precision_record(config.model.decoder_precision, config.run.device)
     if precision["ran"] != precision["asked"]:
         print(f"decoder_precision {precision['asked']}: runs in {precision['ran']} ({precision['reason']})")
     with GracefulStop() as stop:

@@ -137,8 +137,8 @@ class ModelConfig(Section):
     )
     decoder_precision: str = option(
         "float32",
-        "products of the colour decoder (MLP_Fea; DVGO's of depth 3): bf16 rounds their operands where the CPU "
-        "multiplies bfloat16 in hardware, and says so where it does not",
+        "products of the colour decoder (MLP_Fea; DVGO's of depth 3): bf16 rounds their operands where the "
+        "device multiplies bfloat16 in hardware, and says so where it does not",
         choices=("float32", "bf16"),
     )
     recompute: bool = option(

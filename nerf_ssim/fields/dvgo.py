@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nerf_ssim.fields.decoders import linear, make_voxel_decoder
 from nerf_ssim.fields.grids import make_grid
 from nerf_ssim.fields.rendering import Render
+from nerf_ssim.fields.thinning import above_threshold
 from nerf_ssim.fields.voxel_grid import VoxelGrid, node_coords
 from nerf_ssim.ops.alpha_compositing import composite_voxels, voxel_alpha
 from nerf_ssim.ops.compositing import accumulate
@@ -87,6 +88,11 @@ class VoxelField(nn.Module, ABC):
         extent: sides of the grid's box `[3]`, in the units in which voxels are cubes.
         num_voxels: how many fill it, about.
         generator: draws the initial weights of the network and of factorised grids; dense ones begin at zero.
+
+    Attributes:
+        resolution: grid nodes along x, y, z.
+        voxel_size: side of a voxel, in units of `extent` (float32 arithmetic, as published).
+        voxel_size_ratio: side of a voxel in sides of a base voxel: the length for which `alpha` is an opacity.
     """
 
     name = "dvgo"
@@ -99,7 +105,7 @@ class VoxelField(nn.Module, ABC):
         self.register_buffer("aabb", aabb.clone(), persistent=False)
         self.register_buffer("extent", extent.clone(), persistent=False)
         self.shift = initial_shift(settings.alpha_init)
-        self.num_voxels = num_voxels
+        self._set_voxels(num_voxels)
         channels = settings.rgbnet_dim or 3
         self.density = make_grid(settings.grid, self.resolution, settings.n_lamb_sigma, 1, generator)
         self.k0 = make_grid(settings.grid, self.resolution, settings.n_lamb_sh, channels, generator)
@@ -120,22 +126,6 @@ class VoxelField(nn.Module, ABC):
         """The parameters that are no grid's."""
         return [p for module in (self.basis, self.rgbnet) if module is not None for p in module.parameters()]
 
-    @property
-    def voxel_size(self) -> float:
-        """Side of a voxel, in units of `extent` (float32 arithmetic, as published)."""
-        return voxel_side(self.extent, self.num_voxels).item()
-
-    @property
-    def resolution(self) -> list[int]:
-        """Grid nodes along x, y, z."""
-        return (self.extent / voxel_side(self.extent, self.num_voxels)).long().tolist()
-
-    @property
-    def voxel_size_ratio(self) -> float:
-        """Side of a voxel in sides of a base voxel: the length for which `alpha` is an opacity."""
-        base = voxel_side(self.extent, self.settings.num_voxels_base)
-        return (voxel_side(self.extent, self.num_voxels) / base).item()
-
     @abstractmethod
     def march(self, rays: Rays) -> VoxelSamples:
         """The samples of `rays` that the mask lets through."""
@@ -155,8 +145,8 @@ class VoxelField(nn.Module, ABC):
             interval=self.settings.stepsize * self.voxel_size_ratio,
             alpha_threshold=threshold,
         )
-        coloured = (composited.weights.detach() > threshold).nonzero()[:, 0]
-        weights, ray_index = composited.weights[coloured], samples.ray_index[coloured]
+        coloured, weights = above_threshold(composited.weights, threshold)
+        ray_index = samples.ray_index[coloured]
         point_rgb = self.color(samples.coords[coloured], rays.directions[ray_index])
         rgb = accumulate(weights, point_rgb, ray_index, n_rays) + composited.background[:, None] * background
         with torch.no_grad():
@@ -199,7 +189,7 @@ class VoxelField(nn.Module, ABC):
 
         Parameters are replaced, so the optimiser must be rebuilt.
         """
-        self.num_voxels = num_voxels
+        self._set_voxels(num_voxels)
         self.density.resize(self.resolution)
         self.k0.resize(self.resolution)
         if math.prod(self.resolution) <= MASK_VOXELS_MAX:
@@ -222,6 +212,14 @@ class VoxelField(nn.Module, ABC):
         self.load_state_dict(state["weights"])
         self.mask = state["occupancy"]["volume"].to(self.aabb.device)
         self.shift = state["shift"]
+
+    def _set_voxels(self, num_voxels: int) -> None:
+        """Takes over a number of voxels, and what follows from it: a GPU waits here rather than at each render."""
+        self.num_voxels = num_voxels
+        side = voxel_side(self.extent, num_voxels)
+        self.resolution: list[int] = (self.extent / side).long().tolist()
+        self.voxel_size: float = side.item()
+        self.voxel_size_ratio: float = (side / voxel_side(self.extent, self.settings.num_voxels_base)).item()
 
 
 def initial_shift(alpha_init: float) -> float:

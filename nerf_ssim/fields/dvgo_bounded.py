@@ -34,11 +34,12 @@ class BoundedDVGO(VoxelField):
     ) -> None:
         super().__init__(settings, aabb, aabb[1] - aabb[0], num_voxels, generator)
         self.near = near
+        self.diagonal: float = self.extent.norm().item()
 
     def march(self, rays: Rays) -> VoxelSamples:
         """Even samples from each ray's entry into the box."""
         coords, t, ray_index, ray_offsets = self._march_all(rays)
-        kept = nearest_occupied(self.mask, coords)
+        kept = nearest_occupied(self.mask, coords).nonzero()[:, 0]  # once: a GPU waits for how many there are
         counts = torch.bincount(ray_index[kept], minlength=len(rays))
         offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
         # There is no distortion loss in a box, so places need no order.
@@ -79,8 +80,7 @@ class BoundedDVGO(VoxelField):
 
     def _march_all(self, rays: Rays) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         step = self.settings.stepsize * self.voxel_size
-        diagonal = (self.aabb[1] - self.aabb[0]).norm().item()
         samples = march_box(
-            rays.origins, rays.directions, self.aabb, self.near, FAR, step, int(diagonal / step) + 2, None, None
+            rays.origins, rays.directions, self.aabb, self.near, FAR, step, int(self.diagonal / step) + 2, None, None
         )
         return samples.coords, samples.t, samples.ray_index, samples.ray_offsets

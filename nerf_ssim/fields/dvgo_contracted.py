@@ -24,6 +24,9 @@ class ContractedDVGO(VoxelField):
         num_voxels: of the grid, which is a cube about the ball and its shell.
         bg_len: thickness of the shell, in radii of the ball.
         generator: draws the network's initial weights.
+
+    Attributes:
+        radius: of the ball, scene units.
     """
 
     def __init__(
@@ -38,16 +41,12 @@ class ContractedDVGO(VoxelField):
         ends = torch.ones(3, device=aabb.device) + bg_len
         super().__init__(settings, aabb, ends - -ends, num_voxels, generator)
         self.bg_len = bg_len
+        self.radius: float = ((aabb[1] - aabb[0]) * 0.5)[0].item()
 
     @property
     def centre(self) -> Tensor:
         """Of the ball, world coordinates `[3]`."""
         return (self.aabb[0] + self.aabb[1]) * 0.5
-
-    @property
-    def radius(self) -> float:
-        """Of the ball, scene units."""
-        return ((self.aabb[1] - self.aabb[0]) * 0.5)[0].item()
 
     def march(self, rays: Rays) -> VoxelSamples:
         """The same places on every ray: even ones up to 2 radii, then ones that are even in inverse distance."""

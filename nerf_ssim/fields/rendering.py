@@ -49,7 +49,7 @@ def render_samples(
     *,
     distance_scale: float,
     weight_threshold: float,
-    background: float,
+    background: Tensor | float,
     draws: ColorDraws | None = None,
 ) -> Render:
     """Composites packed samples; colour is asked for only where a sample's weight exceeds the threshold.
@@ -60,7 +60,7 @@ def render_samples(
         color_of: indices into the samples `[n]` -> colours `[n, 3]`.
         distance_scale: factor on the distance between samples (25 in TensoRF).
         weight_threshold: samples with `weight > weight_threshold` (strictly) get a colour; the others add opacity only.
-        background: grey value behind the ray, weighed by 1 - opacity.
+        background: grey value behind the ray, weighed by 1 - opacity: a number or a 0-dim tensor.
         draws: where given, only so many of those samples are drawn, in proportion to their weight, and colours are
             unbiased estimates (`thinning.draw_by_weight`).
     Source: TensoRF (Chen et al. 2022), equation 1 and its published thresholds.

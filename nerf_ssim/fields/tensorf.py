@@ -28,6 +28,10 @@ class TensoRF(nn.Module):
         resolution: grid corners along x, y, z.
         near, far: the ray's entry into the box is clamped to this range (far does nothing else).
         generator: draws the initial weights.
+
+    Attributes:
+        step_size: distance between samples, `step_ratio` of the mean cell size (float32 arithmetic, as published).
+        full_samples_per_ray: samples that cover the box's diagonal; the final test uses this many.
     """
 
     name = "tensorf"
@@ -46,7 +50,7 @@ class TensoRF(nn.Module):
         self.settings = settings
         self.near, self.far = near, far
         self.register_buffer("aabb", aabb.clone(), persistent=False)
-        self.resolution = list(resolution)
+        self._set_resolution(resolution)
         self.occupancy: OccupancyGrid | None = None
         kind, colors = settings.grid, settings.data_dim_color
         self.density_grid = make_grid(kind, resolution, settings.n_lamb_sigma, 1, generator)
@@ -63,24 +67,13 @@ class TensoRF(nn.Module):
             generator=generator,
         )
 
-    @property
-    def step_size(self) -> float:
-        """Distance between samples: `step_ratio` of the mean cell size (float32 arithmetic, as published)."""
-        cells = torch.tensor([n - 1 for n in self.resolution], device=self.aabb.device)
-        return ((self.aabb[1] - self.aabb[0]) / cells).mean().item() * self.settings.step_ratio
-
-    @property
-    def full_samples_per_ray(self) -> int:
-        """Samples that cover the box's diagonal; the final test uses this many."""
-        return int((self.aabb[1] - self.aabb[0]).norm().item() / self.step_size) + 1
-
     def render(
         self,
         rays: Rays,
         *,
         n_samples: int | None = None,
         jitter: Tensor | None = None,
-        background: float = 0.0,
+        background: Tensor | float = 0.0,
         draws: ColorDraws | None = None,
     ) -> Render:
         """Colours of `rays`.
@@ -88,7 +81,7 @@ class TensoRF(nn.Module):
         Args:
             n_samples: steps a ray, None for `full_samples_per_ray`.
             jitter: one offset in [0, 1) a ray `[rays]`, in steps; None for none (test).
-            background: grey level behind the scene.
+            background: grey level behind the scene, a number or a 0-dim tensor.
             draws: which of the samples that could have a colour get one; None for all.
         """
         settings = self.settings
@@ -159,14 +152,14 @@ class TensoRF(nn.Module):
                 replace_parameter(grid, name, new)
                 crop.replaced[old], crop.kept[old] = new, part
         self.aabb = box.clone()
-        self.resolution = (stop - start).tolist()
+        self._set_resolution((stop - start).tolist())
         return crop
 
     def upsample(self, resolution: Sequence[int]) -> None:
         """Resamples both grids to `resolution`; parameters are replaced, so the optimiser must be rebuilt."""
         self.density_grid.resize(resolution)
         self.appearance_grid.resize(resolution)
-        self.resolution = list(resolution)
+        self._set_resolution(resolution)
 
     def state(self) -> dict:
         """Everything that `restore` needs, as tensors and plain values."""
@@ -194,6 +187,14 @@ class TensoRF(nn.Module):
         if occupancy is not None:
             field.occupancy = OccupancyGrid(occupancy["volume"].to(device), occupancy["aabb"].to(device))
         return field.to(device)
+
+    def _set_resolution(self, resolution: Sequence[int]) -> None:
+        """Takes over a resolution of the present box, and what follows: a GPU waits here rather than at each render."""
+        self.resolution = list(resolution)
+        extent = self.aabb[1] - self.aabb[0]
+        cells = torch.tensor([n - 1 for n in self.resolution], device=extent.device)
+        self.step_size = (extent / cells).mean().item() * self.settings.step_ratio
+        self.full_samples_per_ray = int(extent.norm().item() / self.step_size) + 1
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Colour of a sample from its appearance feature and its viewing direction: encoding, a small MLP, sigmoid.
 
 The native kernel runs tiles of samples whose activations stay in a core's cache, forward and backward, in float32.
-`precision="bf16"` is served by `ops.decoder_bf16` where the CPU multiplies bfloat16 in hardware.
+`precision="bf16"` is served by `ops.decoder_bf16` where the device multiplies bfloat16 in hardware.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def decode_color(
         layers: the MLP; `w1 [H1, inputs]`, `w2 [H2, H1]`, `w3 [3, H2]` and their biases.
         feature_frequencies, view_frequencies: octaves of the two encodings; 0 leaves that encoding out.
         precision: `"float32"`, or `"bf16"`: both operands of each product are rounded to bfloat16 and sums stay
-            float32, where `effective_precision` says that this machine does so; else as float32.
+            float32, where `effective_precision` says that the device does so; else as float32.
         keep_activations: whether the native forward keeps both hidden layers for backward (1 KiB a sample at 128 +
             128). By default backward computes them again: with many samples, fetching and filling that memory costs
             at least as much.
@@ -80,15 +80,14 @@ def decode_color(
     Source: TensoRF (Chen et al. 2022), decoder MLP_Fea; with `feature_frequencies=0`, DVGO's colour network.
     """
     _check_shapes(features, directions, layers, feature_frequencies, view_frequencies)
-    is_native = backend.implementation("decode_color", features, directions, *layers) == "native"
     directions = directions.detach()
-    if effective_precision(precision)[0] == "bf16":
-        if is_native and decoder_bf16.hardware():
+    if effective_precision(precision, features.device)[0] == "bf16":
+        if features.dtype == torch.float32 and not _rounds_in_software():
             return decoder_bf16.decode_color(features, directions, *layers, feature_frequencies, view_frequencies)
         return reference.decode_color(
             features, directions, *layers, feature_frequencies, view_frequencies, linear=reference.linear_bfloat16
         )
-    if is_native:
+    if backend.implementation("decode_color", features, directions, *layers) == "native":
         needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in (features, *layers))
         rgb, _, _ = torch.ops.nerf_ssim.decode_color(
             features, directions, *layers, feature_frequencies, view_frequencies, keep_activations and needs_gradient
@@ -97,12 +96,12 @@ def decode_color(
     return reference.decode_color(features, directions, *layers, feature_frequencies, view_frequencies)
 
 
-def effective_precision(precision: str) -> tuple[str, str]:
-    """What `decode_color(precision=…)` computes in on this machine, and why.
+def effective_precision(precision: str, device: torch.device | str = "cpu") -> tuple[str, str]:
+    """What `decode_color(precision=…)` computes in on a device of this machine, and why.
 
     Returns:
-        `("float32" | "bf16", reason)`. `"bf16"` is honoured where the CPU multiplies bfloat16 in hardware, and by the
-        reference backend (`NERF_SSIM_BACKEND=reference`), which rounds operands in software: slow, but it shows on
+        `("float32" | "bf16", reason)`. `"bf16"` is honoured where the device multiplies bfloat16 in hardware, and by
+        the reference backend (`NERF_SSIM_BACKEND=reference`), which rounds operands in software: slow, but it shows on
         any machine what the precision does to quality. Elsewhere it falls to float32, which is then faster.
     Raises:
         ValueError: an unknown precision.
@@ -111,12 +110,18 @@ def effective_precision(precision: str) -> tuple[str, str]:
         raise ValueError(f"decoder precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
     if precision == "float32":
         return "float32", "as asked"
-    if os.environ.get("NERF_SSIM_BACKEND", "auto") == "reference":
+    if _rounds_in_software():
         return "bf16", "operands rounded in software (reference backend)"
-    hardware = decoder_bf16.hardware()
-    if hardware:
-        return "bf16", f"the CPU multiplies bfloat16 in hardware ({hardware})"
-    return "float32", "bf16 asked for, but this CPU has no bfloat16 products (AMX or AVX512_BF16)"
+    device = torch.device(device)
+    unit, name = decoder_bf16.hardware(device)
+    if unit:
+        return "bf16", f"{name} multiplies bfloat16 in hardware ({unit})"
+    units = "tensor cores of compute capability 8.0" if device.type == "cuda" else "AMX or AVX512_BF16"
+    return "float32", f"bf16 asked for, but {name} has no bfloat16 products ({units})"
+
+
+def _rounds_in_software() -> bool:
+    return os.environ.get("NERF_SSIM_BACKEND", "auto") == "reference"
 
 
 def _check_shapes(

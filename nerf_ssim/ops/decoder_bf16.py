@@ -1,4 +1,6 @@
-"""The colour decoder with bfloat16 products, for CPUs that have them (AMX or AVX512_BF16), through torch's own matmul.
+"""The colour decoder with bfloat16 products, through torch's own matmul, for devices that have them.
+
+These are CPUs with AMX or AVX512_BF16, and GPUs of compute capability 8.0 and later. Weights stay float32.
 
 Works in tiles, so that only the two hidden layers (2 bytes a number) outlive a tile. Sums are float32 inside each
 product; torch then rounds a hidden product to bfloat16, which its ReLU's only reader, the next product, would do
@@ -15,15 +17,21 @@ from torch import Tensor
 
 from nerf_ssim.ops.reference import decoder as reference
 
-TILE = 8192  # samples
+TILE = 8192  # samples that a CPU takes at a time: their activations stay in its caches
+GPU_TILE = 1 << 18  # a GPU needs many at once; more of them would only take memory
+FIRST_CAPABILITY = (8, 0)  # of GPUs with bfloat16 matrix units
 
 
 @functools.cache
-def hardware() -> str:
-    """Which bfloat16 unit the CPU has, or "" for none."""
+def hardware(device: torch.device) -> tuple[str, str]:
+    """The device's bfloat16 unit, "" for none, and the device itself, in words."""
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        unit = "tensor cores" if capability >= FIRST_CAPABILITY else ""
+        return unit, f"{torch.cuda.get_device_name(device)}, compute capability {capability[0]}.{capability[1]}"
     if torch.cpu._is_amx_tile_supported():
-        return "AMX"
-    return "AVX512_BF16" if torch.cpu._is_avx512_bf16_supported() else ""
+        return "AMX", "the CPU"
+    return ("AVX512_BF16" if torch.cpu._is_avx512_bf16_supported() else ""), "the CPU"
 
 
 def decode_color(
@@ -34,8 +42,9 @@ def decode_color(
     return _Decode.apply(features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies)
 
 
-def _tiles(samples: int) -> list[slice]:
-    return [slice(begin, min(begin + TILE, samples)) for begin in range(0, samples, TILE)]
+def _tiles(features: Tensor) -> list[slice]:
+    samples, size = len(features), GPU_TILE if features.is_cuda else TILE
+    return [slice(begin, min(begin + size, samples)) for begin in range(0, samples, size)]
 
 
 def _hidden(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -51,7 +60,7 @@ class _Decode(torch.autograd.Function):
         rgb = features.new_empty(samples, 3)
         hidden1 = features.new_empty(samples, w1.shape[0], dtype=torch.bfloat16)
         hidden2 = features.new_empty(samples, w2.shape[0], dtype=torch.bfloat16)
-        for tile in _tiles(samples):
+        for tile in _tiles(features):
             inputs = reference.decoder_input(features[tile], directions[tile], feature_frequencies, view_frequencies)
             hidden1[tile] = _hidden(inputs.bfloat16(), rounded1, b1)
             hidden2[tile] = _hidden(hidden1[tile], rounded2, b2)
@@ -64,9 +73,9 @@ class _Decode(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_rgb):
         features, directions, rgb, hidden1, hidden2, w1, w2, w3 = ctx.saved_tensors
-        grads = [torch.zeros(t.shape) for t in (w1, w1[:, 0], w2, w2[:, 0], w3, w3[:, 0])]
+        grads = [features.new_zeros(t.shape) for t in (w1, w1[:, 0], w2, w2[:, 0], w3, w3[:, 0])]
         grad_features = torch.empty_like(features)
-        for tile in _tiles(features.shape[0]):
+        for tile in _tiles(features):
             with torch.enable_grad():
                 tile_features = features[tile].detach().requires_grad_()
                 inputs = reference.decoder_input(tile_features, directions[tile], *ctx.frequencies)

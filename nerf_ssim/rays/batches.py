@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from nerf_ssim.rays.permutation import KeyedPermutation
 __all__ = ["PixelBatches", "RayBatch"]
 
 FILTER_CHUNK = 1 << 16
+AHEAD = 16  # batches that one walk through the order covers
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class PixelBatches:
     An epoch visits the kept pixels once, in an order of its own; pixels left over at its end (fewer than a batch) are
     dropped, as in the published sampler. Images stay uint8 and rays are made for the batch only; the order is a keyed
     permutation, and kept pixels are one bit each, so memory does not grow beyond the images themselves.
+
+    Images, cameras and order are on one device, so a batch is never copied from the host.
     """
 
     def __init__(self, views: Views, batch_size: int, generator: torch.Generator) -> None:
@@ -42,6 +46,7 @@ class PixelBatches:
         self.kept_bits: Tensor | None = None  # None = every pixel
         self.kept = self.total
         self.has_replacement = False
+        self._found: deque[tuple[Tensor, int]] = deque()  # batches to come, and the cursor behind each
         self._start_epoch()
 
     @property
@@ -106,6 +111,7 @@ class PixelBatches:
         self._set_kept(None if bits is None else bits.to(self.device), state["kept"])
         self.permutation = KeyedPermutation(self.total, list(state["keys"]))
         self.cursor = state["cursor"]
+        self._found.clear()
         self.batches_left = state["batches_left"]
         self.has_replacement = state.get("has_replacement", False)
 
@@ -125,6 +131,7 @@ class PixelBatches:
             )
         self.permutation = KeyedPermutation.draw(self.total, self.generator)
         self.cursor = 0
+        self._found.clear()
         self.batches_left = self.kept // self.batch_size
 
     def _batch_of(self, pixels: Tensor) -> RayBatch:
@@ -134,18 +141,34 @@ class PixelBatches:
         return torch.randint(self.total, (self.batch_size,), generator=self.generator, device=self.device)
 
     def _next_pixels(self) -> Tensor:
-        """Walks the shuffled order until a batch of kept pixels is found; the cursor stops right behind the last."""
+        if not self._found:
+            self._look_ahead()
+        pixels, self.cursor = self._found.popleft()
+        return pixels
+
+    def _look_ahead(self) -> None:
+        """Walks the shuffled order until a batch of kept pixels is found, and cuts all that it found into batches.
+
+        Each comes with where the order goes on behind its last pixel. A GPU waits for the host here and not at every
+        batch, because how many pixels of a walk are kept decides how long it is.
+        """
+        walked = self.cursor
         found: list[Tensor] = []
+        places: list[Tensor] = []
         missing = self.batch_size
-        while missing:
-            positions = torch.arange(self.cursor, min(self.cursor + self.batch_size, self.total), device=self.device)
+        while missing > 0:
+            positions = torch.arange(walked, min(walked + AHEAD * self.batch_size, self.total), device=self.device)
+            walked += positions.numel()
             pixels = self.permutation(positions)
-            keep = self._is_kept(pixels).nonzero()[:, 0][:missing]
-            is_last = keep.numel() == missing
-            self.cursor += int(keep[-1]) + 1 if is_last else positions.numel()
-            missing -= keep.numel()
-            found.append(pixels[keep])
-        return torch.cat(found)
+            if self.kept_bits is not None:
+                keep = self._is_kept(pixels).nonzero()[:, 0]
+                positions, pixels = positions[keep], pixels[keep]
+            found.append(pixels)
+            places.append(positions)
+            missing -= pixels.numel()
+        last_of_batch = torch.cat(places)[self.batch_size - 1 :: self.batch_size].tolist()
+        batches = torch.cat(found).split(self.batch_size)[: len(last_of_batch)]
+        self._found.extend(zip(batches, [last + 1 for last in last_of_batch], strict=True))
 
     def _is_kept(self, pixels: Tensor) -> Tensor:
         if self.kept_bits is None:

@@ -12,6 +12,7 @@ from nerf_ssim.config import Config
 from nerf_ssim.errors import CheckpointError
 
 NAMES = ("pixels", "jitter", "background", "ssim", "monitor", "init")
+ON_THE_CPU = ("ssim", "monitor")  # of S3IM's orders, which are drawn there whatever the run's device
 
 
 def stream_seed(seed: int, name: str) -> int:
@@ -38,7 +39,7 @@ class Generators:
     Args:
         seed: the run's seed, any integer.
         names: the consumers, distinct.
-        device: where the generators live; their states are saved on the CPU.
+        device: where the generators live, but for those of S3IM's orders; their states are saved on the CPU.
     Raises:
         ValueError: a name that comes twice.
     """
@@ -49,7 +50,10 @@ class Generators:
         self.seed = int(seed)
         self.device = torch.device(device)
         self._streams = {
-            name: torch.Generator(device=self.device).manual_seed(stream_seed(self.seed, name)) for name in names
+            name: torch.Generator(device="cpu" if name in ON_THE_CPU else self.device).manual_seed(
+                stream_seed(self.seed, name)
+            )
+            for name in names
         }
 
     def __getitem__(self, name: str) -> torch.Generator:
@@ -85,7 +89,7 @@ class Generators:
         # Rehearsed on fresh generators first: a state that doesn't fit must not leave half of the streams moved.
         for name, state in states.items():
             try:
-                torch.Generator(device=self.device).set_state(state)
+                torch.Generator(device=self._streams[name].device).set_state(state)
             except (RuntimeError, TypeError) as error:
                 raise CheckpointError(
                     f"the state of random generator {name!r} doesn't fit device {self.device}; "

@@ -160,9 +160,9 @@ def backend_record() -> dict[str, dict[str, str]]:
     return {op: {"implementation": how, "reason": why} for op, (how, why) in backend.describe().items()}
 
 
-def precision_record(asked: str) -> dict[str, str]:
-    """The colour decoder's precision for the manifest and the results: `asked` for, `ran` on this machine, `reason`."""
-    ran, reason = effective_precision(asked)
+def precision_record(asked: str, device: str) -> dict[str, str]:
+    """The colour decoder's precision for the manifest and the results: `asked` for, `ran` on `device`, `reason`."""
+    ran, reason = effective_precision(asked, device)
     return {"asked": asked, "ran": ran, "reason": reason}
 
 

@@ -56,7 +56,7 @@ def score_run(session: Session) -> Scores:
         schedule=schedule_summary(session.schedule),
         seed=config.run.seed,
         backend=backend_record(),
-        decoder_precision=precision_record(config.model.decoder_precision),
+        decoder_precision=precision_record(config.model.decoder_precision, config.run.device),
         seconds_train=session.seconds,
     )
     if config.run.render_train:

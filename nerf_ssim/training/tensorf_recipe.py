@@ -58,12 +58,13 @@ class TensorfRecipe:
         """The training render: jittered, and on a white background for a whole batch on a fair coin."""
         jitter = torch.rand(len(rays), generator=self.generators["jitter"], device=rays.origins.device)
         coin = torch.rand((), generator=self.generators["background"], device=rays.origins.device)
-        is_white = self.config.data.white_bg or bool(coin < 0.5)
+        # The coin stays on the device: reading it would wait for all that a GPU has yet to do.
+        is_white = (coin < 0.5).to(jitter.dtype)
         return self.field.render(
             rays,
             n_samples=self.n_samples,
             jitter=jitter,
-            background=float(is_white),
+            background=1.0 if self.config.data.white_bg else is_white,
             draws=self._color_draws(jitter),
         )
 

@@ -1,7 +1,8 @@
 """Rewrites the tables of docs/kernels.md from what the compiler, the tracer and the planted defects say.
 
-`python tests/cuda/kernel_docs.py` rewrites, `--check` only tells whether the file is up to date. What stands between
-`<!-- generated -->` and `<!-- end -->` is replaced.
+`python tests/cuda/kernel_docs.py [KERNEL …]` rewrites the sections of these kernels, of all where none is named;
+`--check` only tells whether they are up to date. What stands between `<!-- generated -->` and `<!-- end -->` is
+replaced.
 """
 
 from __future__ import annotations
@@ -77,11 +78,19 @@ def section(kernel: Kernel) -> str:
 
 def main(arguments: list[str]) -> int:
     """Rewrite the generated part, or compare it."""
-    text = FILE.read_text()
+    names = {argument for argument in arguments if argument != "--check"}
+    if unknown := names - {kernel.name for kernel in KERNELS}:
+        print(f"no such kernel: {', '.join(sorted(unknown))}")
+        return 2
+    made = {kernel.name: section(kernel) for kernel in KERNELS if not names or kernel.name in names}
+    text = FILE.read_text()  # late: another process may have written other kernels meanwhile
     before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    new = before + BEGIN + "\n".join(section(kernel) for kernel in KERNELS) + END + after
-    if arguments == ["--check"]:
+    old, after = rest.split(END)
+    there = {part.partition("\n")[0]: f"### {part.rstrip()}\n" for part in old.split("### ")[1:]}
+    sections = there | made
+    new = "\n".join(sections[kernel.name] for kernel in KERNELS if kernel.name in sections)
+    new = before + BEGIN + new + END + after
+    if "--check" in arguments:
         print("up to date" if new == text else f"{FILE} is not up to date: python tests/cuda/kernel_docs.py")
         return new != text
     FILE.write_text(new)

@@ -58,6 +58,31 @@ def test_last_node_of_a_vast_plane_is_read_and_its_gradient_written():
     np.testing.assert_allclose(gradients["grad_plane_xy"][-1, -1], 3.0)
 
 
+def test_last_node_of_a_vast_voxel_grid_is_sampled_and_updated():
+    side, samples = 1300, 3
+    shape = {"nodes_x": side, "nodes_y": side, "nodes_z": side, "channels": 1}
+    grid, gradient = vast(side, side, side, 1), vast(side, side, side, 1)
+    assert grid.size > BEYOND
+    grid[-1, -1, -1] = 0.5
+    points = {"coords": np.ones((samples, 3), np.float32), "samples": samples}
+    out = {"out": np.zeros((samples, 1), np.float32)}
+    launch("voxels.cu", "launch_voxel_features", {"grid": grid, **shape, **points, **out})
+    np.testing.assert_allclose(out["out"], 0.5)
+    upstream = np.ones((samples, 1), np.float32)
+    launch("voxels.cu", "launch_add_voxel_gradient", {**shape, **points, "grad": upstream, "gradient": gradient})
+    np.testing.assert_allclose(gradient[-1, -1, -1], 3.0)
+    weights = {"weight_x": 1.0, "weight_y": 2.0, "weight_z": 3.0, "is_dense": True}
+    last_block = (grid.size // 256, 1)
+    launch("voxel_adam.cu", "launch_add_voxel_tv", {"grid": grid, **shape, **weights, "grad": gradient}, last_block)
+    np.testing.assert_allclose(gradient[-1, -1, -1], 3.0 + 0.5 * (1 + 2 + 3))
+    moments = {"exp_avg": vast(*grid.shape), "exp_avg_sq": vast(*grid.shape), "rates": None, "count": grid.size}
+    factors = {"beta1": 0.9, "beta2": 0.99, "first_weight": 0.1, "second_weight": 0.01, "eps": 1e-8, "step_size": 0.1}
+    update = {"param": grid, "grad": gradient, **moments, "skip_zero": True, **factors}
+    launch("voxel_adam.cu", "launch_voxel_adam", update, (grid.size // 4 // 256, 1))
+    np.testing.assert_allclose(grid[-1, -1, -1], 0.5 - 0.1 * 0.1 / 0.01**0.5, rtol=1e-6)
+    assert gradient[-1, -1, -1] == 0
+
+
 def test_last_elements_of_a_vast_parameter_are_updated():
     arrays = {name: vast(BEYOND) for name in ("param", "grad", "exp_avg", "exp_avg_sq")}
     arrays["grad"][-5:] = 1.0

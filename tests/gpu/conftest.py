@@ -23,3 +23,11 @@ def nothing_waits_for_the_device():
     """Any call that makes the CPU wait for the GPU is an error while the test runs."""
     yield
     torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.fixture(params=[False, True], ids=["atomics", "deterministic"])
+def deterministic(request):
+    """Whether results must be the same bits at every call."""
+    torch.use_deterministic_algorithms(request.param)
+    yield request.param
+    torch.use_deterministic_algorithms(False)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import pytest
 import torch
 import torch.nn.functional as F
+from gpu_parity import assert_close, on_gpu, value_and_gradients
 from torch import Tensor
 
 from nerf_ssim.ops import grids
@@ -21,33 +20,7 @@ from nerf_ssim.ops.reference.total_variation import plane_tv as tv_reference
 from nerf_ssim.ops.resize import resize_plane
 from nerf_ssim.ops.total_variation import plane_tv
 
-TOLERANCE = 3e-5
 AABB = torch.tensor([[-1.0, -0.5, -2.0], [1.5, 1.0, 0.5]])
-
-
-@pytest.fixture(params=[False, True], ids=["atomics", "deterministic"])
-def deterministic(request):
-    torch.use_deterministic_algorithms(request.param)
-    yield request.param
-    torch.use_deterministic_algorithms(False)
-
-
-def value_and_gradients(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The output, then the gradients of its sum with weights that differ by entry."""
-    inputs = [tensor.detach().requires_grad_() for tensor in inputs]
-    output = function(*inputs)
-    weights = torch.linspace(-1, 1.5, output.numel(), dtype=torch.float64).cos().reshape(output.shape).to(output)
-    return [output.detach(), *torch.autograd.grad(output, inputs, weights)]
-
-
-def assert_close(actual: Sequence[Tensor], exact: Sequence[Tensor]) -> None:
-    for a, e in zip(actual, exact, strict=True):
-        scale = max(float(e.abs().max()), 1e-3) if e.numel() else 1.0
-        torch.testing.assert_close(a.cpu().double() / scale, e.double() / scale, rtol=0, atol=TOLERANCE)
-
-
-def on_gpu(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [tensor.cuda() for tensor in tensors]
 
 
 def random_parts(op: str, nodes: tuple[int, int, int], channels: tuple[int, int, int]) -> list[Tensor]:

@@ -227,11 +227,32 @@ def test_tiled_bfloat16_agrees_with_its_specification(monkeypatch):
 
 def test_bf16_without_hardware_is_float32_and_says_so(monkeypatch):
     monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
-    monkeypatch.setattr(decoder_bf16, "hardware", lambda: "")
+    monkeypatch.setattr(decoder_bf16, "hardware", lambda device: ("", "the CPU"))
     precision, reason = ops.effective_precision("bf16")
     assert precision == "float32" and "no bfloat16" in reason
     case = make_case(30)
     assert torch.equal(values_and_gradients(case, precision="bf16")[0], values_and_gradients(case)[0])
+
+
+@pytest.mark.parametrize(
+    ("index", "capability", "precision", "words"),
+    [(6, (7, 5), "float32", "T4, compute capability 7.5 has no bfloat16"), (7, (8, 0), "bf16", "tensor cores")],
+)
+def test_bf16_on_a_gpu_depends_on_its_capability(index, capability, precision, words, monkeypatch):
+    monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "T4")
+    ran, reason = ops.effective_precision("bf16", f"cuda:{index}")
+    assert ran == precision and words in reason
+
+
+def test_bfloat16_products_and_their_gradients_stay_on_their_device():
+    """Without data: mixing devices or reading a value is an error on the meta device."""
+    features, directions, layers, frequencies = make_case(20, "plain_odd")
+    moved = [tensor.detach().to("meta").requires_grad_() for tensor in (features, *layers)]
+    rgb = decoder_bf16.decode_color(moved[0], directions.to("meta"), *moved[1:], *frequencies.values())
+    gradients = torch.autograd.grad(rgb.sum(), moved)
+    assert {(tensor.device.type, tensor.dtype) for tensor in (rgb, *gradients)} == {("meta", torch.float32)}
 
 
 @pytest.mark.parametrize(

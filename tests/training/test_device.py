@@ -1,10 +1,12 @@
-"""What a training step asks of the device: where it waits for an answer, and that it mixes no devices."""
+"""What training asks of the device: where it waits for an answer, and that it mixes no devices."""
 
 from __future__ import annotations
 
+import io
 import traceback
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,28 +14,47 @@ from tiny_scene import tiny_config, write_tiny_scene
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nerf_ssim.fields import rendering, tensorf
+from nerf_ssim.fields import dvgo, dvgo_contracted, rendering, tensorf
 from nerf_ssim.ops import backend
-from nerf_ssim.ops.compositing import Composited
+from nerf_ssim.ops.contracted import ContractedSamples
 from nerf_ssim.ops.marching import Samples
+from nerf_ssim.rays.batches import AHEAD, RayBatch
 from nerf_ssim.rays.cameras import Rays
-from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.objective import photometric_terms
+from nerf_ssim.training.interrupts import GracefulStop
+from nerf_ssim.training.loop import train
+from nerf_ssim.training.optimizers import make_adam
+from nerf_ssim.training.progress import Progress
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
 
 # Operators whose result the CPU reads: on a GPU it waits there until everything before is done.
-READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal"}
-# The places where a step may do so: sizes that depend on the data, and one coin. A new place is a slower GPU.
+READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique"}
+# The places where a step may do so. A new place is a slower GPU. (The marchers wait too, inside their operators.)
 ALLOWED = {
-    ("rays/batches.py", "_next_pixels"): "which of the next pixels are kept, and where the cursor stops",
-    ("rays/permutation.py", "__call__"): "how many positions fall outside the pixels and walk on",
-    ("training/tensorf_recipe.py", "render"): "the coin that chooses the background",
-    ("fields/tensorf.py", "step_size"): "the distance between samples, from the box",
     ("fields/thinning.py", "above_threshold"): "how many samples get a colour",
+    ("fields/dvgo_bounded.py", "march"): "how many samples the mask lets through",
+    ("rays/batches.py", "_look_ahead"): f"where the walk to the next {AHEAD} batches ends",
+    ("rays/permutation.py", "__call__"): "how many positions of that walk fall outside the pixels and walk on",
+    # What follows never waits: the tensors are the CPU's.
     ("ops/compositing.py", "check_offsets"): "offsets are checked on the CPU only",
     ("ops/adam.py", "step"): "the number of updates, which is kept on the CPU",
+    ("training/voxel_optimizer.py", "_update"): "the number of updates, which is kept on the CPU",
 }
+AT_THE_END = {
+    ("training/journal.py", "flush"): "the figures of all iterations since the last time",
+    ("training/loop.py", "refuse_spoilt_weights"): "whether the weights that are to be saved are finite",
+}
+ONCE_IN_A_WHILE = {place for place in ALLOWED if place[0].startswith("rays/")}
+MODELS = ("tensorf", "dvgo", "bounded dvgo")
+NO_MILESTONES = {
+    "tensorf": {"upsamp_list": [], "update_AlphaMask_list": []},
+    "dvgo": {"pg_scale": []},
+    "bounded dvgo": {"pg_scale": []},
+}
+
+needs_native = pytest.mark.skipif(
+    backend.describe()["composite"][0] != "native", reason="the reference reads sizes on the host"
+)
 
 
 class Reads(TorchDispatchMode):
@@ -52,54 +73,95 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.fixture()
-def session(tmp_path):
-    scene = write_tiny_scene(tmp_path / "scene")
-    return Session(tiny_config(scene, tmp_path, upsamp_list=[], update_AlphaMask_list=[]))
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return write_tiny_scene(tmp_path_factory.mktemp("device") / "scene")
 
 
-@pytest.mark.skipif(backend.describe()["composite"][0] != "native", reason="the reference reads sizes on the host")
-def test_a_step_waits_for_the_device_only_where_it_is_known_to(session):
-    with Reads() as reads:
-        for iteration in range(2):
+@needs_native
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_waits_for_the_device_only_where_it_is_known_to(model, scene, tmp_path):
+    session = Session(tiny_config(scene, tmp_path, model, **NO_MILESTONES[model]))
+    steps = []
+    for iteration in range(3):
+        with Reads() as reads:
             take_step(session.recipe, session.batches, session.s3im, 1.0, iteration)
-    assert set(reads.places) <= set(ALLOWED)
-    assert reads.places["fields/thinning.py", "above_threshold"] == 2, "the count itself does not work"
+        steps.append(reads.places)
+    assert set().union(*steps) <= set(ALLOWED)
+    assert steps[0]["fields/thinning.py", "above_threshold"] == 1, "the count itself does not work"
+    later = set(steps[1]) | set(steps[2])
+    assert not later & ONCE_IN_A_WHILE, "pixels are found ahead"
 
 
-def composite_without_data(ray_index: Tensor, n_rays: int):
-    """What `composite` returns, in form."""
+@needs_native
+@pytest.mark.parametrize("model", ["tensorf", "dvgo"])
+def test_between_two_reports_the_loop_itself_waits_for_nothing(model, scene, tmp_path):
+    options = {"progress_refresh_rate": 1000, "luminance_every": 2, "ssim_remove_at": 3, "log_every": 1, "n_iters": 6}
+    session = Session(tiny_config(scene, tmp_path, model, **NO_MILESTONES[model], **options))
+    bar = Progress(session.last_iteration, session.iteration, file=io.StringIO())
+    with GracefulStop() as stop, session.open_log() as log, bar as progress, Reads() as reads:
+        train(session, log, progress, stop)
+    beside_steps = set(reads.places) - set(ALLOWED)
+    assert beside_steps == set(AT_THE_END)
+    assert reads.places["training/journal.py", "flush"] > 6, "the flush at the end reads all rows"
 
-    def composite(sigma: Tensor, delta: Tensor, ray_offsets: Tensor, *, distance_scale: float) -> Composited:
-        weights = sigma * delta * distance_scale
-        return Composited(weights, weights.new_zeros(n_rays).index_add(0, ray_index, weights), weights)
 
-    return composite
+N_RAYS, PER_RAY = 64, 5
+WITHOUT_CUDA_KERNEL = ("decode_color",)
 
 
-def test_render_losses_and_gradients_run_without_data_on_one_device(session, monkeypatch):
-    """On the meta device: reading a value or mixing devices is an error there."""
-    n_rays, per_ray, device = 64, 5, "meta"
-    n = n_rays * per_ray
-    field = session.recipe.field.to(device)
-    field.aabb = field.aabb.to(device)
-    monkeypatch.setattr(tensorf.TensoRF, "step_size", 0.05)
-    offsets = torch.empty(n_rays + 1, dtype=torch.int64, device=device)
-    index = torch.empty(n, dtype=torch.int64, device=device)
-    floats = {name: torch.empty(n, device=device) for name in ("t", "delta")}
-    samples = Samples(torch.empty(n, 3, device=device), floats["t"], floats["delta"], index, offsets)
-    monkeypatch.setattr(tensorf, "march_box", lambda *_: samples)
+def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def marched(*_: object, **__: object) -> dict[str, Tensor]:
+    """As many samples on each ray, where the number of samples would depend on data."""
+    n = N_RAYS * PER_RAY
+    integers = {"ray_index": empty(n, dtype=torch.int64), "ray_offsets": empty(N_RAYS + 1, dtype=torch.int64)}
+    return {"coords": empty(n, 3), "t": empty(n), **integers}
+
+
+@pytest.fixture()
+def on_meta(monkeypatch):
+    """The ops as a GPU would serve them, on a device without data: reading it, or mixing devices, is an error."""
+
+    def served(op: str, *_: Tensor | None) -> str:
+        return "reference" if op in WITHOUT_CUDA_KERNEL else "native"
+
+    monkeypatch.setattr(backend, "implementation", served)
+    monkeypatch.setattr(tensorf, "march_box", lambda *_: Samples(**marched(), delta=empty(N_RAYS * PER_RAY)))
+    monkeypatch.setattr(dvgo_contracted, "march_contracted", lambda *_, **__: ContractedSamples(**marched()))
     # Which samples get a colour depends on their weights: here, the first half.
-    half = torch.empty(n // 2, dtype=torch.int64, device=device)
-    monkeypatch.setattr(rendering, "above_threshold", lambda weights, _: (half, weights[half]))
+    half = empty(N_RAYS * PER_RAY // 2, dtype=torch.int64)
+    for module in (rendering, dvgo):
+        monkeypatch.setattr(module, "above_threshold", lambda weights, _: (half, weights[half]))
 
-    # The reference composites chunks of rays whose size depends on the data; native code does not.
-    monkeypatch.setattr(rendering, "composite", composite_without_data(index, n_rays))
 
-    rays = Rays(torch.empty(n_rays, 3, device=device), torch.empty(n_rays, 3, device=device))
-    render = field.render(rays, n_samples=per_ray, jitter=torch.empty(n_rays, device=device))
-    s3im = S3IM(patch_height=8, patch_width=8)
-    terms, _ = photometric_terms(render.rgb, torch.empty(n_rays, 3, device=device), s3im, 1.0)
-    terms |= session.recipe.regularizers(0, render, render.rgb)
-    sum(terms.values()).backward()
-    assert {parameter.grad.device.type for parameter in field.parameters()} == {"meta"}
+def moved_to_meta(session: Session) -> None:
+    """The field without its data, and an optimiser for it."""
+    recipe = session.recipe
+    recipe.field.to("meta")
+    if session.config.model.model == "tensorf":
+        recipe.optimizer = make_adam(recipe._parameter_groups())
+    else:
+        recipe.field.mask = recipe.field.mask.to("meta")
+        recipe.optimizer = recipe._make_optimizer()
+
+
+@needs_native
+@pytest.mark.parametrize("model", ["tensorf", "dvgo"])
+def test_whole_steps_run_without_data_on_one_device(model, scene, tmp_path, on_meta):
+    """Batch, render, all losses, backward, optimiser; twice, the second time with the moments of the first."""
+    session = Session(tiny_config(scene, tmp_path, model, **NO_MILESTONES[model]))
+    moved_to_meta(session)
+    parameters = list(session.recipe.field.parameters())
+    before = [parameter._version for parameter in parameters]
+    batch = RayBatch(Rays(empty(N_RAYS, 3), empty(N_RAYS, 3)), empty(N_RAYS, 3))
+    batches = SimpleNamespace(next=lambda: batch)
+    for iteration in range(2):
+        step = take_step(session.recipe, batches, session.s3im, 1.0, iteration)
+    assert {"mse", "ssim"} < set(step.terms)
+    assert {term.device.type for term in step.terms.values()} == {"meta"}
+    moments = [session.recipe.optimizer.state[parameter]["exp_avg"] for parameter in parameters]
+    assert {moment.device.type for moment in moments} == {"meta"}
+    assert all(parameter._version > old for parameter, old in zip(parameters, before, strict=True)), "not updated"

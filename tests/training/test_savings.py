@@ -102,7 +102,7 @@ def test_bf16_is_applied_by_the_reference_and_recorded(scene, tmp_path, monkeypa
 
 def test_bf16_without_the_hardware_is_float32_and_says_so(scene, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
-    monkeypatch.setattr(decoder_bf16, "hardware", lambda: "")
+    monkeypatch.setattr(decoder_bf16, "hardware", lambda device: ("", "the CPU"))
     config = tiny_config(scene, tmp_path, decoder_precision="bf16", stop_at=1, render_test=False, **SHORT)
     config.write(tmp_path / "options.txt")
     assert main(["train", "--config", str(tmp_path / "options.txt")]) == 0
