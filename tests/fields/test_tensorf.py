@@ -66,6 +66,7 @@ def compare(field: TensoRF, dtype: torch.dtype, *, background: float, **explicit
     rgb, opacity, depth = render(formula, origins, directions, jitter, background)
     assert min(formula.margins) > 1e-6, "a sample on the edge of a decision: choose another seed"
     field = field.to(dtype)
+    field._set_resolution(field.resolution)  # the step in this precision too
     if field.occupancy is not None:
         field.occupancy = OccupancyGrid(field.occupancy.volume, field.occupancy.aabb.to(dtype))
     rays = Rays(origins.to(dtype), directions.to(dtype))

@@ -278,7 +278,7 @@ def test_training_renders_are_jittered_on_a_white_background_half_of_the_time(sc
 
     def record(self, rays, *, n_samples, jitter, background, draws):
         assert draws is None
-        backgrounds.append(background)
+        backgrounds.append(float(background))
         jitters.append(jitter)
         assert n_samples == recipe.n_samples
 
