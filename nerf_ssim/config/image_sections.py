@@ -80,3 +80,6 @@ class ImageSsimConfig(ScheduleConfig):
     ssim_sigma: float | None = option(1.5, "of the windows' Gaussian weights, pixels; none for equal weights", above=0)
     ssim_stride: int = option(1, "distance between windows, pixels", at_least=1)
     ssim_padding: str = option("same", "windows over the border too, or inside only", choices=("same", "valid"))
+    ssim_reset_adam: bool = option(
+        False, "forget Adam's moments when SSIM is removed: shows how much of its benefit is the optimiser's memory"
+    )

@@ -73,6 +73,12 @@ def ssim_options(config: ImageConfig) -> dict[str, Options]:
     return fits
 
 
+def optimizer_memory(config: ImageConfig) -> dict[str, Options]:
+    """RPP, and guided RPP with and without what Adam remembers of SSIM's gradient."""
+    reset = {"ssim_reset_adam": True}
+    return {"rpp": PERMUTED, "guided": guided(config), "guided_reset": guided(config, **reset)}
+
+
 def networks(config: ImageConfig) -> dict[str, Options]:
     """Each network with RPP and with guided RPP."""
     fits: dict[str, Options] = {}
@@ -100,6 +106,9 @@ EXPERIMENTS = {
     "table3": Experiment("variance of the squared errors at each PSNR level", three_methods, image_reports.table3),
     "figure5": Experiment("error maps of plain, RPP and guided RPP", three_methods, image_reports.figure5),
     "options": Experiment("guided RPP by weight, picture and window of SSIM", ssim_options, image_reports.best_table),
+    "memory": Experiment(
+        "guided RPP with Adam's moments forgotten when SSIM is removed", optimizer_memory, image_reports.best_table
+    ),
     "networks": Experiment("each network with RPP and guided RPP", networks, image_reports.best_table),
 }
 

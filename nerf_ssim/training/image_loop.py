@@ -13,6 +13,7 @@ from torch import Tensor
 from nerf_ssim.evaluation.image_scores import score_step
 from nerf_ssim.ops.reference.siren import squared_error
 from nerf_ssim.ops.ssim import SsimStatistics
+from nerf_ssim.ssim.schedule import SsimSchedule
 from nerf_ssim.training.image_session import ImageSession
 from nerf_ssim.training.interrupts import GracefulStop
 from nerf_ssim.training.journal import statistics_row
@@ -82,12 +83,19 @@ def fit(
         if ending is not None:
             return ending
 
+        if session.config.ssim.ssim_reset_adam and step > 0 and was_removed(session.schedule, step):
+            session.optimizer.state.clear()
         session.optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         session.optimizer.step()
         session.iteration = step + 1
         session.seconds += time.perf_counter() - started
         progress.update(psnr_train=score.psnr, note="ssim" if weight else "")
+
+
+def was_removed(schedule: SsimSchedule, step: int) -> bool:
+    """Whether `step` is the first without SSIM after one with it."""
+    return schedule.is_active(step - 1) and not schedule.is_active(step)
 
 
 def forward(session: ImageSession, *, is_last: bool, couples_pixels: bool) -> tuple[Tensor, Tensor]:

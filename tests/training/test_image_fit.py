@@ -91,15 +91,18 @@ def test_every_step_is_scored_and_a_steps_score_is_that_of_so_many_updates(make_
     assert float(rows(tmp_path / "again")[1]["psnr"]) == pytest.approx(-10 * math.log10(error), rel=1e-6)
 
 
-def test_an_update_is_adam_on_the_mean_squared_error_and_weighted_ssim(make_config):
+@pytest.mark.parametrize("reset", [False, True])
+def test_an_update_is_adam_on_the_mean_squared_error_and_weighted_ssim(make_config, reset):
     from nerf_ssim.ssim.index import fused_ssim
 
-    config = make_config(n_iters=2, ssim_remove_at=1, ssim_weight=0.3)
+    config = make_config(n_iters=3, ssim_remove_at=1, ssim_weight=0.3, ssim_reset_adam=reset)
     session = ImageSession(config)
     session.lock.close()
     network, where, target = session.network, session.coordinates, session.fitted
     adam = torch.optim.Adam(network.parameters(), lr=config.optim.lr)
-    for step in range(2):
+    for step in range(3):
+        if step == 1 and reset:
+            adam = torch.optim.Adam(network.parameters(), lr=config.optim.lr)
         values = network(where)
         loss = (values.double() - target).square().mean()
         if step == 0:
@@ -116,6 +119,7 @@ def test_an_update_is_adam_on_the_mean_squared_error_and_weighted_ssim(make_conf
 @pytest.mark.parametrize("domain", ["permuted", "image", "reshuffled"])
 def test_an_interrupted_fit_continues_bit_for_bit(make_config, tmp_path, domain):
     options = {"ssim_domain": domain, "ssim_remove_at": "auto", "ssim_auto_patience": 2, "ssim_auto_tolerance": 0.4}
+    options["ssim_reset_adam"] = domain == "image"
     whole = run_fit(make_config(expname="whole", **options), GracefulStop())
     assert whole["schedule"]["removed_at"] is not None, "the case should include an automatic removal"
     for attempt in range(20):
