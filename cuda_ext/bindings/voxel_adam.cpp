@@ -8,6 +8,8 @@
 #include <cmath>
 #include <optional>
 
+#include "voxel_arguments.h"
+
 namespace {
 
 using at::Tensor;
@@ -42,7 +44,7 @@ void add_voxel_tv_gradient(const Tensor& grid, Tensor& grad, at::ArrayRef<double
 void voxel_adam_step(
     Tensor& param, Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, double lr, double beta1, double beta2, double eps,
     int64_t step, bool skip_zero, std::optional<at::ArrayRef<double>> tv_weights, bool tv_dense,
-    const std::optional<Tensor>& rates) {
+    const std::optional<Tensor>& rates, const std::optional<Tensor>& touched) {
   TORCH_CHECK(step >= 1, "voxel_adam_step: step counts from 1");
   check(param, param, "param");
   check(grad, param, "grad");
@@ -56,13 +58,13 @@ void voxel_adam_step(
       static_cast<float>(1.0 - beta2), 1.0f, static_cast<float>(eps), static_cast<float>(lr * correction)};
   const nerf_ssim::VoxelState state{
       param.mutable_data_ptr<float>(), grad.mutable_data_ptr<float>(), exp_avg.mutable_data_ptr<float>(),
-      exp_avg_sq.mutable_data_ptr<float>(), rates ? rates->const_data_ptr<float>() : nullptr};
-  if (tv_weights) {
-    const nerf_ssim::VoxelTv tv = total_variation(*tv_weights, tv_dense);
-    nerf_ssim::voxel_adam(factors, skip_zero, &tv, lines_of(param), state, at::get_num_threads());
-  } else {
-    nerf_ssim::voxel_adam(factors, skip_zero, nullptr, {1, param.numel(), 1, 1}, state, at::get_num_threads());
-  }
+      exp_avg_sq.mutable_data_ptr<float>(), rates ? rates->const_data_ptr<float>() : nullptr,
+      nerf_ssim::checked_touched(touched, param)};
+  std::optional<nerf_ssim::VoxelTv> tv;
+  if (tv_weights) tv = total_variation(*tv_weights, tv_dense);
+  const nerf_ssim::VoxelLines lines =
+      tv || touched ? lines_of(param) : nerf_ssim::VoxelLines{1, param.numel(), 1, 1};
+  nerf_ssim::voxel_adam(factors, skip_zero, tv ? &*tv : nullptr, lines, state, at::get_num_threads());
 }
 
 }  // namespace
@@ -72,7 +74,7 @@ TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
   library.def(
       "voxel_adam_step(Tensor(a!) param, Tensor(b!) grad, Tensor(c!) exp_avg, Tensor(d!) exp_avg_sq, float lr,"
       " float beta1, float beta2, float eps, int step, bool skip_zero, float[]? tv_weights, bool tv_dense,"
-      " Tensor? rates) -> ()");
+      " Tensor? rates, Tensor? touched) -> ()");
 }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, library) {

@@ -6,6 +6,10 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <optional>
+
+#include "voxel_arguments.h"
+
 namespace {
 
 using at::Tensor;
@@ -36,7 +40,8 @@ Tensor voxel_features(const Tensor& grid, const Tensor& coords) {
   return out;
 }
 
-void add_voxel_features_gradient(Tensor& gradient, const Tensor& grad, const Tensor& coords) {
+void add_voxel_features_gradient(
+    Tensor& gradient, const Tensor& grad, const Tensor& coords, const std::optional<Tensor>& touched) {
   const nerf_ssim::VoxelShape shape = checked_shape(gradient, "gradient");
   TORCH_CHECK(gradient.is_contiguous(), "gradient: expected a contiguous tensor");
   const Tensor points = checked_coords(coords);
@@ -47,14 +52,15 @@ void add_voxel_features_gradient(Tensor& gradient, const Tensor& grad, const Ten
   const Tensor upstream = grad.contiguous();
   nerf_ssim::add_voxel_features_gradient(
       shape, points.const_data_ptr<float>(), points.size(0), upstream.const_data_ptr<float>(),
-      gradient.mutable_data_ptr<float>(), at::get_num_threads());
+      gradient.mutable_data_ptr<float>(), nerf_ssim::checked_touched(touched, gradient),
+      at::get_num_threads());
 }
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
   library.def("voxel_features(Tensor grid, Tensor coords) -> Tensor");
-  library.def("add_voxel_features_gradient(Tensor(a!) gradient, Tensor grad, Tensor coords) -> ()");
+  library.def("add_voxel_features_gradient(Tensor(a!) gradient, Tensor grad, Tensor coords, Tensor(b!)? touched) -> ()");
 }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, library) {

@@ -2,16 +2,13 @@
 #include "grids.h"
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include "buffer.h"
+#include "sample_shares.h"
 
 namespace nerf_ssim {
 namespace {
-
-constexpr int64_t kSamplesPerShare = 1024;  // fewer are not worth waking a thread
-constexpr size_t kBalanceStride = 16;       // every so many samples one is counted to share out the rows
 
 const GridKernels& grid_kernels() {
 #ifdef NERF_SSIM_HAS_X86_LEVELS
@@ -24,33 +21,12 @@ const GridKernels& grid_kernels() {
 #endif
 }
 
-int shares_of(int64_t samples, int threads) {
-  return static_cast<int>(std::clamp<int64_t>(samples / kSamplesPerShare, 1, std::max(1, threads)));
-}
-
 // work(share, begin, end): each share has a contiguous run of the samples.
 template <class Work>
 void for_each_share(int64_t samples, int shares, const Work& work) {
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     work(share, samples * share / shares, samples * (share + 1) / shares);
-}
-
-// Boundaries of `shares` runs of rows that hold about as many samples each.
-std::vector<int64_t> balanced_rows(const std::vector<int32_t>& near_rows, int64_t rows, int shares) {
-  std::vector<int64_t> boundary(shares + 1, rows);
-  boundary[0] = 0;
-  if (shares == 1) return boundary;
-  std::vector<int64_t> samples_in_row(rows, 0);
-  for (size_t s = 0; s < near_rows.size(); s += kBalanceStride) ++samples_in_row[near_rows[s]];
-  const int64_t samples = std::accumulate(samples_in_row.begin(), samples_in_row.end(), int64_t{0});
-  int64_t seen = 0;
-  int next = 1;
-  for (int64_t row = 0; row < rows && next < shares; ++row) {
-    seen += samples_in_row[row];
-    while (next < shares && seen * shares >= samples * next) boundary[next++] = row + 1;
-  }
-  return boundary;
 }
 
 void add(const float* from, int64_t count, float* to) {
@@ -65,7 +41,7 @@ template <class Work, class Finish>
 void vm_backward_shares(
     const VmGrid& grid, const float* coords, int64_t samples, int64_t outputs, const VmGradient& gradient, int threads,
     const Work& work, const Finish& finish) {
-  const int shares = shares_of(samples, threads);
+  const int shares = sample_shares(samples, threads);
   std::vector<int32_t> near_rows(samples);
   std::vector<int64_t> boundary;
   int rows_axis = -1;
@@ -102,13 +78,13 @@ void vm_backward_shares(
 }  // namespace
 
 void vm_density(const VmGrid& grid, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, shares_of(samples, threads), [&](int, int64_t begin, int64_t end) {
+  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
     grid_kernels().vm_density(grid, coords, begin, end, out);
   });
 }
 
 void vm_features(const VmGrid& grid, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, shares_of(samples, threads), [&](int, int64_t begin, int64_t end) {
+  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
     grid_kernels().vm_features(grid, coords, begin, end, out);
   });
 }
@@ -130,7 +106,7 @@ void vm_backward(
 
 void vm_basis(
     const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, shares_of(samples, threads), [&](int, int64_t begin, int64_t end) {
+  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
     Buffer scratch(grid_kernels().basis_forward_floats(grid, basis.outputs));
     grid_kernels().vm_basis(grid, basis, coords, begin, end, out, scratch.get());
   });
@@ -157,13 +133,13 @@ void vm_basis_backward(
 }
 
 void cp_density(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, shares_of(samples, threads), [&](int, int64_t begin, int64_t end) {
+  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
     grid_kernels().cp_density(grid, coords, begin, end, out);
   });
 }
 
 void cp_features(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, shares_of(samples, threads), [&](int, int64_t begin, int64_t end) {
+  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
     grid_kernels().cp_features(grid, coords, begin, end, out);
   });
 }
@@ -171,7 +147,7 @@ void cp_features(const CpGrid& grid, const float* coords, int64_t samples, float
 void cp_backward(
     const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
     const CpGradient& gradient, int threads) {
-  const int shares = shares_of(samples, threads);
+  const int shares = sample_shares(samples, threads);
   int64_t start[4] = {0};  // of each axis in a share's private copy
   for (int axis = 0; axis < 3; ++axis) start[axis + 1] = start[axis] + grid.nodes[axis] * grid.channels;
   std::vector<float> copies(shares * start[3], 0.0f);

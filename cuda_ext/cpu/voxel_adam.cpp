@@ -10,6 +10,7 @@ namespace nerf_ssim {
 namespace {
 
 constexpr int64_t kWorthAThread = 16384;    // elements; fewer cost less than waking a thread
+constexpr float kNoGradient[kVoxelRun] = {};
 constexpr int64_t kBlockFloats = 1 << 15;   // of each array that a block of lines takes: a few fit the second cache
 
 const VoxelAdamKernels& voxel_adam_kernels() {
@@ -31,18 +32,24 @@ void copy_with_ends(const float* line, int64_t length, int64_t channels, int64_t
     *to++ = line[i < 0 ? i + channels : i >= length ? i - channels : i];
 }
 
+// Whether the run at `offset` of line `index` may have a gradient, for all that `touched` knows.
+bool may_be_touched(const VoxelLines& lines, const uint8_t* touched, int64_t index, int64_t offset) {
+  return !touched || touched[index * runs_of(lines.line) + offset / kVoxelRun];
+}
+
 // Adds total variation to the gradient of one line, while the whole grid has its old values. `ends` is scratch of
-// kVoxelRun + 2 * channels; the runs that were not skipped are appended to `touched` if it is not null.
+// kVoxelRun + 2 * channels; the runs that were not skipped are appended to `taken` if it is not null.
 void add_tv_to_line(
-    const VoxelTv& tv, const VoxelLines& lines, const float* grid, int64_t index, float* grad, float* ends,
-    std::vector<int64_t>* touched) {
+    const VoxelTv& tv, const VoxelLines& lines, const float* grid, int64_t index, float* grad, const uint8_t* touched,
+    float* ends, std::vector<int64_t>* taken) {
   const VoxelAdamKernels& kernels = voxel_adam_kernels();
   const int64_t x = index / lines.lines, y = index % lines.lines, channels = lines.channels;
   for (int64_t offset = 0; offset < lines.line; offset += kVoxelRun) {
     const int count = static_cast<int>(std::min<int64_t>(kVoxelRun, lines.line - offset));
     const int64_t first = index * lines.line + offset;
-    if (!tv.is_dense && !kernels.has_gradient(grad + first, count)) continue;
-    if (touched) touched->push_back(first);
+    if (!tv.is_dense && !(may_be_touched(lines, touched, index, offset) && kernels.has_gradient(grad + first, count)))
+      continue;
+    if (taken) taken->push_back(first);
     const float* here = grid + first;
     TvRun run{
         here, x > 0 ? here - lines.slab() : here, x + 1 < lines.slabs ? here + lines.slab() : here,
@@ -55,44 +62,53 @@ void add_tv_to_line(
   }
 }
 
-// Adds total variation everywhere; the runs touched by each share of the lines, if they are asked for.
+// Adds total variation everywhere; the runs taken by each share of the lines, if they are asked for.
 void add_tv(
-    const VoxelTv& tv, const VoxelLines& lines, const float* grid, float* grad, int shares,
-    std::vector<std::vector<int64_t>>* touched) {
+    const VoxelTv& tv, const VoxelLines& lines, const float* grid, float* grad, const uint8_t* touched, int shares,
+    std::vector<std::vector<int64_t>>* taken) {
   const int64_t total = lines.slabs * lines.lines;
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share) {
     std::vector<float> ends(kVoxelRun + 2 * lines.channels);
     for (int64_t index = total * share / shares; index < total * (share + 1) / shares; ++index)
-      add_tv_to_line(tv, lines, grid, index, grad, ends.data(), touched ? &(*touched)[share] : nullptr);
+      add_tv_to_line(tv, lines, grid, index, grad, touched, ends.data(), taken ? &(*taken)[share] : nullptr);
   }
+}
+
+// The update of a run from `total`, unless it would change nothing, and its cleared gradient.
+void update_run(
+    const AdamStep& step, bool skip_zero, const VoxelState& state, int64_t first, int count, const float* total,
+    bool is_touched) {
+  const VoxelAdamKernels& kernels = voxel_adam_kernels();
+  if (!skip_zero || kernels.has_gradient(total, count)) kernels.update(step, skip_zero, state, first, count, total);
+  if (is_touched) std::fill_n(state.grad + first, count, 0.0f);
 }
 
 // Total variation where there is a gradient, and the update of those elements: the gradient is read through once, all
 // else only where it matters. All pulls are taken before any value moves.
 void update_touched(
     const AdamStep& step, const VoxelTv& tv, const VoxelLines& lines, const VoxelState& state, int shares) {
-  std::vector<std::vector<int64_t>> touched(shares);
-  add_tv(tv, lines, state.param, state.grad, shares, &touched);
+  std::vector<std::vector<int64_t>> taken(shares);
+  add_tv(tv, lines, state.param, state.grad, state.touched, shares, &taken);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
-    for (const int64_t first : touched[share]) {
+    for (const int64_t first : taken[share]) {
       const int count = static_cast<int>(std::min<int64_t>(kVoxelRun, lines.line - first % lines.line));
-      voxel_adam_kernels().update(step, true, state, first, count, state.grad + first);
+      update_run(step, true, state, first, count, state.grad + first, true);
     }
 }
 
 // The update alone.
 void update_all(const AdamStep& step, bool skip_zero, const VoxelState& state, int64_t size, int shares) {
-  const VoxelAdamKernels& kernels = voxel_adam_kernels();
-  const int64_t runs = (size + kVoxelRun - 1) / kVoxelRun;
+  const int64_t runs = runs_of(size);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     for (int64_t run = runs * share / shares; run < runs * (share + 1) / shares; ++run) {
       const int64_t first = run * kVoxelRun;
       const int count = static_cast<int>(std::min<int64_t>(kVoxelRun, size - first));
-      if (!skip_zero || kernels.has_gradient(state.grad + first, count))
-        kernels.update(step, skip_zero, state, first, count, state.grad + first);
+      const float* grad = state.grad + first;
+      if (const bool is_touched = voxel_adam_kernels().has_gradient(grad, count); is_touched || !skip_zero)
+        update_run(step, skip_zero, state, first, count, grad, is_touched);
     }
 }
 
@@ -153,9 +169,11 @@ class DenseShare {
       const TvRun run{
           here, x > 0 ? behind + offset : here, x + 1 < lines_.slabs ? ahead + offset : here,
           y > 0 ? above + offset : here, y + 1 < lines_.lines ? below + offset : here};
+      const bool is_touched = may_be_touched(lines_, state.touched, x * lines_.lines + y, offset);
       float total[kVoxelRun];
-      kernels.add_tv(tv, run, lines_.channels, count, false, state.grad + start + offset, total);
-      kernels.update(step, skip_zero, state, start + offset, count, total);
+      kernels.add_tv(
+          tv, run, lines_.channels, count, false, is_touched ? state.grad + start + offset : kNoGradient, total);
+      update_run(step, skip_zero, state, start + offset, count, total, is_touched);
     }
   }
 
@@ -167,7 +185,7 @@ class DenseShare {
 }  // namespace
 
 void add_voxel_tv(const VoxelTv& tv, const VoxelLines& lines, const float* grid, float* grad, int threads) {
-  add_tv(tv, lines, grid, grad, shares_of(lines.size(), lines.slabs * lines.lines, threads), nullptr);
+  add_tv(tv, lines, grid, grad, nullptr, shares_of(lines.size(), lines.slabs * lines.lines, threads), nullptr);
 }
 
 void voxel_adam(
@@ -177,7 +195,7 @@ void voxel_adam(
   if (!tv) return update_all(step, skip_zero, state, lines.size(), shares);
   if (!tv->is_dense && skip_zero) return update_touched(step, *tv, lines, state, shares);
   if (!tv->is_dense) {
-    add_tv(*tv, lines, state.param, state.grad, shares, nullptr);
+    add_tv(*tv, lines, state.param, state.grad, state.touched, shares, nullptr);
     return update_all(step, skip_zero, state, lines.size(), shares);
   }
   std::vector<std::vector<DenseShare>> parts(shares);  // filled by their own threads, all before any value moves

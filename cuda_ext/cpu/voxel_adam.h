@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "adam.h"
+#include "voxels.h"
 
 namespace nerf_ssim {
 
@@ -21,13 +22,15 @@ struct VoxelTv {
   bool is_dense;  // or only where there is a gradient already
 };
 
-// What is updated: all of one size. `rates`, factors on the step, may be null. The gradient is zero afterwards.
+// What is updated: all of one size. `rates`, factors on the step, may be null. `touched` [slabs, lines, runs of a line]
+// may be too; where it is 0 the gradient is zero and need not be looked at. The gradient is zero afterwards.
 struct VoxelState {
   float* param;
   float* grad;
   float* exp_avg;
   float* exp_avg_sq;
   const float* rates;
+  const uint8_t* touched;
 };
 
 // Where total variation reads: a run's own values, with those one node along z on either side, and its neighbours.
@@ -44,11 +47,9 @@ struct VoxelAdamKernels {
   // total[i] = grad[i] + the pull of the neighbours; with `only_touched`, where grad[i] is not zero.
   void (*add_tv)(const VoxelTv&, const TvRun&, int64_t channels, int count, bool only_touched, const float* grad, float* total);
   bool (*has_gradient)(const float* grad, int count);
-  // Updates a run of up to kVoxelRun elements from `total`, then clears its gradient.
+  // Updates a run of up to kVoxelRun elements from `total`.
   void (*update)(const AdamStep&, bool skip_zero, const VoxelState&, int64_t first, int count, const float* total);
 };
-
-constexpr int kVoxelRun = 64;  // elements taken together
 
 const VoxelAdamKernels& voxel_adam_kernels_baseline();
 #ifdef NERF_SSIM_HAS_X86_LEVELS

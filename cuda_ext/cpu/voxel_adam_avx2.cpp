@@ -17,7 +17,7 @@
 namespace nerf_ssim {
 
 const VoxelAdamKernels& voxel_adam_kernels_avx2() {
-  static const VoxelAdamKernels table{avx2::add_tv, avx2::any_gradient, avx2::update_and_clear};
+  static const VoxelAdamKernels table{avx2::add_tv, avx2::any_gradient, avx2::update_elements};
   return table;
 }
 

@@ -18,7 +18,7 @@
 namespace nerf_ssim {
 
 const VoxelAdamKernels& voxel_adam_kernels_baseline() {
-  static const VoxelAdamKernels table{baseline::add_tv, baseline::any_gradient, baseline::update_and_clear};
+  static const VoxelAdamKernels table{baseline::add_tv, baseline::any_gradient, baseline::update_elements};
   return table;
 }
 

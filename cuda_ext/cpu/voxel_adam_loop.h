@@ -42,7 +42,7 @@ static void add_tv(
 
 static bool any_gradient(const float* grad, int count) { return has_gradient(grad, count); }
 
-static void update_and_clear(
+static void update_elements(
     const AdamStep& step, bool skip_zero, const VoxelState& state, int64_t first, int count, const float* total) {
   float* param = state.param + first;
   float* exp_avg = state.exp_avg + first;
@@ -52,7 +52,6 @@ static void update_and_clear(
   else if (skip_zero) update_run<true>(step, count, param, total, exp_avg, exp_avg_sq);
   else if (rates) update_run<false, true>(step, count, param, total, exp_avg, exp_avg_sq, rates);
   else update_run<false>(step, count, param, total, exp_avg, exp_avg_sq);
-  std::memset(state.grad + first, 0, count * sizeof(float));
 }
 
 }  // namespace nerf_ssim::NERF_SSIM_ISA

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "sample_shares.h"
 #include "x86_levels.h"
 
 namespace nerf_ssim {
@@ -13,7 +14,6 @@ namespace {
 
 constexpr int kBlock = 64;                 // samples whose places are worked out together
 constexpr int kAhead = 8;                  // how many samples ahead memory is asked for: large grids lie beyond the cache
-constexpr int64_t kSamplesPerShare = 1024;  // fewer are not worth waking a thread
 constexpr int kQuad = 4;                   // floats taken together
 constexpr int kCacheLineFloats = 16;
 
@@ -150,11 +150,18 @@ struct Slabs {
   bool has(int64_t x) const { return x >= begin && x < end; }
 };
 
+// Notes that the two nodes of a cell on line (x, y) have a gradient.
+NERF_SSIM_PART void touch(const VoxelShape& shape, const Cell& c, int64_t x, int64_t y, uint8_t* touched) {
+  uint8_t* runs = touched + (x * shape.nodes[1] + y) * runs_of(shape.nodes[2] * shape.channels);
+  const int64_t last = (c.node[1] + shape.channels - 1) / kVoxelRun;
+  for (int64_t run = c.node[0] / kVoxelRun; run <= last; ++run) runs[run] = 1;
+}
+
 // Adds what the samples contribute to the share's slabs.
 template <int Channels>
 NERF_SSIM_PART void add_to_slabs(
     const VoxelShape& shape, const Slabs& share, const float* coords, int64_t samples, const float* grad,
-    float* gradient) {
+    float* gradient, uint8_t* touched) {
   const int64_t channels = Channels ? Channels : shape.channels, whole = channels / kQuad * kQuad;
   Taps taps[3];
   int64_t chosen[kBlock];
@@ -174,8 +181,10 @@ NERF_SSIM_PART void add_to_slabs(
       const float* g = grad + chosen[i] * channels;
       // 3. both lines of each slab that is the share's own
       for (int side = 0; side < 2; ++side) {
-        if (!share.has(side == 0 ? taps[0].near[i] : taps[0].far[i])) continue;
+        const int64_t x = side == 0 ? taps[0].near[i] : taps[0].far[i];
+        if (!share.has(x)) continue;
         for (int l = 2 * side; l < 2 * side + 2; ++l) {
+          if (touched) touch(shape, c, x, l % 2 == 0 ? taps[1].near[i] : taps[1].far[i], touched);
           float* to = gradient + c.line[l];
           const float near = c.weight[l] * c.node_weight[0], far = c.weight[l] * c.node_weight[1];
           for (int64_t k = 0; k < whole; k += kQuad) {
@@ -194,53 +203,34 @@ NERF_SSIM_PART void add_to_slabs(
 
 NERF_SSIM_CLONES void add_share(
     const VoxelShape& shape, const Slabs& share, const float* coords, int64_t samples, const float* grad,
-    float* gradient) {
-  if (shape.channels == 12) add_to_slabs<12>(shape, share, coords, samples, grad, gradient);
-  else if (shape.channels == 1) add_to_slabs<1>(shape, share, coords, samples, grad, gradient);
-  else add_to_slabs<0>(shape, share, coords, samples, grad, gradient);
-}
-
-// Boundaries of `shares` runs of slabs that hold about as many samples each.
-std::vector<int64_t> balanced_slabs(const std::vector<int32_t>& near, int64_t slabs, int shares) {
-  std::vector<int64_t> samples_in_slab(slabs, 0);
-  for (const int32_t slab : near) ++samples_in_slab[slab];
-  std::vector<int64_t> boundary(shares + 1, slabs);
-  boundary[0] = 0;
-  const int64_t samples = static_cast<int64_t>(near.size());
-  int64_t seen = 0;
-  int next = 1;
-  for (int64_t slab = 0; slab < slabs && next < shares; ++slab) {
-    seen += samples_in_slab[slab];
-    while (next < shares && seen * shares >= samples * next) boundary[next++] = slab + 1;
-  }
-  return boundary;
-}
-
-int shares_of(int64_t samples, int threads) {
-  return static_cast<int>(std::clamp<int64_t>(samples / kSamplesPerShare, 1, std::max(1, threads)));
+    float* gradient, uint8_t* touched) {
+  if (shape.channels == 12) add_to_slabs<12>(shape, share, coords, samples, grad, gradient, touched);
+  else if (shape.channels == 1) add_to_slabs<1>(shape, share, coords, samples, grad, gradient, touched);
+  else add_to_slabs<0>(shape, share, coords, samples, grad, gradient, touched);
 }
 
 }  // namespace
 
 void voxel_features(
     const VoxelShape& shape, const float* grid, const float* coords, int64_t samples, float* out, int threads) {
-  const int shares = shares_of(samples, threads);
+  const int shares = sample_shares(samples, threads);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     sample_share(shape, grid, coords, samples * share / shares, samples * (share + 1) / shares, out);
 }
 
 void add_voxel_features_gradient(
-    const VoxelShape& shape, const float* coords, int64_t samples, const float* grad, float* gradient, int threads) {
-  const int shares = shares_of(samples, threads);
+    const VoxelShape& shape, const float* coords, int64_t samples, const float* grad, float* gradient, uint8_t* touched,
+    int threads) {
+  const int shares = sample_shares(samples, threads);
   std::vector<int32_t> near(samples);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     near_slabs(coords, shape.nodes[0], samples * share / shares, samples * (share + 1) / shares, near.data());
-  const std::vector<int64_t> boundary = balanced_slabs(near, shape.nodes[0], shares);
+  const std::vector<int64_t> boundary = balanced_rows(near, shape.nodes[0], shares);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
-    add_share(shape, {boundary[share], boundary[share + 1], near.data()}, coords, samples, grad, gradient);
+    add_share(shape, {boundary[share], boundary[share + 1], near.data()}, coords, samples, grad, gradient, touched);
 }
 
 }  // namespace nerf_ssim

@@ -14,8 +14,14 @@ struct VoxelShape {
 void voxel_features(
     const VoxelShape& shape, const float* grid, const float* coords, int64_t samples, float* out, int threads);
 
-// Adds the gradient of the grid to `gradient`. The bits do not depend on the number of threads.
+// Floats of a line along z that the optimiser takes together, and how many such runs a line of `line` floats has.
+constexpr int kVoxelRun = 64;
+inline int64_t runs_of(int64_t line) { return (line + kVoxelRun - 1) / kVoxelRun; }
+
+// Adds the gradient of the grid to `gradient` and, if `touched` [X, Y, runs of a line] is not null, sets it to 1 where
+// something was added. The bits do not depend on the number of threads.
 void add_voxel_features_gradient(
-    const VoxelShape& shape, const float* coords, int64_t samples, const float* grad, float* gradient, int threads);
+    const VoxelShape& shape, const float* coords, int64_t samples, const float* grad, float* gradient, uint8_t* touched,
+    int threads);
 
 }  // namespace nerf_ssim

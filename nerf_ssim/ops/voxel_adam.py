@@ -54,6 +54,7 @@ def voxel_adam_step(
     tv_weights: Sequence[float] | None = None,
     tv_dense: bool = True,
     rates: Tensor | None = None,
+    touched: Tensor | None = None,
 ) -> None:
     """One update of a voxel grid (or of any tensor) and its two moments, in place; `grad` is all zeros afterwards.
 
@@ -62,8 +63,8 @@ def voxel_adam_step(
        eps)` of the new moments; with `skip_zero`, elements whose gradient is zero keep value and moments.
     3. The gradient is cleared, ready for `GradientPool.give`.
 
-    Natively all three happen in one pass over memory; without dense total variation, runs of elements without a
-    gradient are not touched at all.
+    Natively all three happen in one pass over memory. What would not change is not written, nor are its moments read;
+    with `touched`, a gradient of zeros is not read either.
 
     Args:
         param, grad, exp_avg, exp_avg_sq: four tensors of one shape, dtype and device; `[X, Y, Z, C]` for `tv_weights`.
@@ -73,6 +74,8 @@ def voxel_adam_step(
         tv_weights: of differences along x, y and z, or None for no total variation.
         tv_dense: whether total variation reaches elements without a gradient.
         rates: factor on the learning rate of each element, the shape of `param`, or None.
+        touched: where `grad` may hold something else than zeros, as `GradientPool.touched` has it, or None for
+            anywhere. It speeds up steps with total variation and changes no result.
     Raises:
         ValueError: shapes that differ, or a step below 1.
     """
@@ -90,7 +93,7 @@ def voxel_adam_step(
     if is_contiguous and backend.implementation("voxel_adam_step", *tensors) == "native":
         weights = None if tv_weights is None else list(tv_weights)
         torch.ops.nerf_ssim.voxel_adam_step(
-            param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step, skip_zero, weights, tv_dense, rates
+            param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step, skip_zero, weights, tv_dense, rates, touched
         )
     else:
         reference.voxel_adam_step(

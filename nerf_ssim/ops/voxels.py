@@ -16,33 +16,57 @@ from nerf_ssim.ops import backend
 from nerf_ssim.ops.reference import voxels as reference
 
 
+RUN = 64  # floats of a line along z that the optimiser takes together, kVoxelRun in the kernels
+
+
 class GradientPool:
-    """Keeps one cleared gradient of a large grid, so that the next backward pass need not ask for new memory.
+    """Keeps one cleared gradient of a large grid for the next backward pass, and where the present one is not zero.
 
     A 320^3 grid of 12 channels has a gradient of 1.6 GB: fresh pages for it each step cost more than the step's
-    arithmetic. `voxel_features` takes the kept tensor for its gradient, whoever has used and cleared it gives it back.
+    arithmetic, and so does looking through it for the few voxels that samples touch. `voxel_features` takes the kept
+    tensor for its gradient and notes what it touches; whoever has used and cleared the gradient gives it back.
 
     Example:
         >>> pool = GradientPool()
         >>> voxel_features(grid, coords, pool=pool).sum().backward()
-        >>> voxel_adam_step(grid.data, grid.grad, ...)  # leaves the gradient cleared
+        >>> voxel_adam_step(grid.data, grid.grad, ..., touched=pool.touched(grid.grad))  # leaves the gradient cleared
         >>> pool.give(grid.grad)
         >>> grid.grad = None
     """
 
     def __init__(self) -> None:
         self._kept: Tensor | None = None
+        self._touched: Tensor | None = None
+        self._made = (0, 0)  # address and version of the gradient that `_touched` is about
 
-    def take(self, grid: Tensor) -> Tensor:
-        """Zeros of the shape, dtype and device of `grid`: the kept tensor where it fits, else a new one."""
-        kept, self._kept = self._kept, None
-        if kept is not None and (kept.shape, kept.dtype, kept.device) == (grid.shape, grid.dtype, grid.device):
-            return kept
-        return torch.zeros_like(grid, memory_format=torch.contiguous_format)
+    def gradient(self, grid: Tensor, coords: Tensor, upstream: Tensor) -> Tensor:
+        """The gradient of `voxel_features(grid, coords)`, in the kept tensor where that fits."""
+        gradient, self._kept = self._kept, None
+        if gradient is None or (gradient.shape, gradient.device) != (grid.shape, grid.device):
+            gradient = torch.zeros_like(grid, memory_format=torch.contiguous_format)
+        self._touched = self._no_runs_of(gradient) if gradient.device.type == "cpu" else None
+        torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, upstream, coords, self._touched)
+        self._made = gradient.data_ptr(), gradient._version
+        return gradient
+
+    def touched(self, gradient: Tensor) -> Tensor | None:
+        """Which runs of `gradient` may hold something else than zeros: `[X, Y, runs of RUN elements of a z-line]`, uint8.
+
+        None where this is not known: of tensors that the pool did not make last, or that were written to since.
+        """
+        return self._touched if (gradient.data_ptr(), gradient._version) == self._made else None
 
     def give(self, cleared: Tensor) -> None:
-        """Keep `cleared`, which must be contiguous and hold zeros only, until it is taken."""
+        """Keep `cleared`, which must be contiguous and hold zeros only, for the next gradient."""
         self._kept = cleared.detach()
+
+    def _no_runs_of(self, gradient: Tensor) -> Tensor:
+        """Zeros to note in what `gradient` has been touched, in the memory of the last ones if they fit."""
+        *nodes, depth, channels = gradient.shape
+        shape = (*nodes, -(-depth * channels // RUN))
+        if self._touched is not None and self._touched.shape == shape:
+            return self._touched.zero_()
+        return gradient.new_zeros(shape, dtype=torch.uint8)
 
 
 def voxel_features(grid: Tensor, coords: Tensor, *, pool: GradientPool | None = None) -> Tensor:
@@ -51,7 +75,7 @@ def voxel_features(grid: Tensor, coords: Tensor, *, pool: GradientPool | None = 
     Args:
         grid: `[X, Y, Z, C]`.
         coords: points `[S, 3]` in [-1, 1] of the grid's box, ordered x, y, z.
-        pool: where the native backward pass gets the memory of the grid's gradient from; None for new memory.
+        pool: what the native backward pass makes the grid's gradient with; None for new memory.
     Returns:
         `[S, C]`, differentiable in `grid`; samples outside the box fade to 0 over one cell.
     Raises:
@@ -101,7 +125,7 @@ def nearest_occupied(mask: Tensor, coords: Tensor) -> Tensor:
 
 
 class _PooledVoxelFeatures(torch.autograd.Function):
-    """The native operator, with the memory of its gradient from a pool."""
+    """The native operator, whose gradient a pool makes."""
 
     @staticmethod
     def forward(ctx: Any, grid: Tensor, coords: Tensor, pool: GradientPool) -> Tensor:
@@ -112,9 +136,7 @@ class _PooledVoxelFeatures(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         grid, coords = ctx.saved_tensors
-        gradient = ctx.pool.take(grid)
-        torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, grad, coords)
-        return gradient, None, None
+        return ctx.pool.gradient(grid, coords, grad), None, None
 
 
 def _register() -> None:
@@ -126,13 +148,13 @@ def _register() -> None:
     def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         grid, coords = ctx.saved_tensors
         gradient = torch.zeros_like(grid, memory_format=torch.contiguous_format)
-        torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, grad, coords)
+        torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, grad, coords, None)
         return gradient, None
 
     torch.library.register_fake(
         "nerf_ssim::voxel_features", lambda grid, coords: grid.new_empty(coords.shape[0], grid.shape[3])
     )
-    torch.library.register_fake("nerf_ssim::add_voxel_features_gradient", lambda gradient, grad, coords: None)
+    torch.library.register_fake("nerf_ssim::add_voxel_features_gradient", lambda gradient, grad, coords, touched: None)
     torch.library.register_autograd("nerf_ssim::voxel_features", differentiate, setup_context=save)
 
 

@@ -37,7 +37,7 @@ class VoxelAdam(torch.optim.Optimizer):
 
     Args:
         groups: what is updated how.
-        pools: where the memory of a parameter's gradient is kept between steps, for parameters that have one.
+        pools: what makes a parameter's gradient and keeps its memory between steps, for parameters that have one.
     State of each parameter: `step`, `exp_avg` and `exp_avg_sq` as in `torch.optim.Adam`, and `rates` where set.
     """
 
@@ -75,7 +75,7 @@ class VoxelAdam(torch.optim.Optimizer):
         return loss
 
     def _update(self, param: nn.Parameter, group: dict) -> None:
-        state = self._state_of(param)
+        state, pool = self._state_of(param), self._pools.get(param)
         state["step"] += 1
         beta1, beta2 = group["betas"]
         tensors = [param, param.grad, state["exp_avg"], state["exp_avg_sq"]]
@@ -92,9 +92,10 @@ class VoxelAdam(torch.optim.Optimizer):
             tv_weights=(group["tv_weight"],) * 3 if group["tv_weight"] > 0 else None,
             tv_dense=group["tv_dense"],
             rates=state.get("rates"),
+            touched=None if pool is None else pool.touched(param.grad),
         )
-        if param in self._pools and param.grad.is_contiguous():
-            self._pools[param].give(param.grad)
+        if pool is not None and param.grad.is_contiguous():
+            pool.give(param.grad)
         param.grad = None
 
     def _state_of(self, param: nn.Parameter) -> dict:

@@ -10,6 +10,7 @@ from native_parity import require_native, threads
 from nerf_ssim.ops.adam import masked_adam_step
 from nerf_ssim.ops.reference import voxel_adam as reference
 from nerf_ssim.ops.voxel_adam import add_voxel_tv_gradient, voxel_adam_step
+from nerf_ssim.ops.voxels import RUN
 
 CONSTANTS = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
 WEIGHTS = (0.3, 0.02, 0.1)
@@ -80,6 +81,39 @@ def test_the_fused_step_is_the_separate_ops_bit_for_bit(shape, tv, n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("skip_zero", [True, False])
+@pytest.mark.parametrize("tv", ["dense", "sparse", "off"])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+def test_knowing_which_runs_are_touched_changes_no_bit(shape, tv, skip_zero, n_threads):
+    require_native("voxel_adam_step")
+    knowing, looking = make_state(shape), make_state(shape)
+    for state in (knowing, looking):
+        state[0][shape[0] // 2 :] = 0.0  # nothing pulls in there
+    line = shape[2] * shape[3]
+    lines = torch.nn.functional.pad(knowing[1].view(*shape[:2], line), (0, -line % RUN))
+    touched = lines.unflatten(2, (-1, RUN)).ne(0).any(-1).byte()
+    options = {"skip_zero": skip_zero, "tv_weights": None if tv == "off" else WEIGHTS, "tv_dense": tv == "dense"}
+    with threads(n_threads):
+        voxel_adam_step(*knowing, **CONSTANTS, step=3, **options, touched=touched)
+        voxel_adam_step(*looking, **CONSTANTS, step=3, **options)
+    assert not knowing[1].any()
+    for actual, expected in zip(knowing, looking, strict=True):
+        assert torch.equal(actual, expected)
+
+
+@pytest.mark.parametrize("tv_dense", [True, False])
+def test_a_run_that_is_not_noted_as_touched_is_taken_to_have_no_gradient(tv_dense):
+    require_native("voxel_adam_step")
+    state = make_state((2, 3, 20, 12), share=1.0)
+    state[0].zero_()
+    touched = torch.zeros(2, 3, 4, dtype=torch.uint8)
+    touched[1, 2, 3] = 1  # the last 48 of a line's 240 elements
+    voxel_adam_step(*state, **CONSTANTS, step=3, tv_weights=WEIGHTS, tv_dense=tv_dense, touched=touched)
+    moved = (state[0] != 0).view(2, 3, 240)
+    assert moved[1, 2, 192:].any() and int(moved.sum()) == int(moved[1, 2, 192:].sum())
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("has_rates", [True, False])
 @pytest.mark.parametrize("skip_zero", [True, False])
 @pytest.mark.parametrize("tv", ["dense", "sparse", "off"])
@@ -136,7 +170,8 @@ def test_native_operators_pass_opcheck():
     require_native("voxel_adam_step")
     state = make_state((3, 4, 5, 2))
     torch.library.opcheck(torch.ops.nerf_ssim.add_voxel_tv_gradient.default, (state[0], state[1], list(WEIGHTS), True))
-    arguments = (*state, 0.1, 0.9, 0.99, 1e-8, 3, True, list(WEIGHTS), True, None)
+    touched = torch.ones(3, 4, 1, dtype=torch.uint8)
+    arguments = (*state, 0.1, 0.9, 0.99, 1e-8, 3, True, list(WEIGHTS), True, None, touched)
     torch.library.opcheck(torch.ops.nerf_ssim.voxel_adam_step.default, arguments)
 
 

@@ -5,7 +5,7 @@ import torch
 from native_parity import assert_equal_to_rounding, require_native, threads, value_and_gradients
 
 from nerf_ssim.ops.reference import voxels as reference
-from nerf_ssim.ops.voxels import GradientPool, nearest_occupied, resize_volume, voxel_features
+from nerf_ssim.ops.voxels import RUN, GradientPool, nearest_occupied, resize_volume, voxel_features
 
 SHAPES = [(5, 7, 6, 12), (4, 3, 9, 1), (6, 5, 4, 3), (1, 2, 1, 12), (1, 1, 1, 1), (33, 20, 41, 12), (3, 4, 5, 18)]
 
@@ -103,18 +103,51 @@ def test_a_pool_gives_the_same_gradient_in_the_memory_that_was_given_back():
     assert torch.equal(actual, expected[0]) and torch.equal(grid.grad, expected[1])
 
 
-def test_a_pool_gives_zeros_where_what_it_keeps_does_not_fit():
-    pool, grid = GradientPool(), torch.ones(2, 3, 4, 1)
+def test_a_pool_makes_a_new_gradient_where_what_it_keeps_does_not_fit():
+    require_native("voxel_features")
+    pool, grid = GradientPool(), random_grid((2, 3, 4, 1))
     pool.give(torch.zeros(2, 3, 3, 1))
-    taken = pool.take(grid)
-    assert taken.shape == grid.shape and not taken.any()
+    voxel_features(grid, random_coords(40), pool=pool).sum().backward()
+    assert grid.grad.shape == grid.shape
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("shape", [(9, 7, 40, 12), (5, 6, 300, 1), (3, 4, 5, 150), (1, 2, 1, 12)])
+def test_a_pool_knows_exactly_which_runs_its_gradient_touches(shape, n_threads):
+    require_native("voxel_features")
+    pool, grid, line = GradientPool(), random_grid(shape), shape[2] * shape[3]
+    for samples in (2500, 20):  # flags of the first gradient are gone in the second
+        coords = random_coords(samples, extent=0.3)[6:]
+        with threads(n_threads):
+            gradient = pool.gradient(grid, coords, torch.ones(len(coords), shape[3]))
+        lines = torch.nn.functional.pad(gradient.view(*shape[:2], line), (0, -line % RUN))
+        expected = lines.unflatten(2, (-1, RUN)).ne(0).any(-1)
+        assert torch.equal(pool.touched(gradient).bool(), expected)
+        pool.give(gradient.zero_())
+
+
+def test_a_pool_does_not_answer_for_a_gradient_that_was_changed_or_is_not_its_own():
+    require_native("voxel_features")
+    pool, grid, coords = GradientPool(), random_grid((5, 4, 6, 12)), random_coords(40)
+    voxel_features(grid, coords, pool=pool).sum().backward()
+    assert pool.touched(grid.grad) is not None
+    assert pool.touched(grid.grad.clone()) is None
+    voxel_features(grid, coords.flip(1), pool=pool).sum().backward()  # is added to the first
+    assert pool.touched(grid.grad) is None
+    grid.grad = None
+    (voxel_features(grid, coords, pool=pool).sum() + voxel_features(grid, coords.flip(1), pool=pool).sum()).backward()
+    assert pool.touched(grid.grad) is None
+    grid.grad = None
+    voxel_features(grid, coords, pool=pool).sum().backward()
+    grid.grad.mul_(0.5)
+    assert pool.touched(grid.grad) is None
 
 
 def test_native_operators_pass_opcheck():
     require_native("voxel_features")
     grid, coords = random_grid((4, 3, 5, 12)), random_coords(9)
     torch.library.opcheck(torch.ops.nerf_ssim.voxel_features.default, (grid, coords))
-    arguments = (torch.zeros(4, 3, 5, 12), torch.ones(9, 12), coords)
+    arguments = (torch.zeros(4, 3, 5, 12), torch.ones(9, 12), coords, torch.zeros(4, 3, 1, dtype=torch.uint8))
     torch.library.opcheck(torch.ops.nerf_ssim.add_voxel_features_gradient.default, arguments)
 
 
