@@ -13,23 +13,15 @@
 #include <limits>
 #include <tuple>
 
+#include "grid_arguments.h"
+
 namespace {
 
 using at::Tensor;
+using nerf_ssim::check_rank;
 using SixTensors = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 using SevenTensors = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 using ThreeTensors = std::tuple<Tensor, Tensor, Tensor>;
-
-void check(const Tensor& tensor, int64_t dimensions, const char* name) {
-  TORCH_CHECK(
-      tensor.scalar_type() == at::kFloat && tensor.dim() == dimensions, name, ": expected float32 of ", dimensions,
-      " dimensions, not ", tensor.scalar_type(), " of ", tensor.dim());
-}
-
-void check_coords(const Tensor& coords) {
-  check(coords, 2, "coords");
-  TORCH_CHECK(coords.size(1) == 3, "coords: expected [samples, 3]");
-}
 
 // Keeps contiguous tensors alive beside the pointers into them.
 struct Vm {
@@ -38,25 +30,17 @@ struct Vm {
   nerf_ssim::VmGrid grid;
 
   Vm(std::array<Tensor, 3> planes_, std::array<Tensor, 3> lines_, const Tensor& coords_) {
-    check_coords(coords_);
+    nerf_ssim::check_vm(planes_, lines_);
+    nerf_ssim::check_coords(coords_);
     coords = coords_.contiguous();
     for (int m = 0; m < 3; ++m) {
-      check(planes_[m], 3, "plane");
-      check(lines_[m], 2, "line");
+      TORCH_CHECK(planes_[m].numel() <= std::numeric_limits<int32_t>::max(), "a plane of 2^31 numbers or more");
       planes[m] = planes_[m].contiguous();
       lines[m] = lines_[m].contiguous();
       grid.planes[m] = planes[m].const_data_ptr<float>();
       grid.lines[m] = lines[m].const_data_ptr<float>();
       grid.channels[m] = planes[m].size(2);
       grid.nodes[nerf_ssim::kAxisW[m]] = lines[m].size(0);
-    }
-    for (int m = 0; m < 3; ++m) {
-      TORCH_CHECK(
-          lines[m].size(1) == grid.channels[m] && planes[m].size(0) == grid.nodes[nerf_ssim::kAxisV[m]] &&
-              planes[m].size(1) == grid.nodes[nerf_ssim::kAxisU[m]],
-          "planes and lines disagree on the nodes of an axis or on the channels");
-      TORCH_CHECK(lines[m].size(0) > 0 && lines[m].size(0) < (1 << 24), "an axis needs 1 to 2^24 nodes");
-      TORCH_CHECK(planes[m].numel() <= std::numeric_limits<int32_t>::max(), "a plane of 2^31 numbers or more");
     }
   }
 
@@ -99,7 +83,7 @@ struct VmGradients {
 };
 
 SixTensors vm_backward(const Tensor& grad, const Vm& vm, bool features) {
-  check(grad, features ? 2 : 1, "grad");
+  check_rank(grad, features ? 2 : 1, "grad");
   TORCH_CHECK(
       grad.size(0) == vm.coords.size(0) && (!features || grad.size(1) == vm.width()), "grad: expected the output's shape");
   const Tensor upstream = grad.contiguous();
@@ -123,7 +107,7 @@ SixTensors vm_features_backward(
 }
 
 Tensor checked_basis(const Tensor& basis, const Vm& vm) {
-  check(basis, 2, "basis");
+  check_rank(basis, 2, "basis");
   TORCH_CHECK(basis.size(1) == vm.width(), "basis: expected [outputs, ", vm.width(), "], not ", basis.sizes());
   return basis.contiguous();
 }
@@ -145,7 +129,7 @@ SevenTensors vm_basis_features_backward(
     const Tensor& line_y, const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
   const Vm vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
   const Tensor weight = checked_basis(basis, vm);
-  check(grad, 2, "grad");
+  check_rank(grad, 2, "grad");
   TORCH_CHECK(
       grad.size(0) == vm.coords.size(0) && grad.size(1) == weight.size(0), "grad: expected the output's shape");
   const Tensor upstream = grad.contiguous();
@@ -163,13 +147,11 @@ struct Cp {
   nerf_ssim::CpGrid grid;
 
   Cp(std::array<Tensor, 3> lines_, const Tensor& coords_) {
-    check_coords(coords_);
+    nerf_ssim::check_cp(lines_);
+    nerf_ssim::check_coords(coords_);
     coords = coords_.contiguous();
     for (int axis = 0; axis < 3; ++axis) {
-      check(lines_[axis], 2, "line");
       lines[axis] = lines_[axis].contiguous();
-      TORCH_CHECK(lines[axis].size(1) == lines[0].size(1), "lines: expected one number of channels");
-      TORCH_CHECK(lines[axis].size(0) > 0 && lines[axis].size(0) < (1 << 24), "an axis needs 1 to 2^24 nodes");
       grid.lines[axis] = lines[axis].const_data_ptr<float>();
       grid.nodes[axis] = lines[axis].size(0);
     }
@@ -194,7 +176,7 @@ Tensor cp_features(const Tensor& line_x, const Tensor& line_y, const Tensor& lin
 }
 
 ThreeTensors cp_backward(const Tensor& grad, const Cp& cp, bool features) {
-  check(grad, features ? 2 : 1, "grad");
+  check_rank(grad, features ? 2 : 1, "grad");
   TORCH_CHECK(
       grad.size(0) == cp.coords.size(0) && (!features || grad.size(1) == cp.grid.channels),
       "grad: expected the output's shape");

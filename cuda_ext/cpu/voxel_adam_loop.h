@@ -43,12 +43,15 @@ static void add_tv(
 static bool any_gradient(const float* grad, int count) { return has_gradient(grad, count); }
 
 static void update_elements(
-    const AdamStep& step, bool skip_zero, const VoxelState& state, int64_t first, int count, const float* total) {
+    const AdamStep& shared_step, bool skip_zero, const VoxelState& state, int64_t first, int count,
+    const float* total) {
+  const AdamStep step = shared_step;  // a copy that the stores below cannot change
   float* param = state.param + first;
   float* exp_avg = state.exp_avg + first;
   float* exp_avg_sq = state.exp_avg_sq + first;
   const float* rates = state.rates ? state.rates + first : nullptr;
   if (skip_zero && rates) update_run<true, true>(step, count, param, total, exp_avg, exp_avg_sq, rates);
+  else if (skip_zero && count == kRun) update_run<true>(step, kRun, param, total, exp_avg, exp_avg_sq);
   else if (skip_zero) update_run<true>(step, count, param, total, exp_avg, exp_avg_sq);
   else if (rates) update_run<false, true>(step, count, param, total, exp_avg, exp_avg_sq, rates);
   else update_run<false>(step, count, param, total, exp_avg, exp_avg_sq);
