@@ -15,7 +15,6 @@ from torch import Tensor
 from nerf_ssim.ops import backend
 from nerf_ssim.ops.reference import voxels as reference
 
-
 RUN = 64  # floats of a line along z that the optimiser takes together, kVoxelRun in the kernels
 
 
@@ -50,7 +49,7 @@ class GradientPool:
         return gradient
 
     def touched(self, gradient: Tensor) -> Tensor | None:
-        """Which runs of `gradient` may hold something else than zeros: `[X, Y, runs of RUN elements of a z-line]`, uint8.
+        """Which runs of RUN elements of `gradient`'s z-lines may hold something else than zeros: uint8 `[X, Y, runs]`.
 
         None where this is not known: of tensors that the pool did not make last, or that were written to since.
         """
