@@ -73,6 +73,8 @@ def run(argv: Sequence[str]) -> int:
     folder = options.out or options.run / f"render_{kind}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if options.path is not None:
+            _remove_other_frames(folder, shots.names)
         video = Video(folder / kind, (shots.width, shots.height)) if options.video else None
         done = _render(trained, shots, folder, video)
     except OSError as error:
@@ -131,6 +133,16 @@ def _along_path(scene: Scene, kind: str, frames: int) -> Shots:
     lens = views.K.median(0).values  # one lens for the whole path; a median ignores a frame with an odd calibration
     names = [f"{frame:04d}" for frame in range(frames)]
     return Shots(names, poses, lens.expand(frames, 3, 3), views.width, views.height)
+
+
+def _remove_other_frames(folder: Path, names: Sequence[str]) -> None:
+    """Removes what an earlier, longer render of a path left in `folder`: numbered pictures that have their depth."""
+    for depth in folder.glob("depth_*.png"):
+        name = depth.stem.removeprefix("depth_")
+        picture = folder / f"{name}.png"
+        if re.fullmatch(r"[0-9]{4,6}", name) and name not in names and picture.is_file():
+            picture.unlink()
+            depth.unlink()
 
 
 def _depth_range(scene: Scene) -> tuple[float, float]:

@@ -18,8 +18,8 @@ from nerf_ssim.training.image_session import ImageSession
 from nerf_ssim.training.interrupts import GracefulStop
 from nerf_ssim.training.journal import statistics_row
 from nerf_ssim.training.logging import MetricsLog
-from nerf_ssim.training.loop import is_due
 from nerf_ssim.training.progress import Progress
+from nerf_ssim.training.runs import is_due
 
 __all__ = ["Ending", "fit"]
 

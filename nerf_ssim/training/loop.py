@@ -13,6 +13,7 @@ from nerf_ssim.training.interrupts import GracefulStop
 from nerf_ssim.training.journal import Journal, render_row, statistics_row
 from nerf_ssim.training.logging import MetricsLog
 from nerf_ssim.training.progress import Progress
+from nerf_ssim.training.runs import is_due
 from nerf_ssim.training.scoring import score_test_views
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
@@ -106,8 +107,3 @@ def refuse_spoilt_weights(field: torch.nn.Module, iteration: int) -> None:
                 f"iteration {iteration}: the update left {name} not finite; the last good checkpoint is kept. "
                 "Lower the learning rates, and continue with --resume"
             )
-
-
-def is_due(count: int, every: int) -> bool:
-    """Whether `count` is a multiple of `every`; never where `every` is 0."""
-    return every > 0 and count % every == 0

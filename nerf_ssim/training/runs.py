@@ -21,6 +21,7 @@ from nerf_ssim.training.manifest import changed_circumstances, read_manifest, wr
 __all__ = [
     "backend_record",
     "check_device",
+    "is_due",
     "last_iteration",
     "make_schedule",
     "newest_checkpoint",
@@ -64,6 +65,11 @@ def make_schedule(ssim: ScheduleConfig, weight: float, starts_at: int = 0) -> Ss
 def last_iteration(run: CommonRunConfig) -> int:
     """Updates after which a run stops and scores."""
     return run.n_iters if run.stop_at is None else min(run.stop_at, run.n_iters)
+
+
+def is_due(count: int, every: int) -> bool:
+    """Whether `count` is a multiple of `every`; never where `every` is 0."""
+    return every > 0 and count % every == 0
 
 
 def newest_checkpoint(

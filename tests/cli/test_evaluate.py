@@ -135,6 +135,16 @@ def test_render_follows_a_path_at_the_size_asked_for(trained, tmp_path, kind):
     assert trained.requests[0][1][1, 2] == 24.0
 
 
+def test_a_shorter_path_leaves_no_frame_of_a_longer_one_and_nothing_else_is_removed(trained, tmp_path):
+    folder = tmp_path / "o"
+    render.run([str(tmp_path), "--path", "orbit", "--frames", "7", "--out", str(folder)])
+    others = {"0099.png", "depth_map.png", "000006_rgb.png", "depth_000006_rgb.png"}
+    for name in others:
+        (folder / name).touch()
+    render.run([str(tmp_path), "--path", "orbit", "--frames", "5", "--out", str(folder)])
+    assert pngs(folder) == others | {f"{mark}{index:04d}.png" for mark in ("", "depth_") for index in range(5)}
+
+
 def test_render_makes_a_video_of_every_frame(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(render, "_has_ffmpeg", lambda: False)
     shades = iter((0.1, 0.5, 0.9))
