@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -102,6 +103,9 @@ MODELS = {
 }
 """Options of a tiny run of each model, with its own grid and with the other's."""
 
+NO_MILESTONES = {"tensorf": {"upsamp_list": [], "update_AlphaMask_list": []}, "dvgo": {"pg_scale": []}}
+"""Options of a run of each model in which nothing happens but updates."""
+
 
 def write_tiny_scene(folder: Path, *, outside: bool = False) -> Path:
     """The inside of a box with a pattern, in sdfstudio's layout; with `outside`, cameras that partly miss it."""
@@ -141,6 +145,24 @@ def tiny_config(scene: Path, basedir: Path, kind: str = "tensorf", **options: ob
     """`MODELS[kind]` with changes, on the scene in `scene`; the run's folder is `basedir/tiny`."""
     place = {"datadir": str(scene), "basedir": str(basedir), "expname": "tiny"}
     return Config().replace(**{**place, **MODELS[kind], **options})
+
+
+def folder_of(config: Config) -> Path:
+    """The run's folder."""
+    return Path(config.run.basedir) / config.run.expname
+
+
+def rows_of(config: Config) -> list[dict[str, str]]:
+    """The rows of the run's `metrics.csv`."""
+    with open(folder_of(config) / "metrics.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def command_line(config: Config) -> list[str]:
+    """`train` with a file that holds this configuration."""
+    path = f"{config.run.basedir}/options.txt"
+    config.write(path)
+    return ["train", "--config", path]
 
 
 def first_grid(session: Session) -> torch.Tensor:

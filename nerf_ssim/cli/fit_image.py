@@ -5,13 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerf_ssim.config.image_config import ImageConfig, parse_images
-from nerf_ssim.errors import TrainingError
+from nerf_ssim.errors import SceneError, TrainingError
 
 if TYPE_CHECKING:
     from nerf_ssim.training.interrupts import GracefulStop
@@ -35,9 +36,7 @@ def run(argv: Sequence[str]) -> int:
         elif config.run.workers > 1:
             fit_in_parallel(configs_of_folder(config), config.run.workers, stop)
         else:
-            for one in configs_of_folder(config):
-                if stop.requested is None:
-                    fit_one(one, stop)
+            fit_in_turn(configs_of_folder(config), stop)
     if stop.requested is not None:
         print("stopped; the same command with --resume goes on")
     return stop.exit_code
@@ -76,6 +75,30 @@ def print_results(folder: Path, results: dict[str, Any]) -> None:
     print(f"results: {folder / 'results.json'}")
 
 
+def fit_in_turn(configs: list[ImageConfig], stop: GracefulStop) -> None:
+    """Fits one picture after the other; one that cannot be read or fitted does not keep the others from it.
+
+    Raises:
+        TrainingError: some picture was not fitted; why has been said.
+    """
+    failed = []
+    for one in configs:
+        if stop.requested is not None:
+            break
+        try:
+            fit_one(one, stop)
+        except (SceneError, TrainingError) as error:
+            print(f"nerf-ssim: {error}", file=sys.stderr)
+            failed.append(one.run.expname)
+    refuse_unfitted(failed)
+
+
+def refuse_unfitted(names: list[str]) -> None:
+    """Raises `TrainingError` where there are any."""
+    if names:
+        raise TrainingError(f"not fitted: {', '.join(names)}; the lines above say why")
+
+
 def fit_in_parallel(configs: list[ImageConfig], workers: int, stop: GracefulStop) -> None:
     """Fits several pictures at a time, a process each. A signal is passed on once, and every process saves its fit.
 
@@ -104,14 +127,11 @@ def fit_in_parallel(configs: list[ImageConfig], workers: int, stop: GracefulStop
         failed += [process.name for process in running if process.exitcode not in (None, 0, 128 + signal.SIGTERM)]
         running = [process for process in running if process.exitcode is None]
         time.sleep(0.1)
-    if failed:
-        raise TrainingError(f"not fitted: {', '.join(failed)}; the lines above say why")
+    refuse_unfitted(failed)
 
 
 def _work(config: ImageConfig, threads: int) -> None:
     """A worker process: one picture, with signals from the parent alone."""
-    import sys
-
     import torch
 
     from nerf_ssim.errors import UserError

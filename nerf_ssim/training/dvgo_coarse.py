@@ -47,7 +47,8 @@ def fine_box(coarse: BoundedDVGO, threshold: float, scale: float, iteration: int
     if box is None:
         raise TrainingError(
             f"iteration {iteration}: no coarse voxel is more opaque than --bbox_thres {threshold}, so there is no box "
-            "for the fine stage; lower it or give the coarse stage more --coarse_iters (the last checkpoint is kept)"
+            "for the fine stage; lower it, give the coarse stage more --coarse_iters or start it more opaque with "
+            "--coarse_alpha_init (the last checkpoint is kept)"
         )
     margin = (box[1] - box[0]) * (scale - 1) / 2
     return torch.stack([box[0] - margin, box[1] + margin])

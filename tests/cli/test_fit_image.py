@@ -51,6 +51,15 @@ def test_a_folder_is_fitted_picture_by_picture(folder, tmp_path):
         assert (results["image"], results["channels"]) == (name, 3)
 
 
+def test_a_damaged_picture_of_a_folder_does_not_keep_the_others_from_being_fitted(folder, tmp_path, capsys):
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "a_first.png").write_text("no picture either")
+    assert fit(tmp_path, "--images", folder) == 2
+    first, last = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nerf-ssim: ")]
+    assert "a_first.png" in first and "not fitted: a_first" in last
+    assert all((tmp_path / "runs" / "r" / name / "results.json").is_file() for name in ("one", "two"))
+
+
 @pytest.mark.slow
 def test_processes_side_by_side_give_the_same_results(folder, tmp_path):
     assert fit(tmp_path, "--images", folder, "--lr_exponents", "[9,11]", "--stop_psnr", "60") == 0

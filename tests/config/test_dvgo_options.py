@@ -73,6 +73,15 @@ def test_the_bundled_bounded_run_is_the_canonical_one():
     assert dvgo.bbox_thres == dvgo.mask_cache_thres == 1e-3 and dvgo.pervoxel_lr and dvgo.maskout_near_cam_vox
 
 
+def test_the_bounded_room_differs_from_the_canonical_bounded_run_in_size_and_in_the_coarse_stages_start_alone():
+    names = ("dvgo_bounded.txt", "dvgo_bounded_room.txt")
+    canonical, room = (parse(["--config", str(CONFIGS / name)]).to_dict() for name in names)
+    changed = {name for name in canonical if canonical[name] != room[name]}
+    sizes = "n_iters batch_size coarse_iters coarse_num_voxels num_voxels num_voxels_base pg_scale vis_every"
+    others = "coarse_alpha_init coarse_fast_color_thres s3im_patch_height s3im_patch_width datadir expname"
+    assert changed == {*sizes.split(), *others.split()}
+
+
 @pytest.mark.parametrize("name", ["dvgo_replica_small", "dvgo_room"])
 def test_the_small_runs_differ_from_the_canonical_one_in_size_alone(name):
     config, canonical = parse(["--config", str(CONFIGS / f"{name}.txt")]), parse(DVGO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_scene import NO_MILESTONES, tiny_config, write_tiny_scene
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +21,21 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """The tiny scene's folder."""
+    return write_tiny_scene(tmp_path_factory.mktemp("scenes") / "scene")
+
+
+@pytest.fixture(params=NO_MILESTONES)
+def kind(request):
+    """The model."""
+    return request.param
+
+
+@pytest.fixture()
+def config(scene, tmp_path, kind):
+    """A short run of each model, without milestones."""
+    return tiny_config(scene, tmp_path, kind, n_iters=8, **NO_MILESTONES[kind])

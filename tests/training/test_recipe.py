@@ -20,11 +20,6 @@ from nerf_ssim.training.tensorf_recipe import TensorfRecipe, upsampling_steps
 PIXELS = (FRAMES - 2) * HEIGHT * WIDTH  # two of twelve frames are the test split
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_tiny_scene(tmp_path_factory.mktemp("recipe") / "scene")
-
-
 def canonical(**options: object) -> Config:
     """The canonical schedule (30000 iterations), with grids small enough to make at once."""
     small = {"N_voxel_init": 64, "N_voxel_final": 100, "n_lamb_sigma": [1, 1, 1], "n_lamb_sh": [1, 1, 1], "featureC": 4}

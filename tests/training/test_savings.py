@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from tiny_scene import differing, tiny_config, train_session, weights_of, write_tiny_scene
+from tiny_scene import differing, tiny_config, train_session, weights_of
 
 from nerf_ssim.cli.main import main
 from nerf_ssim.config import Config, parse
@@ -17,11 +17,6 @@ from nerf_ssim.training.manifest import read_manifest
 from nerf_ssim.training.session import Session
 
 SHORT = {"n_iters": 6, "upsamp_list": [], "update_AlphaMask_list": []}
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return write_tiny_scene(tmp_path_factory.mktemp("savings") / "scene")
 
 
 @pytest.fixture()
@@ -91,19 +86,19 @@ def test_a_run_is_not_resumed_with_another_of_them(scene, tmp_path, change):
         Session(tiny_config(scene, tmp_path, resume=True, **SHORT, **change))
 
 
-def test_bf16_is_applied_by_the_reference_and_recorded(scene, tmp_path, monkeypatch):
+def test_bf16_is_applied_by_the_reference_and_recorded(config, tmp_path, monkeypatch):
     monkeypatch.setenv("NERF_SSIM_BACKEND", "reference")
-    plain = weights_of(train_session(tiny_config(scene, tmp_path / "plain", **SHORT)))
-    session = train_session(tiny_config(scene, tmp_path / "bf16", decoder_precision="bf16", **SHORT))
+    plain = weights_of(train_session(config.replace(stop_at=3, expname="plain")))
+    session = train_session(config.replace(stop_at=3, decoder_precision="bf16"))
     assert differing(plain, weights_of(session)) != []
     record = read_manifest(session.folder)["decoder_precision"]
     assert (record["asked"], record["ran"]) == ("bf16", "bf16")
 
 
-def test_bf16_without_the_hardware_is_float32_and_says_so(scene, tmp_path, monkeypatch, capsys):
+def test_bf16_without_the_hardware_is_float32_and_says_so(config, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
     monkeypatch.setattr(decoder_bf16, "hardware", lambda device: ("", "the CPU"))
-    config = tiny_config(scene, tmp_path, decoder_precision="bf16", stop_at=1, render_test=False, **SHORT)
+    config = config.replace(decoder_precision="bf16", stop_at=1, render_test=False)
     config.write(tmp_path / "options.txt")
     assert main(["train", "--config", str(tmp_path / "options.txt")]) == 0
     assert "decoder_precision bf16: runs in float32" in capsys.readouterr().out
