@@ -41,7 +41,7 @@ void add_voxel_tv_gradient_cuda(const Tensor& grid, Tensor& grad, at::ArrayRef<d
 void voxel_adam_step_cuda(
     Tensor& param, Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq, double lr, double beta1, double beta2, double eps,
     int64_t step, bool skip_zero, std::optional<at::ArrayRef<double>> tv_weights, bool tv_dense,
-    const std::optional<Tensor>& rates) {
+    const std::optional<Tensor>& rates, const std::optional<Tensor>& /* touched: the whole gradient is read here */) {
   const OnDeviceOf device(param);
   TORCH_CHECK(step >= 1, "voxel_adam_step: step counts from 1");
   check(param, param, "param");

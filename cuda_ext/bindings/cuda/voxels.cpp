@@ -8,6 +8,7 @@
 #include <ATen/ops/sort.h>
 #include <torch/library.h>
 
+#include <optional>
 #include <tuple>
 
 #include "checked.h"
@@ -61,7 +62,9 @@ void gather_gradient(const Tensor& gradient, const Tensor& upstream, const Tenso
       "add_voxel_features_gradient");
 }
 
-void add_voxel_features_gradient_cuda(Tensor& gradient, const Tensor& grad, const Tensor& coords) {
+void add_voxel_features_gradient_cuda(
+    Tensor& gradient, const Tensor& grad, const Tensor& coords,
+    const std::optional<Tensor>& /* touched: nobody reads it here */) {
   const OnDeviceOf device(gradient);
   check_grid(gradient, "gradient");
   TORCH_CHECK(gradient.is_contiguous(), "gradient: expected a contiguous tensor");
