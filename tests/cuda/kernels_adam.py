@@ -56,7 +56,7 @@ def case(name: str, count: int, is_masked: bool, elements: int = 0) -> Case:
             "exp_avg_sq": np.where(is_touched, new_v, v),
         },
         elements=elements,
-        floor=(16, 12),
+        floor=(4 + 12 * is_touched.mean(), 12 * is_touched.mean()) if elements else (0, 0),
     )
 
 
@@ -72,7 +72,12 @@ def plain_cases() -> list[Case]:
 
 def masked_cases() -> list[Case]:
     """The same where most gradients are zero."""
-    return [case("fours", 2060, True), case("odd count", 1031, True), case("one", 1, True), case("none", 0, True)]
+    return [
+        case("fours", 2060, True, elements=2060),
+        case("odd count", 1031, True),
+        case("one", 1, True),
+        case("none", 0, True),
+    ]
 
 
 KERNELS = [

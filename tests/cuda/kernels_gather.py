@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from grid_samples import NODES, SHAPES, TOLERANCE, Sampled, each_case
+from grid_samples import CP_SHAPES, NODES, SHAPES, TOLERANCE, Sampled, each_case
 from simulator import Case, Kernel, Mutation, single, unwritten
 from torch import Tensor
 
@@ -60,7 +60,7 @@ def gather_case(sampled: Sampled, part: int, name: str, axes: tuple[int, ...], o
     """The gradient of one part, gathered from the samples by cell. `own`: the launcher's first arguments."""
     channels, width = sampled.gradients[part].shape[-1], sampled.out.shape[1] if sampled.is_features else 0
     _, order, starts = by_cell(sampled, *axes)
-    upstream = single(sampled.upstream).reshape(-1)
+    upstream, samples = single(sampled.upstream).reshape(-1), sampled.shape.samples
     return Case(
         name=name,
         launcher=own.pop("launcher"),
@@ -77,6 +77,8 @@ def gather_case(sampled: Sampled, part: int, name: str, axes: tuple[int, ...], o
         },
         expected={"gradient": sampled.gradients[part]},
         tolerance=TOLERANCE,
+        elements=samples if sampled.shape in (SHAPES[0], CP_SHAPES[0]) and not sampled.is_features else 0,
+        floor=(24, sampled.gradients[part].size * 4 / max(samples, 1)),  # a sample's coordinates, gradient and number
     )
 
 

@@ -91,6 +91,7 @@ def atomic_cases() -> list[Case]:
                 tolerance=1e-5,
                 shares_addresses=samples > 256,
                 elements=samples if samples == 300 else 0,
+                floor=(60, 0),
             )
         )
     return cases
@@ -121,6 +122,8 @@ def cell_cases() -> list[Case]:
                     "cells": np.full(samples, -1),
                 },
                 expected={"cells": cells_of(nodes, coords)},
+                elements=samples if samples == 300 else 0,
+                floor=(12, 8),
             )
         )
     return cases
@@ -150,6 +153,8 @@ def gather_cases() -> list[Case]:
                 },
                 expected={"gradient": gradient.numpy() + 0.5},
                 tolerance=1e-5,
+                elements=samples if samples == 300 else 0,
+                floor=(68 + gradient.numel() * 4 / 300, gradient.numel() * 4 / 300),
             )
         )
     return cases

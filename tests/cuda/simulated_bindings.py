@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from simulator import CACHE, COMMON_FLAGS, NATIVE, THREADS_AT_ONCE, library_object
+from simulator import CACHE, COMMON_FLAGS, NATIVE, THREADS_AT_ONCE, joined_bindings, library_object
 
 # What only a device that can be waited for does, and what counts threads of the CPU.
 DESELECTED = (
@@ -31,13 +31,13 @@ def build() -> Path:
     from torch.utils.cpp_extension import include_paths, library_paths
 
     includes = [f"-isystem{path}" for path in (*include_paths(), sysconfig.get_paths()["include"])]
+    includes += ["-iquote", str(NATIVE / "bindings" / "cuda")]
     flags = [*COMMON_FLAGS, "-g0", "-DNERF_SSIM_SIMULATED", "-D_GLIBCXX_USE_CXX11_ABI=1", *includes]
-    bindings = [path for path in sorted(NATIVE.glob("bindings/cuda/*.cpp")) if path.name != "module.cpp"]
     kernels = [
         *sorted(NATIVE.glob("cuda/*.cu")),
         *(NATIVE / "simulator" / name for name in ("device.cpp", "fibre.cpp")),
     ]
-    planned = [(path, ["-O0", *flags]) for path in bindings] + [(path, ["-O1", *flags]) for path in kernels]
+    planned = [(joined_bindings(), ["-O0", *flags]), *((path, ["-O1", *flags]) for path in kernels)]
     with ThreadPoolExecutor(THREADS_AT_ONCE) as pool:
         objects = list(pool.map(library_object, *zip(*planned, strict=True)))
     key = hashlib.sha256(repr(objects).encode()).hexdigest()[:16]

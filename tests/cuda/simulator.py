@@ -155,7 +155,7 @@ def library_of(source: str, build: str, mutation: Mutation | None = None) -> Pat
         RuntimeError: the compiler's errors.
         ValueError: a mutation whose text is not in its file exactly once.
     """
-    changed = _mutated(source, mutation) if mutation else {}
+    changed = mutated(source, mutation) if mutation else {}
     name = _digest(source, build, changed)
     library = CACHE / f"{Path(source).stem}-{build}-{name}.so"
     if not library.exists():
@@ -172,7 +172,8 @@ def _path(source: str) -> Path:
     return next(folder / source for folder in SOURCES if (folder / source).exists())
 
 
-def _mutated(source: str, mutation: Mutation) -> dict[str, str]:
+def mutated(source: str, mutation: Mutation) -> dict[str, str]:
+    """The text of the file that a planted defect changes, by its name."""
     file = mutation.file or source
     text = _path(file).read_text()
     if text.count(mutation.find) != 1:
@@ -214,6 +215,20 @@ def library_object(source: Path, flags: Sequence[str]) -> Path:
     if not target.exists():
         _run_to(target, ["g++", *flags, "-x", "c++", "-c", str(source), "-o"])
     return target
+
+
+def joined_bindings() -> Path:
+    """All CUDA bindings as one C++ file, which compiles like a file of `cuda_ext/bindings/cuda`.
+
+    Reading PyTorch's headers is most of what compiling a binding takes. Their names may therefore not clash.
+    """
+    paths = sorted(path for path in (NATIVE / "bindings" / "cuda").glob("*.cpp") if path.name != "module.cpp")
+    joined = CACHE / "bindings.cpp"
+    joined.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f'#line 1 "{path.relative_to(ROOT)}"\n{path.read_text()}' for path in paths)
+    if not joined.exists() or joined.read_text() != text:
+        joined.write_text(text)
+    return joined
 
 
 def _run_to(target: Path, command: list[str]) -> None:

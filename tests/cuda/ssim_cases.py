@@ -85,10 +85,10 @@ def forward_case(name: str, size: tuple[int, int, int], window: SsimWindow, save
     return Case(name, "launch_ssim_forward", arguments, expected, TOLERANCE, **report)
 
 
-def moments_case(name: str, size: tuple[int, int, int], window: SsimWindow) -> Case:
+def moments_case(name: str, size: tuple[int, int, int], window: SsimWindow, **report) -> Case:
     arguments, exact = inputs(size, window)
     arguments |= {"moments": unwritten(*exact.moments.shape)}
-    return Case(name, "launch_ssim_moments", arguments, {"moments": exact.moments}, TOLERANCE)
+    return Case(name, "launch_ssim_moments", arguments, {"moments": exact.moments}, TOLERANCE, **report)
 
 
 def adjoint_case(name: str, size: tuple[int, int, int], window: SsimWindow, wants: str, **report) -> Case:
@@ -131,6 +131,7 @@ def tile_moments_cases() -> list[Case]:
         moments_case("two odd planes", (2, 37, 41), SAME),
         moments_case("windows inside only", (1, 43, 21), VALID),
         moments_case("lopsided taps", (1, 5, 70), LOPSIDED),
+        moments_case("64x96", (1, 64, 96), SAME, elements=64 * 96, floor=(8, 16)),
     ]
 
 

@@ -14,7 +14,7 @@ import torch
 from budget import FILE, faults, measured
 from compiled import ARCHITECTURES, SOURCES, Usage, nvcc, usage_of
 from kernels import KERNELS
-from simulator import ROOT, missing_tool
+from simulator import ROOT, joined_bindings, missing_tool
 
 from nerf_ssim.ops import backend
 
@@ -79,6 +79,9 @@ sys.path.insert(0, ".")
 import setup as project
 from setuptools import setup
 (extension,) = project.cuda_extension()
+is_binding = lambda source: source.startswith("cuda_ext/bindings") and not source.endswith("module.cpp")
+extension.sources = [source for source in extension.sources if not is_binding(source)] + [sys.argv.pop(1)]
+extension.include_dirs.append(str(project.ROOT / "cuda_ext/bindings/cuda"))
 from torch.utils.cpp_extension import BuildExtension
 setup(name="check", ext_modules=[extension], cmdclass={"build_ext": BuildExtension}, script_args=sys.argv[1:])
 """
@@ -99,7 +102,8 @@ def ops_without_cuda_kernel() -> set[str]:
     environment = {**os.environ, "NERF_SSIM_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0", "CUDA_HOME": str(home)}
     with tempfile.TemporaryDirectory() as folder:
         folders = ["--build-lib", folder, "--build-temp", str(ROOT / "build" / "cuda-check")]
-        build = [sys.executable, "-c", BUILD, "--quiet", "build_ext", *folders]
+        bindings = str(joined_bindings().relative_to(ROOT))
+        build = [sys.executable, "-c", BUILD, bindings, "--quiet", "build_ext", *folders]
         done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         (library,) = Path(folder).glob("nerf_ssim/_C_cuda*.so")
