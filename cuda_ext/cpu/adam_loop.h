@@ -2,7 +2,8 @@
 //
 // Operations and their rounding are those of torch.optim.Adam's tensor operations one after the other (which is why the
 // including file forbids the compiler to fuse multiplications and additions on its own). The moments then agree bit for
-// bit; parameters do up to the square root, which is correctly rounded here and not in the library that torch calls.
+// bit; parameters do up to the square root, which is correctly rounded here and not in the library that torch calls. The
+// including file also lets it divide where the quotient is thrown away: the masked form takes half as long so.
 #pragma once
 
 #include "adam.h"

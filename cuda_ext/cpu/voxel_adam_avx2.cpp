@@ -9,7 +9,7 @@
 #include <cstring>  // these come before the pragma: what they define inline must stay compiled for any CPU
 
 #pragma GCC target("arch=x86-64-v3")
-#pragma GCC optimize("fp-contract=off")
+#pragma GCC optimize("fp-contract=off", "no-trapping-math")
 #define NERF_SSIM_ISA avx2
 #define NERF_SSIM_HAS_FMA true
 #include "voxel_adam_loop.h"

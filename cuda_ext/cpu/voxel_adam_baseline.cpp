@@ -5,7 +5,7 @@
 #include "voxel_adam.h"
 
 #ifdef __GNUC__
-#pragma GCC optimize("fp-contract=off")
+#pragma GCC optimize("fp-contract=off", "no-trapping-math")
 #endif
 #define NERF_SSIM_ISA baseline
 #if defined(__FMA__) || defined(__aarch64__)
