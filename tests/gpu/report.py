@@ -65,7 +65,7 @@ def timings() -> list[str]:
 
 def parity() -> str:
     """The last line of the GPU tests."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/gpu"]  # quiet by pyproject.toml
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     failures = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     return "\n".join([*failures, done.stdout.strip().splitlines()[-1]])
