@@ -7,6 +7,7 @@
 #include <ATen/ops/full.h>
 #include <torch/library.h>
 
+#include <cstdint>
 #include <tuple>
 #include <vector>
 
@@ -64,18 +65,41 @@ struct Network {
   }
 };
 
-Tensor siren(const Tensor& inputs, at::TensorList layers, double omega) {
-  const Network network(inputs, layers, omega);
-  Tensor outputs = at::empty({network.points(), network.shape.outputs()}, inputs.options());
+// The memory of a network's activations.
+float* kept_in(const Tensor& activations, const Network& network) {
+  const int64_t floats =
+      static_cast<int64_t>(nerf_ssim::siren_activation_floats(network.shape, network.points()));
+  TORCH_CHECK(
+      activations.scalar_type() == at::kFloat && activations.device().is_cpu() && activations.is_contiguous() &&
+          activations.numel() == floats && reinterpret_cast<uintptr_t>(activations.const_data_ptr()) % 64 == 0,
+      "siren: activations must be ", floats, " float32 on the CPU, contiguous and on a cache line's start");
+  return activations.mutable_data_ptr<float>();
+}
+
+Tensor forward(const Network& network, float* activations) {
+  Tensor outputs = at::empty({network.points(), network.shape.outputs()}, network.rows.options());
   nerf_ssim::siren_forward(
-      network.shape, network.weights, network.inputs(), outputs.mutable_data_ptr<float>(), network.points(),
-      at::get_num_threads());
+      network.shape, network.weights, network.inputs(), outputs.mutable_data_ptr<float>(), activations,
+      network.points(), at::get_num_threads());
   return outputs;
 }
 
-std::vector<Tensor> siren_backward(
-    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega) {
+Tensor siren(const Tensor& inputs, at::TensorList layers, double omega) {
+  return forward(Network(inputs, layers, omega), nullptr);
+}
+
+int64_t siren_activation_floats(const Tensor& inputs, at::TensorList layers) {
+  const Network network(inputs, layers, 1.0);
+  return static_cast<int64_t>(nerf_ssim::siren_activation_floats(network.shape, network.points()));
+}
+
+Tensor siren_keeping(const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations) {
   const Network network(inputs, layers, omega);
+  return forward(network, kept_in(activations, network));
+}
+
+// `activations` are null where nothing was kept.
+std::vector<Tensor> backward(const Network& network, const Tensor& grad_outputs, float* activations) {
   TORCH_CHECK(
       grad_outputs.scalar_type() == at::kFloat && grad_outputs.dim() == 2 && grad_outputs.size(0) == network.points() &&
           grad_outputs.size(1) == network.shape.outputs(),
@@ -84,9 +108,20 @@ std::vector<Tensor> siren_backward(
   nerf_ssim::SirenWeightGradients pointers;
   std::vector<Tensor> gradients = network.make_gradients(pointers);
   nerf_ssim::siren_backward(
-      network.shape, network.weights, network.inputs(), rows.const_data_ptr<float>(), pointers, network.points(),
-      at::get_num_threads());
+      network.shape, network.weights, network.inputs(), rows.const_data_ptr<float>(), activations, pointers,
+      network.points(), at::get_num_threads());
   return gradients;
+}
+
+std::vector<Tensor> siren_backward(
+    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega) {
+  return backward(Network(inputs, layers, omega), grad_outputs, nullptr);
+}
+
+std::vector<Tensor> siren_kept_backward(
+    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations) {
+  const Network network(inputs, layers, omega);
+  return backward(network, grad_outputs, kept_in(activations, network));
 }
 
 std::tuple<Tensor, Tensor, std::vector<Tensor>> siren_fit(
@@ -110,12 +145,20 @@ std::tuple<Tensor, Tensor, std::vector<Tensor>> siren_fit(
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
   m.def("siren(Tensor inputs, Tensor[] layers, float omega) -> Tensor");
+  m.def("siren_activation_floats(Tensor inputs, Tensor[] layers) -> int");
+  m.def("siren_keeping(Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations) -> Tensor");
   m.def("siren_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega) -> Tensor[]");
+  m.def(
+      "siren_kept_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations)"
+      " -> Tensor[]");
   m.def("siren_fit(Tensor inputs, Tensor target, Tensor[] layers, float omega) -> (Tensor, Tensor, Tensor[])");
 }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, m) {
   m.impl("siren", &siren);
+  m.impl("siren_activation_floats", &siren_activation_floats);
+  m.impl("siren_keeping", &siren_keeping);
   m.impl("siren_backward", &siren_backward);
+  m.impl("siren_kept_backward", &siren_kept_backward);
   m.impl("siren_fit", &siren_fit);
 }

@@ -10,13 +10,21 @@ namespace {
 struct Pass {
   const SirenKernels& kernels = siren_kernels();
   int shares;
-  Buffer packed;
+  Buffer packed_buffer;
+  const float* packed;
+  size_t tile_floats;
+  float* activations;  // of all tiles, or null where a share's next tile takes the place of its last
   std::vector<std::unique_ptr<Buffer>> scratch;
 
-  Pass(const SirenShape& shape, const SirenWeights& weights, int64_t points, int threads)
-      : shares(shares_for(points, kernels.tile, threads)), packed(kernels.packed_floats(shape)),
-        scratch(buffers(shares, kernels.scratch_floats(shape))) {
-    kernels.pack(shape, weights, packed.get());
+  Pass(const SirenShape& shape, const SirenWeights& weights, float* activations, int64_t points, int threads)
+      : shares(shares_for(points, kernels.tile, threads)), packed_buffer(kernels.packed_floats(shape)),
+        packed(packed_buffer.get()), tile_floats(kernels.scratch_floats(shape)), activations(activations),
+        scratch(buffers(activations ? 0 : shares, tile_floats)) {
+    kernels.pack(shape, weights, packed_buffer.get());
+  }
+
+  float* activations_of(int share, int64_t begin) const {
+    return activations ? activations + begin / kernels.tile * tile_floats : scratch[share]->get();
   }
 };
 
@@ -30,30 +38,36 @@ const SirenKernels& siren_kernels() {
   return siren_kernels_baseline();
 }
 
+size_t siren_activation_floats(const SirenShape& shape, int64_t points) {
+  const SirenKernels& kernels = siren_kernels();
+  return static_cast<size_t>((points + kernels.tile - 1) / kernels.tile) * kernels.scratch_floats(shape);
+}
+
 void siren_forward(
-    const SirenShape& shape, const SirenWeights& weights, const float* inputs, float* outputs, int64_t points,
-    int threads) {
-  Pass pass(shape, weights, points, threads);
+    const SirenShape& shape, const SirenWeights& weights, const float* inputs, float* outputs, float* activations,
+    int64_t points, int threads) {
+  const Pass pass(shape, weights, activations, points, threads);
   for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
     pass.kernels.forward(
-        shape, pass.packed.get(), inputs + begin * shape.inputs(), count, outputs + begin * shape.outputs(),
-        pass.scratch[share]->get());
+        shape, pass.packed, inputs + begin * shape.inputs(), count, outputs + begin * shape.outputs(),
+        pass.activations_of(share, begin));
   });
 }
 
 void siren_backward(
     const SirenShape& shape, const SirenWeights& weights, const float* inputs, const float* grad_outputs,
-    const SirenWeightGradients& gradients, int64_t points, int threads) {
-  Pass pass(shape, weights, points, threads);
+    float* activations, const SirenWeightGradients& gradients, int64_t points, int threads) {
+  const Pass pass(shape, weights, activations, points, threads);
   const size_t gradient_floats = pass.kernels.gradient_floats(shape);
   const auto sums = buffers(pass.shares, gradient_floats);
   const auto outputs = buffers(pass.shares, static_cast<size_t>(pass.kernels.tile) * shape.outputs());
   for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
-    float* scratch = pass.scratch[share]->get();
-    pass.kernels.forward(
-        shape, pass.packed.get(), inputs + begin * shape.inputs(), count, outputs[share]->get(), scratch);
+    float* scratch = pass.activations_of(share, begin);
+    if (!activations)
+      pass.kernels.forward(
+          shape, pass.packed, inputs + begin * shape.inputs(), count, outputs[share]->get(), scratch);
     pass.kernels.backward(
-        shape, pass.packed.get(), grad_outputs + begin * shape.outputs(), count, scratch, sums[share]->get());
+        shape, pass.packed, grad_outputs + begin * shape.outputs(), count, scratch, sums[share]->get());
   });
   pass.kernels.unpack(shape, add_shares(sums, gradient_floats), gradients);
 }
@@ -61,7 +75,7 @@ void siren_backward(
 double siren_fit(
     const SirenShape& shape, const SirenWeights& weights, const float* inputs, const double* target, float* outputs,
     const SirenWeightGradients& gradients, int64_t points, int threads) {
-  Pass pass(shape, weights, points, threads);
+  const Pass pass(shape, weights, nullptr, points, threads);
   const size_t gradient_floats = pass.kernels.gradient_floats(shape);
   const auto sums = buffers(pass.shares, gradient_floats);
   const auto grad_outputs = buffers(pass.shares, static_cast<size_t>(pass.kernels.tile) * shape.outputs());
@@ -70,9 +84,9 @@ double siren_fit(
   const double values = static_cast<double>(points) * channels;
   for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
     // 1. The tile's outputs; its activations stay in the scratch.
-    float* scratch = pass.scratch[share]->get();
+    float* scratch = pass.activations_of(share, begin);
     float* tile_outputs = outputs + begin * channels;
-    pass.kernels.forward(shape, pass.packed.get(), inputs + begin * shape.inputs(), count, tile_outputs, scratch);
+    pass.kernels.forward(shape, pass.packed, inputs + begin * shape.inputs(), count, tile_outputs, scratch);
     // 2. Its squared errors and their gradient.
     float* grad = grad_outputs[share]->get();
     double sum = 0.0;
@@ -83,7 +97,7 @@ double siren_fit(
     }
     squares[share] += sum;
     // 3. The gradient of the weights.
-    pass.kernels.backward(shape, pass.packed.get(), grad, count, scratch, sums[share]->get());
+    pass.kernels.backward(shape, pass.packed, grad, count, scratch, sums[share]->get());
   });
   pass.kernels.unpack(shape, add_shares(sums, gradient_floats), gradients);
   double total = 0.0;

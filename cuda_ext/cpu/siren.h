@@ -31,7 +31,7 @@ struct SirenWeightGradients {
   float* bias[kMostSirenLayers + 1];
 };
 
-// One instruction set's implementation. Buffers are 64-byte aligned; scratch and gradient sums start as zeros.
+// One instruction set's implementation. Buffers are 64-byte aligned; gradient sums start as zeros.
 struct SirenKernels {
   const char* name;
   size_t (*packed_floats)(const SirenShape&);
@@ -57,13 +57,19 @@ const SirenKernels& siren_kernels_avx512();
 // The kernels for the machine this runs on.
 const SirenKernels& siren_kernels();
 
-void siren_forward(
-    const SirenShape&, const SirenWeights&, const float* inputs, float* outputs, int64_t points, int threads);
+// Floats that hold the activations of so many points: a scratch for every tile.
+size_t siren_activation_floats(const SirenShape&, int64_t points);
 
-// Gradients are overwritten. Each thread sums its own contiguous share of the tiles and the shares are added in thread
+// `activations`, where given, keeps every tile's for `siren_backward`; 64-byte aligned, of any content.
+void siren_forward(
+    const SirenShape&, const SirenWeights&, const float* inputs, float* outputs, float* activations, int64_t points,
+    int threads);
+
+// Gradients are overwritten. `activations` are what `siren_forward` has kept, and are used up; where there are none they
+// are computed again, to the same bits. Each thread sums its own contiguous share of the tiles and the shares are added in thread
 // order, so the result depends on the number of threads but never on timing.
 void siren_backward(
-    const SirenShape&, const SirenWeights&, const float* inputs, const float* grad_outputs,
+    const SirenShape&, const SirenWeights&, const float* inputs, const float* grad_outputs, float* activations,
     const SirenWeightGradients&, int64_t points, int threads);
 
 // Outputs, mean squared error to `target` [points][outputs] in double precision (returned), and its gradients.

@@ -103,8 +103,11 @@ NERF_SSIM_INLINE void multiply_in_pieces(
 inline void siren_forward_tile(
     const SirenShape& shape, const float* packed, const float* inputs, int count, float* outputs, float* scratch) {
   const SirenLayout at(shape);
-  for (int s = 0; s < count; ++s)
-    std::memcpy(scratch + at.sine[0] + s * at.stride[0], inputs + s * shape.inputs(), shape.inputs() * sizeof(float));
+  for (int s = 0; s < count; ++s) {
+    float* row = scratch + at.sine[0] + s * at.stride[0];
+    std::memcpy(row, inputs + s * shape.inputs(), shape.inputs() * sizeof(float));
+    std::memset(row + shape.inputs(), 0, (at.padded[0] - shape.inputs()) * sizeof(float));
+  }
 
   for (int l = 1; l <= shape.hidden; ++l) {
     // 1. The angles, where the cosines will be.

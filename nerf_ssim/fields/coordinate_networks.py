@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nerf_ssim.config.image_sections import FieldConfig
 from nerf_ssim.fields.decoders import linear
 from nerf_ssim.ops.reference.siren import squared_error
-from nerf_ssim.ops.siren import siren, siren_fit
+from nerf_ssim.ops.siren import ActivationMemory, siren, siren_fit
 
 __all__ = ["CoordinateNetwork", "Finer", "FourierFeatures", "Gaussian", "Siren", "Wire", "make_coordinate_network"]
 
@@ -51,10 +51,11 @@ class Siren(CoordinateNetwork):
         super().__init__()
         self.omega = omega
         self.layers = sine_layers(widths, generator, omega, weight_scale)
+        self.memory = ActivationMemory()
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Values `[n, channels]` at `coordinates [n, 2]`."""
-        return siren(coordinates, self._tensors(), omega=self.omega)
+        return siren(coordinates, self._tensors(), omega=self.omega, memory=self.memory)
 
     def fit(self, coordinates: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """As `CoordinateNetwork.fit`, in one native pass where that is there."""

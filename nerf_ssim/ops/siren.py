@@ -2,8 +2,9 @@
 
 The native kernels run tiles of points whose activations stay in a core's cache. A loss that is a sum over the points
 needs no second pass: `siren_fit` computes output, error and gradient of a tile while its activations are there.
-A loss that couples points (SSIM) needs all outputs first: `siren` keeps only these, and its backward computes the
-activations of each tile again.
+A loss that couples points (SSIM) needs all outputs first: `siren` keeps the activations of every tile where it is given
+memory for them and they take at most `KEPT_BYTES`; else its backward computes those of each tile again. Either way the
+result has the same bits.
 """
 
 from __future__ import annotations
@@ -16,17 +17,41 @@ from torch import Tensor
 from nerf_ssim.ops import backend
 from nerf_ssim.ops.reference import siren as reference
 
+KEPT_BYTES = 256 << 20  # activations of 128x128 points with four layers of 256 are 137 MiB
+
 _HAS_NATIVE = backend.declare("siren")
 _HAS_NATIVE_FIT = backend.declare("siren_fit")
 
 
-def siren(inputs: Tensor, layers: Sequence[Tensor], *, omega: float) -> Tensor:
+class ActivationMemory:
+    """Keeps the memory of one pass's activations for the next: fresh pages for them cost as much as they save.
+
+    Example:
+        >>> memory = ActivationMemory()
+        >>> siren(inputs, layers, omega=30.0, memory=memory).square().sum().backward()
+    """
+
+    def __init__(self) -> None:
+        self._kept: Tensor | None = None
+
+    def take(self, floats: int) -> Tensor:
+        """So many float32 of any content: the kept tensor where it fits, else a new one."""
+        kept, self._kept = self._kept, None
+        return kept if kept is not None and kept.numel() == floats else torch.empty(floats)
+
+    def give(self, used: Tensor) -> None:
+        """Keep `used` until it is taken."""
+        self._kept = used
+
+
+def siren(inputs: Tensor, layers: Sequence[Tensor], *, omega: float, memory: ActivationMemory | None = None) -> Tensor:
     """The network `W_last h + b_last` with `h = sin(omega (W h + b))` for each layer before.
 
     Args:
         inputs: `[n, d]`; treated as constants.
         layers: weight `[out, in]` and bias `[out]` of each layer in turn, at least two layers.
         omega: the frequency factor, > 0.
+        memory: where the native forward pass keeps activations for its backward; None to compute them again.
     Returns:
         `[n, outputs]`, differentiable in the layers.
     Raises:
@@ -35,9 +60,13 @@ def siren(inputs: Tensor, layers: Sequence[Tensor], *, omega: float) -> Tensor:
     """
     _check(inputs, layers, omega)
     inputs = inputs.detach()
-    if backend.implementation("siren", inputs, *layers) == "native":
-        return torch.ops.nerf_ssim.siren(inputs, list(layers), omega)
-    return reference.siren(inputs, layers, omega)
+    if backend.implementation("siren", inputs, *layers) == "reference":
+        return reference.siren(inputs, layers, omega)
+    if memory is not None and is_differentiated(layers):
+        floats = torch.ops.nerf_ssim.siren_activation_floats(inputs, list(layers))
+        if floats * inputs.element_size() <= KEPT_BYTES:
+            return _KeptActivations.apply(inputs, omega, memory, floats, *layers)
+    return torch.ops.nerf_ssim.siren(inputs, list(layers), omega)
 
 
 def siren_fit(inputs: Tensor, target: Tensor, layers: Sequence[Tensor], *, omega: float) -> tuple[Tensor, Tensor]:
@@ -55,13 +84,41 @@ def siren_fit(inputs: Tensor, target: Tensor, layers: Sequence[Tensor], *, omega
     if target.shape != (len(inputs), len(layers[-1])):
         raise ValueError(f"siren: target must be {[len(inputs), len(layers[-1])]}, not {list(target.shape)}")
     inputs = inputs.detach()
-    is_differentiated = torch.is_grad_enabled() and any(layer.requires_grad for layer in layers)
-    if is_differentiated and len(inputs) and backend.implementation("siren_fit", inputs, *layers) == "native":
+    if is_differentiated(layers) and len(inputs) and backend.implementation("siren_fit", inputs, *layers) == "native":
         detached = [layer.detach() for layer in layers]
         outputs, error, gradients = torch.ops.nerf_ssim.siren_fit(inputs, target.double(), detached, omega)
         return outputs, _KnownGradients.apply(error.to(target.dtype), len(layers), *layers, *gradients)
     outputs = siren(inputs, layers, omega=omega)
     return outputs.detach(), reference.squared_error(outputs, target)
+
+
+def is_differentiated(layers: Sequence[Tensor]) -> bool:
+    """Whether a gradient in any of the layers will be asked for."""
+    return torch.is_grad_enabled() and any(layer.requires_grad for layer in layers)
+
+
+class _KeptActivations(torch.autograd.Function):
+    """The network, with the activations of its forward pass kept for one backward; a second one computes them again."""
+
+    @staticmethod
+    def forward(ctx, inputs: Tensor, omega: float, memory: ActivationMemory, floats: int, *layers: Tensor) -> Tensor:
+        """Outputs `[n, outputs]`."""
+        ctx.save_for_backward(inputs, *layers)
+        ctx.omega, ctx.memory, ctx.activations = omega, memory, memory.take(floats)
+        return torch.ops.nerf_ssim.siren_keeping(inputs, list(layers), omega, ctx.activations)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """The layers' gradients; uses the activations up and gives their memory back."""
+        inputs, *layers = ctx.saved_tensors
+        activations, ctx.activations = ctx.activations, None
+        if activations is None:
+            gradients = torch.ops.nerf_ssim.siren_backward(grad_outputs, inputs, layers, ctx.omega)
+        else:
+            gradients = torch.ops.nerf_ssim.siren_kept_backward(grad_outputs, inputs, layers, ctx.omega, activations)
+            ctx.memory.give(activations)
+        return None, None, None, None, *gradients
 
 
 class _KnownGradients(torch.autograd.Function):
@@ -106,7 +163,7 @@ def _register() -> None:
     def forward_shape(inputs, layers, omega):
         return inputs.new_empty(inputs.shape[0], layers[-1].shape[0])
 
-    def backward_shapes(grad_outputs, inputs, layers, omega):
+    def backward_shapes(grad_outputs, inputs, layers, omega, activations=None):
         return [torch.empty_like(layer, memory_format=torch.contiguous_format) for layer in layers]
 
     def fit_shapes(inputs, target, layers, omega):
@@ -125,7 +182,9 @@ def _register() -> None:
         return None, torch.ops.nerf_ssim.siren_backward(grad_outputs, points, layers, ctx.omega), None
 
     torch.library.register_fake("nerf_ssim::siren")(forward_shape)
+    torch.library.register_fake("nerf_ssim::siren_keeping")(lambda i, layers, o, _: forward_shape(i, layers, o))
     torch.library.register_fake("nerf_ssim::siren_backward")(backward_shapes)
+    torch.library.register_fake("nerf_ssim::siren_kept_backward")(backward_shapes)
     torch.library.register_fake("nerf_ssim::siren_fit")(fit_shapes)
     torch.library.register_autograd("nerf_ssim::siren", backward, setup_context=setup_context)
 

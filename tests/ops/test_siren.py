@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from nerf_ssim.ops import backend
-from nerf_ssim.ops.siren import siren, siren_fit
+from nerf_ssim.ops import siren as siren_module
+from nerf_ssim.ops.siren import ActivationMemory, siren, siren_fit
 from tests.ops.native_parity import require_native, threads
 
 WIDTHS = {
@@ -38,9 +39,9 @@ def to_float64(case):
     return inputs.double(), target, [layer.detach().double().requires_grad_() for layer in layers], omega
 
 
-def forward_and_gradients(case):
+def forward_and_gradients(case, memory=None):
     inputs, _, layers, omega = case
-    outputs = siren(inputs, layers, omega=omega)
+    outputs = siren(inputs, layers, omega=omega, memory=memory)
     upstream = torch.linspace(-1, 2, outputs.numel(), dtype=outputs.dtype).cos().reshape(outputs.shape)
     return [outputs.detach(), *torch.autograd.grad(outputs, layers, upstream)]
 
@@ -112,6 +113,46 @@ def test_fit_and_forward_give_the_same_outputs_bit_for_bit():
 
 
 @pytest.mark.parametrize("count", [1, 2])
+def test_kept_activations_give_the_same_bits_and_their_memory_is_used_again(count):
+    require_native("siren")
+    memory, addresses = ActivationMemory(), []
+    with threads(count):
+        for points, widths in ((400, "small"), (97, "odd"), (97, "odd"), (1, "colour"), (150, "deep_products")):
+            case = make_case(points, WIDTHS[widths])
+            kept = forward_and_gradients(case, memory)
+            assert all(torch.equal(a, b) for a, b in zip(kept, forward_and_gradients(case), strict=True))
+            addresses.append(memory._kept.data_ptr())
+    assert addresses[1] == addresses[2]
+
+
+def test_a_second_backward_computes_used_up_activations_again():
+    require_native("siren")
+    inputs, _, layers, omega = make_case(200)
+    outputs = siren(inputs, layers, omega=omega, memory=ActivationMemory())
+    first, second = (torch.autograd.grad(outputs.sum(), layers, retain_graph=True) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_activations_are_not_kept_where_they_are_large_or_no_gradient_follows(monkeypatch):
+    require_native("siren")
+    inputs, _, layers, omega = make_case(200)
+
+    class Refusing(ActivationMemory):
+        def take(self, floats):
+            raise AssertionError("activations were kept")
+
+    with torch.no_grad():
+        siren(inputs, layers, omega=omega, memory=Refusing())
+    floats = torch.ops.nerf_ssim.siren_activation_floats(inputs, layers)
+    assert floats >= 200 * 4 * 2 * 64
+    monkeypatch.setattr(siren_module, "KEPT_BYTES", 4 * floats - 1)
+    siren(inputs, layers, omega=omega, memory=Refusing())
+    monkeypatch.setattr(siren_module, "KEPT_BYTES", 4 * floats)
+    with pytest.raises(AssertionError, match="were kept"):
+        siren(inputs, layers, omega=omega, memory=Refusing())
+
+
+@pytest.mark.parametrize("count", [1, 2])
 def test_a_call_repeats_itself_bit_for_bit(count):
     case = make_case(1000)
     with threads(count):
@@ -160,6 +201,10 @@ def test_operators_pass_pytorchs_own_checks():
     detached = [layer.detach() for layer in layers]
     torch.library.opcheck(ops.siren_backward.default, (torch.rand(20, 2), inputs, detached, omega))
     torch.library.opcheck(ops.siren_fit.default, (inputs, target, detached, omega))
+    activations = torch.empty(ops.siren_activation_floats(inputs, detached))
+    torch.library.opcheck(ops.siren_keeping.default, (inputs, detached, omega, activations))
+    with pytest.raises(RuntimeError, match="activations must be"):
+        ops.siren_keeping(inputs, detached, omega, activations[:-1])
 
 
 def test_float64_goes_to_the_specification():
