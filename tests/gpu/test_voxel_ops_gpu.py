@@ -106,11 +106,10 @@ def test_voxel_updates_equal_the_reference(shape, is_dense):
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("samples", [40_001, 1, 0])
-def test_the_decoder_is_near_the_reference(samples, precision, monkeypatch):
+def test_the_decoder_is_near_the_reference(samples, precision):
     """Matrix products of PyTorch itself; in bf16 each operand has 8 bits."""
     if effective_precision(precision, "cuda")[0] != precision:
         pytest.skip(effective_precision(precision, "cuda")[1])
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
     sizes = [(128, decoder_inputs(27, 2, 2)), (128,), (128, 128), (128,), (3, 128), (3,)]
     layers = [torch.randn(size, generator=seeded(i)) / math.sqrt(size[-1]) for i, size in enumerate(sizes)]
     features = torch.randn(samples, 27, generator=seeded(9))
