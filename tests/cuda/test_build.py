@@ -20,7 +20,10 @@ from nerf_ssim.ops import backend
 
 needs_nvcc = pytest.mark.skipif(nvcc() is None, reason="needs nvcc")
 # Ops of the CPU that are matrix products: on CUDA PyTorch's operators, which call cuBLAS, serve them.
-WITHOUT_KERNEL = {"decode_color", "decode_color_backward", "siren", "siren_backward", "siren_fit"}
+WITHOUT_KERNEL = {
+    *("decode_color", "decode_color_backward"),
+    *("siren", "siren_activation_floats", "siren_backward", "siren_fit", "siren_keeping", "siren_kept_backward"),
+}
 
 
 @needs_nvcc
