@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import pkgutil
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -93,7 +95,7 @@ def _load_failure() -> str | None:
     """Load the extension once; why that failed, or None."""
     if os.environ.get("NERF_SSIM_NO_EXT", "0") not in ("", "0"):
         return "NERF_SSIM_NO_EXT is set"
-    failure = _import("nerf_ssim._C", "the extension")
+    failure = _why_outdated("nerf_ssim._C") or _import("nerf_ssim._C", "the extension")
     if failure is None:
         _cuda_failure()
     return failure
@@ -103,6 +105,21 @@ def _load_failure() -> str | None:
 def _cuda_failure() -> str | None:
     """Load the CUDA kernels once; why that failed, or None."""
     return _import("nerf_ssim._C_cuda", "the extension's CUDA part")
+
+
+def _why_outdated(module: str) -> str | None:
+    """In a checkout: that operators have been defined anew since the extension was built, or None.
+
+    Calling operators of other arguments than Python knows would fail far from the cause.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
+    built = Path(spec.origin)
+    definitions = (built.parents[1] / "cuda_ext" / "bindings").glob("*.cpp")
+    if any(path.stat().st_mtime > built.stat().st_mtime for path in definitions):
+        return "the extension is older than cuda_ext/bindings; build it again: python setup.py build_ext --inplace"
+    return None
 
 
 def _import(module: str, what: str) -> str | None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -52,3 +53,16 @@ def test_without_the_extension_everything_is_reference():
     environment.pop("NERF_SSIM_BACKEND", None)
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_extension_older_than_its_definitions_is_not_used(monkeypatch, tmp_path):
+    built = tmp_path / "nerf_ssim" / "_C.so"
+    definition = tmp_path / "cuda_ext" / "bindings" / "grids.cpp"
+    for path in (definition, built):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda _: types.SimpleNamespace(origin=str(built)))
+    os.utime(definition, (1, 1))
+    assert backend._why_outdated("nerf_ssim._C") is None
+    os.utime(definition, (4e9, 4e9))
+    assert "build it again" in backend._why_outdated("nerf_ssim._C")
