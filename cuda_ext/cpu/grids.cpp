@@ -10,10 +10,6 @@
 namespace nerf_ssim {
 namespace {
 
-// Density gradients go to a copy a share up to so many floats of copies a sample: clearing and adding those then takes
-// less time than finding each share's samples and their places three times.
-constexpr int64_t kCopiedFloatsPerSample = 8;
-
 const GridKernels& grid_kernels() {
 #ifdef NERF_SSIM_HAS_X86_LEVELS
   static const GridKernels& chosen = x86_level() == X86Level::avx512 ? grid_kernels_avx512()
@@ -36,12 +32,6 @@ void for_each_share(int64_t samples, int shares, const Work& work) {
 void add(const float* from, int64_t count, float* to) {
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
 }
-
-// Floats of an orientation's plane and of its line.
-int64_t plane_floats(const VmGrid& grid, int m) {
-  return grid.nodes[kAxisU[m]] * grid.nodes[kAxisV[m]] * grid.channels[m];
-}
-int64_t line_floats(const VmGrid& grid, int m) { return grid.nodes[kAxisW[m]] * grid.channels[m]; }
 
 int64_t width_of(const VmGrid& grid) { return grid.channels[0] + grid.channels[1] + grid.channels[2]; }
 
@@ -66,7 +56,7 @@ void vm_backward_shares(
     }
     rows_axis = axis;
     // 2. each share owns a run of rows and alone writes them, all samples in their order
-    const int64_t row = grid.nodes[kAxisU[m]] * grid.channels[m], line = line_floats(grid, m);
+    const int64_t row = grid.nodes[kAxisU[m]] * grid.channels[m], line = grid.nodes[kAxisW[m]] * grid.channels[m];
     const int64_t basis = outputs * grid.channels[m];
     Buffer halos(shares * row), lines(shares * line), bases(shares * basis);
     for_each_share(shares, shares, [&](int share, int64_t, int64_t) {
@@ -83,36 +73,6 @@ void vm_backward_shares(
     }
     finish(m, bases.get());
   }
-}
-
-// Gradients of the density where every share has arrays of its own: the first the caller's, the others copies that are
-// added to them in the order of the shares.
-void vm_density_backward_copies(
-    const VmGrid& grid, const float* coords, int64_t samples, const float* grad, const VmGradient& gradient, int shares,
-    int64_t floats) {
-  Buffer copies((shares - 1) * floats);
-  const auto arrays_of = [&](int share) {
-    if (share == 0) return gradient;
-    VmGradient own;
-    float* at = copies.get() + (share - 1) * floats;
-    for (int m = 0; m < 3; ++m) {
-      own.planes[m] = at;
-      own.lines[m] = at + plane_floats(grid, m);
-      at = own.lines[m] + line_floats(grid, m);
-    }
-    return own;
-  };
-  for_each_share(samples, shares, [&](int share, int64_t begin, int64_t end) {
-    grid_kernels().vm_density_backward(grid, coords, begin, end, grad, arrays_of(share));
-  });
-  for (int m = 0; m < 3; ++m)
-    for_each_share(plane_floats(grid, m), shares, [&](int, int64_t begin, int64_t end) {
-      for (int share = 1; share < shares; ++share)
-        add(arrays_of(share).planes[m] + begin, end - begin, gradient.planes[m] + begin);
-    });
-  for (int m = 0; m < 3; ++m)
-    for (int share = 1; share < shares; ++share)
-      add(arrays_of(share).lines[m], line_floats(grid, m), gradient.lines[m]);
 }
 
 }  // namespace
@@ -132,13 +92,6 @@ void vm_features(const VmGrid& grid, const float* coords, int64_t samples, float
 void vm_backward(
     const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
     const VmGradient& gradient, int threads) {
-  if (!features) {
-    const int shares = sample_shares(samples, threads);
-    int64_t floats = 0;
-    for (int m = 0; m < 3; ++m) floats += plane_floats(grid, m) + line_floats(grid, m);
-    if ((shares - 1) * floats <= kCopiedFloatsPerSample * samples)
-      return vm_density_backward_copies(grid, coords, samples, grad, gradient, shares, floats);
-  }
   const int64_t width = features ? width_of(grid) : 0;
   const int64_t first_channel[3] = {0, grid.channels[0], grid.channels[0] + grid.channels[1]};
   vm_backward_shares(

@@ -30,9 +30,6 @@ struct VmShare {
 struct GridKernels {
   void (*vm_density)(const VmGrid&, const float* coords, int64_t begin, int64_t end, float* out);
   void (*vm_features)(const VmGrid&, const float* coords, int64_t begin, int64_t end, float* out);
-  // Of all orientations of the samples in one pass, into arrays that nobody else writes.
-  void (*vm_density_backward)(
-      const VmGrid&, const float* coords, int64_t begin, int64_t end, const float* grad, const VmGradient&);
   // grad_stride: 0 if one gradient a sample serves all channels (density), else the floats from sample to sample.
   void (*vm_backward)(
       const VmGrid&, const VmShare&, const float* coords, int64_t samples, const float* grad, int64_t grad_stride,

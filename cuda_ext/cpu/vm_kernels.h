@@ -104,55 +104,46 @@ struct OwnedBlock {
 // What a sample's channels receive from above: one number for all of them, or one each.
 enum class Upstream { kOne, kEach };
 
-// Where the gradient of one orientation of a sample goes.
-struct Targets {
-  float *plane, *far_row, *line;  // each the start of a whole plane or line; the far row may be another's
-};
-
-// Adds the gradients of one orientation of a sample at cell `c`. It receives `g` from above; its products go to
-// `products` where they are wanted.
-template <int Registers, Upstream kUpstream, bool kProducts>
-NERF_SSIM_INLINE void spread_sample(
-    const VmGrid& grid, int m, const Cell& c, const float* g, const Targets& targets, float* products) {
-  const int64_t channels = Registers ? Registers * kLanes : grid.channels[m], vectors = whole<Registers>(channels);
-  const float* plane = grid.planes[m];
-  const float* line = grid.lines[m];
-  float* const to[6] = {
-      targets.plane + c.corner[0],   targets.plane + c.corner[1], targets.far_row + c.corner[2],
-      targets.far_row + c.corner[3], targets.line + c.end[0],     targets.line + c.end[1]};
-  for (int64_t k = 0; k < vectors; k += kLanes) {
-    const Vec upstream = kUpstream == Upstream::kEach ? load(g + k) : broadcast(*g);
-    const Vec of_line = line_at(line, c, k), of_plane = plane_at(plane, c, k);
-    if (kProducts) store(products + k, of_plane * of_line);
-    const Vec to_plane = upstream * of_line, to_line = upstream * of_plane;
-    for (int corner = 0; corner < 4; ++corner) add_to(to[corner] + k, to_plane * c.weight[corner]);
-    for (int end = 0; end < 2; ++end) add_to(to[4 + end] + k, to_line * c.end_weight[end]);
-  }
-  for (int64_t k = vectors; !Registers && k < channels; ++k) {
-    const float upstream = kUpstream == Upstream::kEach ? g[k] : *g;
-    const float of_line = line_at_scalar(line, c, k), of_plane = plane_at_scalar(plane, c, k);
-    if (kProducts) products[k] = of_plane * of_line;
-    for (int corner = 0; corner < 4; ++corner) to[corner][k] += upstream * of_line * c.weight[corner];
-    for (int end = 0; end < 2; ++end) to[4 + end][k] += upstream * of_plane * c.end_weight[end];
-  }
-}
-
-// Spreads the gradients of a block's samples into the plane and the share's line. `upstream_of(i)` points to what sample
-// i receives; `product_row(i)`, where products are wanted, to where its products go.
+// Spreads the gradients of a block's samples into the plane and the share's line. `upstream(i)` points to what sample i
+// receives; `product_row(i)`, where products are wanted, to where its products go.
 template <int Registers, Upstream kUpstream, bool kProducts, class UpstreamOf, class ProductRow>
 NERF_SSIM_INLINE void spread_block(
     const VmGrid& grid, const VmShare& share, const OwnedBlock& block, float* plane_gradient, const UpstreamOf& upstream_of,
     const ProductRow& product_row) {
   const int m = share.orientation;
-  const int64_t channels = Registers ? Registers * kLanes : grid.channels[m], row = grid.nodes[kAxisU[m]] * channels;
+  const int64_t channels = Registers ? Registers * kLanes : grid.channels[m];
+  const int64_t row = grid.nodes[kAxisU[m]] * channels, vectors = whole<Registers>(channels);
+  const float* plane = grid.planes[m];
+  const float* line = grid.lines[m];
+  const Cells& cells = block.cells;
   for (int i = 0; i < block.count; ++i) {
     if (i + kAhead < block.count) {
-      prefetch_plane(grid.planes[m], block.cells, i + kAhead, channels);
-      prefetch_plane(plane_gradient, block.cells, i + kAhead, channels);
+      prefetch_plane(plane, cells, i + kAhead, channels);
+      prefetch_plane(plane_gradient, cells, i + kAhead, channels);
     }
+    // 1. where the gradient goes: the far row may belong to the next share
     float* far_row = block.v.far[i] < share.row_end ? plane_gradient : share.halo - share.row_end * row;
-    spread_sample<Registers, kUpstream, kProducts>(
-        grid, m, Cell(block.cells, i), upstream_of(i), {plane_gradient, far_row, share.line_gradient}, product_row(i));
+    const Cell c(cells, i);
+    float* const to[6] = {
+        plane_gradient + c.corner[0], plane_gradient + c.corner[1],   far_row + c.corner[2],
+        far_row + c.corner[3],        share.line_gradient + c.end[0], share.line_gradient + c.end[1]};
+    const float* g = upstream_of(i);
+    // 2. product rule, registers first and then the tail
+    for (int64_t k = 0; k < vectors; k += kLanes) {
+      const Vec upstream = kUpstream == Upstream::kEach ? load(g + k) : broadcast(*g);
+      const Vec of_line = line_at(line, c, k), of_plane = plane_at(plane, c, k);
+      if (kProducts) store(product_row(i) + k, of_plane * of_line);
+      const Vec to_plane = upstream * of_line, to_line = upstream * of_plane;
+      for (int corner = 0; corner < 4; ++corner) add_to(to[corner] + k, to_plane * c.weight[corner]);
+      for (int end = 0; end < 2; ++end) add_to(to[4 + end] + k, to_line * c.end_weight[end]);
+    }
+    for (int64_t k = vectors; !Registers && k < channels; ++k) {
+      const float upstream = kUpstream == Upstream::kEach ? g[k] : *g;
+      const float of_line = line_at_scalar(line, c, k), of_plane = plane_at_scalar(plane, c, k);
+      if (kProducts) product_row(i)[k] = of_plane * of_line;
+      for (int corner = 0; corner < 4; ++corner) to[corner][k] += upstream * of_line * c.weight[corner];
+      for (int end = 0; end < 2; ++end) to[4 + end][k] += upstream * of_plane * c.end_weight[end];
+    }
   }
 }
 
@@ -170,29 +161,6 @@ NERF_SSIM_INLINE void vm_backward_share(
         [](int) -> float* { return nullptr; });
 }
 
-// Gradients of all orientations of samples [begin, end), into planes and lines that are the share's own.
-template <int Registers>
-NERF_SSIM_INLINE void vm_density_backward_range(
-    const VmGrid& grid, const float* coords, int64_t begin, int64_t end, const float* grad, const VmGradient& gradient) {
-  VmCells cells;
-  for (int64_t first = begin; first < end; first += kBlock) {
-    const int count = static_cast<int>(end - first < kBlock ? end - first : kBlock);
-    cells.find(grid, coords, first, count);
-    for (int m = 0; m < 3; ++m) {
-      const int64_t channels = Registers ? Registers * kLanes : grid.channels[m];
-      for (int i = 0; i < count; ++i) {
-        if (i + kAhead < count) {
-          prefetch_plane(grid.planes[m], cells.of[m], i + kAhead, channels);
-          prefetch_plane(gradient.planes[m], cells.of[m], i + kAhead, channels);
-        }
-        spread_sample<Registers, Upstream::kOne, false>(
-            grid, m, Cell(cells.of[m], i), grad + first + i,
-            {gradient.planes[m], gradient.planes[m], gradient.lines[m]}, nullptr);
-      }
-    }
-  }
-}
-
 static void vm_density(const VmGrid& grid, const float* coords, int64_t begin, int64_t end, float* out) {
   const int64_t* n = grid.channels;
   if (n[0] == 16 && n[1] == 16 && n[2] == 16) vm_forward<16 / kLanes, false>(grid, coords, begin, end, out);
@@ -203,15 +171,6 @@ static void vm_features(const VmGrid& grid, const float* coords, int64_t begin, 
   const int64_t* n = grid.channels;
   if (n[0] == 48 && n[1] == 48 && n[2] == 48) vm_forward<48 / kLanes, true>(grid, coords, begin, end, out);
   else vm_forward<0, true>(grid, coords, begin, end, out);
-}
-
-static void vm_density_backward(
-    const VmGrid& grid, const float* coords, int64_t begin, int64_t end, const float* grad, const VmGradient& gradient) {
-  const int64_t* n = grid.channels;
-  if (n[0] == 16 && n[1] == 16 && n[2] == 16)
-    vm_density_backward_range<16 / kLanes>(grid, coords, begin, end, grad, gradient);
-  else
-    vm_density_backward_range<0>(grid, coords, begin, end, grad, gradient);
 }
 
 static void vm_backward(

@@ -118,7 +118,7 @@ def test_features_in_a_basis_are_the_features_times_the_basis(backend, monkeypat
         ((4, 4, 4), (16, 16, 16), 1, 12),
         ((4, 4, 4), (48, 48, 48), 0, 27),
         ((2, 3, 2), (33, 33, 33), 257, 40),
-        ((30, 28, 31), (16, 16, 16), 2100, 5),  # too large for a copy a thread
+        ((30, 28, 31), (16, 16, 16), 2100, 5),
     ],
 )
 @pytest.mark.parametrize("op", OPS)
