@@ -152,14 +152,23 @@ def figure2(folder: Path) -> str:
             if name in fits:
                 left.axhline(fits[name]["psnr_best"], linestyle=style, color="grey", label=f"{name} SSIM")
         left.set(xlabel="step M", ylabel="best PSNR (dB)", xscale="log")
-        for name in fits:
+        for name, color in _schedule_colors(fits, pyplot).items():
             rows = metrics_rows(folder / picture / name)
-            right.plot(rows["iteration"], rows["psnr"], linewidth=0.8, label=name.replace("_", " at "))
+            right.plot(rows["iteration"], rows["psnr"], linewidth=0.8, color=color, label=name.replace("_", " at "))
         right.set(xlabel="step", ylabel="PSNR (dB)")
         left.legend(fontsize=8)
-        right.legend(fontsize=6)
+        right.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
         _save(figure, folder / f"figure2_{picture}.png")
     return best_table(folder)
+
+
+def _schedule_colors(fits: Fits, pyplot: Any) -> dict[str, Any]:
+    """The fits in order, removals blue and additions orange, the later the darker."""
+    colors = {name: color for name, color in (("without", "black"), ("with", "grey")) if name in fits}
+    for kind, scale in (("remove", pyplot.cm.Blues), ("add", pyplot.cm.Oranges)):
+        names = sorted((name for name in fits if name.startswith(kind + "_")), key=lambda name: int(name.split("_")[1]))
+        colors |= {name: scale(0.35 + 0.65 * (number + 1) / len(names)) for number, name in enumerate(names)}
+    return colors
 
 
 def figure3(folder: Path) -> str:
