@@ -14,6 +14,7 @@ from tiny_scene import tiny_config, write_tiny_scene
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import nerf_ssim
 from nerf_ssim.fields import dvgo, dvgo_contracted, rendering, tensorf
 from nerf_ssim.ops import backend
 from nerf_ssim.ops.contracted import ContractedSamples
@@ -27,6 +28,7 @@ from nerf_ssim.training.progress import Progress
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
 
+PACKAGE = str(Path(nerf_ssim.__file__).parent)
 # Operators whose result the CPU reads: on a GPU it waits there until everything before is done.
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique"}
 # The places where a step may do so. A new place is a slower GPU. (The marchers wait too, inside their operators.)
@@ -62,7 +64,7 @@ class Reads(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.overloadpacket.__name__ in READS:
-            frames = [frame for frame in traceback.extract_stack() if "/nerf_ssim/" in frame.filename]
+            frames = [frame for frame in traceback.extract_stack() if frame.filename.startswith(PACKAGE)]
             if frames:
                 file = Path(frames[-1].filename)
                 self.places[f"{file.parent.name}/{file.name}", frames[-1].name] += 1
