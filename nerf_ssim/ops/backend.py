@@ -95,7 +95,7 @@ def _load_failure() -> str | None:
     """Load the extension once; why that failed, or None."""
     if os.environ.get("NERF_SSIM_NO_EXT", "0") not in ("", "0"):
         return "NERF_SSIM_NO_EXT is set"
-    failure = _why_outdated("nerf_ssim._C") or _import("nerf_ssim._C", "the extension")
+    failure = _load("nerf_ssim._C", "the extension", "cuda_ext/bindings")
     if failure is None:
         _cuda_failure()
     return failure
@@ -104,25 +104,18 @@ def _load_failure() -> str | None:
 @functools.cache
 def _cuda_failure() -> str | None:
     """Load the CUDA kernels once; why that failed, or None."""
-    return _import("nerf_ssim._C_cuda", "the extension's CUDA part")
+    return _load("nerf_ssim._C_cuda", "the extension's CUDA part", "cuda_ext/bindings/cuda")
 
 
-def _why_outdated(module: str) -> str | None:
-    """In a checkout: that operators have been defined anew since the extension was built, or None.
-
-    Calling operators of other arguments than Python knows would fail far from the cause.
-    """
+def _load(module: str, what: str, definitions: str) -> str | None:
+    """Import an extension unless, in a checkout, operators have been defined anew in `definitions` since it was built:
+    calling them with other arguments than Python knows would fail far from the cause."""
     spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return None
-    built = Path(spec.origin)
-    definitions = (built.parents[1] / "cuda_ext" / "bindings").glob("*.cpp")
-    if any(path.stat().st_mtime > built.stat().st_mtime for path in definitions):
-        return "the extension is older than cuda_ext/bindings; build it again: python setup.py build_ext --inplace"
-    return None
-
-
-def _import(module: str, what: str) -> str | None:
+    if spec is not None and spec.origin is not None:
+        built = Path(spec.origin)
+        sources = (built.parents[1] / definitions).glob("*.cpp")
+        if any(path.stat().st_mtime > built.stat().st_mtime for path in sources):
+            return f"{what} is older than {definitions}; build it again: python setup.py build_ext --inplace"
     try:
         importlib.import_module(module)
     except ModuleNotFoundError:

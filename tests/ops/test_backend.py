@@ -55,14 +55,16 @@ def test_without_the_extension_everything_is_reference():
     assert done.returncode == 0, done.stderr
 
 
-def test_an_extension_older_than_its_definitions_is_not_used(monkeypatch, tmp_path):
+@pytest.mark.parametrize("definitions", ["cuda_ext/bindings", "cuda_ext/bindings/cuda"])
+def test_an_extension_older_than_its_definitions_is_not_used(monkeypatch, tmp_path, definitions):
     built = tmp_path / "nerf_ssim" / "_C.so"
-    definition = tmp_path / "cuda_ext" / "bindings" / "grids.cpp"
+    definition = tmp_path / definitions / "grids.cpp"
     for path in (definition, built):
         path.parent.mkdir(parents=True)
         path.touch()
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda _: types.SimpleNamespace(origin=str(built)))
+    monkeypatch.setattr(backend.importlib, "import_module", lambda _: None)
     os.utime(definition, (1, 1))
-    assert backend._why_outdated("nerf_ssim._C") is None
+    assert backend._load("nerf_ssim._C", "the extension", definitions) is None
     os.utime(definition, (4e9, 4e9))
-    assert "build it again" in backend._why_outdated("nerf_ssim._C")
+    assert "build it again" in backend._load("nerf_ssim._C", "the extension", definitions)
