@@ -5,6 +5,7 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -55,10 +56,18 @@ nerf_ssim::DecoderShape checked_shape(
   return shape;
 }
 
+// The kernels of a precision: float32, bf16, or bf16 on a unit named behind a colon.
+const nerf_ssim::DecoderKernels& kernels_of(c10::string_view precision) {
+  if (precision == "float32") return nerf_ssim::decoder_kernels();
+  const std::string name(precision);
+  TORCH_CHECK(name == "bf16" || name.rfind("bf16:", 0) == 0, "decode_color: unknown precision ", name);
+  return nerf_ssim::decoder_kernels(nerf_ssim::bf16_unit(name == "bf16" ? "" : name.substr(5)));
+}
+
 std::tuple<Tensor, Tensor, Tensor> decode_color(
     const Tensor& features, const Tensor& directions, const Tensor& w1, const Tensor& b1, const Tensor& w2,
     const Tensor& b2, const Tensor& w3, const Tensor& b3, int64_t feature_frequencies, int64_t view_frequencies,
-    bool keep_activations) {
+    bool keep_activations, c10::string_view precision) {
   const Layers layers(w1, b1, w2, b2, w3, b3);
   const auto shape = checked_shape(features, directions, layers, feature_frequencies, view_frequencies);
   const Tensor feature_rows = features.contiguous(), direction_rows = directions.contiguous();
@@ -71,7 +80,7 @@ std::tuple<Tensor, Tensor, Tensor> decode_color(
       feature_rows.const_data_ptr<float>(), direction_rows.const_data_ptr<float>(), rgb.mutable_data_ptr<float>(),
       keep_activations ? hidden1.mutable_data_ptr<float>() : nullptr,
       keep_activations ? hidden2.mutable_data_ptr<float>() : nullptr};
-  nerf_ssim::decoder_forward(shape, layers.pointers(), arrays, samples, at::get_num_threads());
+  nerf_ssim::decoder_forward(kernels_of(precision), shape, layers.pointers(), arrays, samples, at::get_num_threads());
   return {rgb, hidden1, hidden2};
 }
 
@@ -80,7 +89,8 @@ std::tuple<Tensor, Tensor, Tensor> decode_color(
 std::vector<Tensor> decode_color_backward(
     const Tensor& grad_rgb, const Tensor& rgb, const Tensor& hidden1, const Tensor& hidden2, const Tensor& features,
     const Tensor& directions, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& w3,
-    const Tensor& b3, int64_t feature_frequencies, int64_t view_frequencies, bool want_features) {
+    const Tensor& b3, int64_t feature_frequencies, int64_t view_frequencies, bool want_features,
+    c10::string_view precision) {
   const Layers layers(w1, b1, w2, b2, w3, b3);
   const auto shape = checked_shape(features, directions, layers, feature_frequencies, view_frequencies);
   const int64_t samples = features.size(0);
@@ -100,9 +110,16 @@ std::vector<Tensor> decode_color_backward(
       grad_rows.const_data_ptr<float>(), has_activations ? rows1.const_data_ptr<float>() : nullptr,
       has_activations ? rows2.const_data_ptr<float>() : nullptr, want_features ? out(0) : nullptr};
   nerf_ssim::decoder_backward(
-      shape, layers.pointers(), arrays, {out(1), out(2), out(3), out(4), out(5), out(6)}, samples,
+      kernels_of(precision), shape, layers.pointers(), arrays, {out(1), out(2), out(3), out(4), out(5), out(6)}, samples,
       at::get_num_threads());
   return gradients;
+}
+
+// The names of the bfloat16 units that work on this machine, the fastest first; emulations last.
+std::vector<std::string> bf16_units() {
+  std::vector<std::string> names;
+  for (const nerf_ssim::Bf16Unit unit : nerf_ssim::bf16_units()) names.push_back(nerf_ssim::name_of(unit));
+  return names;
 }
 
 }  // namespace
@@ -110,12 +127,17 @@ std::vector<Tensor> decode_color_backward(
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
   m.def(
       "decode_color(Tensor features, Tensor directions, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, "
-      "Tensor b3, int feature_frequencies, int view_frequencies, bool keep_activations) -> (Tensor, Tensor, Tensor)");
+      "Tensor b3, int feature_frequencies, int view_frequencies, bool keep_activations, str precision) -> (Tensor, Tensor, "
+      "Tensor)");
   m.def(
       "decode_color_backward(Tensor grad_rgb, Tensor rgb, Tensor hidden1, Tensor hidden2, Tensor features, "
       "Tensor directions, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3, int feature_frequencies, "
-      "int view_frequencies, bool want_features) -> Tensor[]");
+      "int view_frequencies, bool want_features, str precision) -> Tensor[]");
+  m.def("bf16_units() -> str[]");
 }
+
+// Ops without a tensor have no device to be chosen by.
+TORCH_LIBRARY_IMPL(nerf_ssim, CompositeExplicitAutograd, m) { m.impl("bf16_units", &bf16_units); }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, m) {
   m.impl("decode_color", &decode_color);

@@ -13,10 +13,16 @@ const DecoderKernels& decoder_kernels() {
   return decoder_kernels_baseline();
 }
 
+const DecoderKernels& decoder_kernels(Bf16Unit unit) {
+#ifdef NERF_SSIM_HAS_X86_LEVELS
+  if (unit == Bf16Unit::amx || unit == Bf16Unit::avx512_bf16) return decoder_bf16_kernels(unit == Bf16Unit::amx);
+#endif
+  return decoder_bf16_kernels_emulated(unit == Bf16Unit::emulated_tiles);
+}
+
 void decoder_forward(
-    const DecoderShape& shape, const DecoderWeights& weights, const DecoderForward& arrays, int64_t samples,
-    int threads) {
-  const DecoderKernels& kernels = decoder_kernels();
+    const DecoderKernels& kernels, const DecoderShape& shape, const DecoderWeights& weights,
+    const DecoderForward& arrays, int64_t samples, int threads) {
   const int shares = shares_for(samples, kernels.tile, threads);
   Buffer packed(kernels.packed_floats(shape));
   kernels.pack(shape, weights, packed.get());
@@ -27,9 +33,8 @@ void decoder_forward(
 }
 
 void decoder_backward(
-    const DecoderShape& shape, const DecoderWeights& weights, const DecoderBackward& arrays,
-    const DecoderWeightGradients& gradients, int64_t samples, int threads) {
-  const DecoderKernels& kernels = decoder_kernels();
+    const DecoderKernels& kernels, const DecoderShape& shape, const DecoderWeights& weights,
+    const DecoderBackward& arrays, const DecoderWeightGradients& gradients, int64_t samples, int threads) {
   const int shares = shares_for(samples, kernels.tile, threads);
   Buffer packed(kernels.packed_floats(shape));
   kernels.pack(shape, weights, packed.get());

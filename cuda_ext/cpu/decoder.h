@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "x86_levels.h"
+#include "bf16_units.h"
 
 namespace nerf_ssim {
 
@@ -66,20 +66,25 @@ struct DecoderKernels {
 };
 
 const DecoderKernels& decoder_kernels_baseline();
+const DecoderKernels& decoder_bf16_kernels_emulated(bool in_tiles);
 #ifdef NERF_SSIM_HAS_X86_LEVELS
 const DecoderKernels& decoder_kernels_avx2();
 const DecoderKernels& decoder_kernels_avx512();
+const DecoderKernels& decoder_bf16_kernels(bool has_amx);
 #endif
 
-// The kernels for the machine this runs on.
+// The kernels for the machine this runs on: in float32, or with products of operands rounded to bfloat16.
 const DecoderKernels& decoder_kernels();
+const DecoderKernels& decoder_kernels(Bf16Unit unit);
 
-void decoder_forward(const DecoderShape&, const DecoderWeights&, const DecoderForward&, int64_t samples, int threads);
+void decoder_forward(
+    const DecoderKernels&, const DecoderShape&, const DecoderWeights&, const DecoderForward&, int64_t samples,
+    int threads);
 
 // Weight gradients are overwritten. Each thread sums its own contiguous share of the tiles and the shares are added
 // in thread order, so the result depends on the number of threads but never on timing.
 void decoder_backward(
-    const DecoderShape&, const DecoderWeights&, const DecoderBackward&, const DecoderWeightGradients&, int64_t samples,
-    int threads);
+    const DecoderKernels&, const DecoderShape&, const DecoderWeights&, const DecoderBackward&,
+    const DecoderWeightGradients&, int64_t samples, int threads);
 
 }  // namespace nerf_ssim

@@ -17,7 +17,7 @@
 namespace nerf_ssim {
 
 const DecoderKernels& decoder_kernels_avx2() {
-  static const DecoderKernels table = avx2::kernels("avx2");
+  static const DecoderKernels table = avx2::kernels<avx2::Float32Products>("avx2");
   return table;
 }
 

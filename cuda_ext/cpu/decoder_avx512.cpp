@@ -17,7 +17,7 @@
 namespace nerf_ssim {
 
 const DecoderKernels& decoder_kernels_avx512() {
-  static const DecoderKernels table = avx512::kernels("avx512");
+  static const DecoderKernels table = avx512::kernels<avx512::Float32Products>("avx512");
   return table;
 }
 

@@ -11,8 +11,15 @@
 namespace nerf_ssim {
 
 const DecoderKernels& decoder_kernels_baseline() {
-  static const DecoderKernels table = baseline::kernels("baseline");
+  static const DecoderKernels table = baseline::kernels<baseline::Float32Products>("baseline");
   return table;
+}
+
+const DecoderKernels& decoder_bf16_kernels_emulated(bool in_tiles) {
+  using namespace baseline;
+  static const DecoderKernels plain = kernels<Bf16Products<1, VectorEngine>>("bf16, emulated");
+  static const DecoderKernels tiled = kernels<Bf16Products<1, TileEngine<EmulatedTiles>>>("bf16, emulated tiles");
+  return in_tiles ? tiled : plain;
 }
 
 }  // namespace nerf_ssim

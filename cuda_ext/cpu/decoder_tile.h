@@ -6,7 +6,7 @@
 #pragma once
 
 #include "decoder.h"
-#include "mlp_tile.h"
+#include "products.h"
 
 namespace nerf_ssim::NERF_SSIM_ISA {
 
@@ -15,11 +15,12 @@ constexpr int kColors = 3;
 constexpr int kColorStride = 4;
 
 // Sizes and offsets (in floats) of the packed weights, of a thread's scratch and of its gradient sums.
+template <class Products>
 struct Layout {
   int inputs, inputs_padded, wanted, wanted_padded, hidden1, hidden1_padded, hidden2, hidden2_padded;
   int input_stride, hidden1_stride, hidden2_stride;
   size_t w1_forward, w2_forward, w1_backward, w2_backward, w3, b1, b2, b3, packed_size;
-  size_t input, activation1, activation2, color, angles, sines, cosines, scratch_size;
+  size_t input, activation1, activation2, color, angles, sines, cosines, operands, scratch_size;
   size_t grad_w1, grad_w2, grad_w3, grad_b1, grad_b2, grad_b3, gradient_size;
 
   explicit Layout(const DecoderShape& shape)
@@ -30,10 +31,10 @@ struct Layout {
         input_stride(spread_stride(inputs_padded)), hidden1_stride(spread_stride(hidden1_padded)),
         hidden2_stride(spread_stride(hidden2_padded > wanted_padded ? hidden2_padded : wanted_padded)) {
     size_t end = 0;
-    w1_forward = place(end, panels_size(inputs, hidden1));
-    w2_forward = place(end, panels_size(hidden1, hidden2));
-    w1_backward = place(end, panels_size(hidden1, wanted));
-    w2_backward = place(end, panels_size(hidden2, hidden1));
+    w1_forward = place(end, Products::weight_floats(inputs, hidden1));
+    w2_forward = place(end, Products::weight_floats(hidden1, hidden2));
+    w1_backward = place(end, Products::weight_floats(hidden1, wanted));
+    w2_backward = place(end, Products::weight_floats(hidden2, hidden1));
     w3 = place(end, kColors * hidden2_padded);
     b1 = place(end, hidden1_padded);
     b2 = place(end, hidden2_padded);
@@ -49,6 +50,8 @@ struct Layout {
     angles = place(end, angle_count);
     sines = place(end, angle_count);
     cosines = place(end, angle_count + kLanes);
+    const int widest = inputs > hidden1 ? inputs : hidden1;
+    operands = place(end, Products::scratch_floats(kTile, widest > hidden2 ? widest : hidden2));
     scratch_size = end;
 
     end = 0;
@@ -71,17 +74,21 @@ NERF_SSIM_INLINE int caller_column(const DecoderShape& shape, int column) {
   return column;
 }
 
+template <class Products>
 inline void pack(const DecoderShape& shape, const DecoderWeights& weights, float* packed) {
-  const Layout at(shape);
+  const Layout<Products> at(shape);
   std::memset(packed, 0, at.packed_size * sizeof(float));
   const auto w1 = [&](int out, int in) { return weights.w1[out * at.inputs + caller_column(shape, in)]; };
   const auto w2 = [&](int out, int in) { return weights.w2[out * at.hidden1 + in]; };
-  pack_panels(at.inputs, at.hidden1, packed + at.w1_forward, [&](int k, int n) { return w1(n, k); });
-  pack_panels(at.hidden1, at.hidden2, packed + at.w2_forward, [&](int k, int n) { return w2(n, k); });
-  pack_panels(at.hidden1, at.wanted, packed + at.w1_backward, [&](int k, int n) { return w1(k, n); });
-  pack_panels(at.hidden2, at.hidden1, packed + at.w2_backward, [&](int k, int n) { return w2(k, n); });
-  for (int c = 0; c < kColors; ++c)
-    std::memcpy(packed + at.w3 + c * at.hidden2_padded, weights.w3 + c * at.hidden2, at.hidden2 * sizeof(float));
+  Products::pack(at.inputs, at.hidden1, packed + at.w1_forward, [&](int k, int n) { return w1(n, k); });
+  Products::pack(at.hidden1, at.hidden2, packed + at.w2_forward, [&](int k, int n) { return w2(n, k); });
+  Products::pack(at.hidden1, at.wanted, packed + at.w1_backward, [&](int k, int n) { return w1(k, n); });
+  Products::pack(at.hidden2, at.hidden1, packed + at.w2_backward, [&](int k, int n) { return w2(k, n); });
+  for (int c = 0; c < kColors; ++c) {
+    float* row = packed + at.w3 + c * at.hidden2_padded;
+    std::memcpy(row, weights.w3 + c * at.hidden2, at.hidden2 * sizeof(float));
+    for (int i = 0; i < at.hidden2_padded; i += kLanes) store(row + i, Products::operand(load(row + i)));
+  }
   std::memcpy(packed + at.b1, weights.b1, at.hidden1 * sizeof(float));
   std::memcpy(packed + at.b2, weights.b2, at.hidden2 * sizeof(float));
   std::memcpy(packed + at.b3, weights.b3, kColors * sizeof(float));
@@ -107,8 +114,9 @@ NERF_SSIM_INLINE void gather_rows(const float* from, int count, int width, int s
 }
 
 // The MLP's input rows of a tile.
+template <class Products>
 NERF_SSIM_INLINE void encode(
-    const DecoderShape& shape, const Layout& at, const float* features, const float* directions, int count,
+    const DecoderShape& shape, const Layout<Products>& at, const float* features, const float* directions, int count,
     float* scratch) {
   float* input = scratch + at.input;
   float* angles = scratch + at.angles;
@@ -135,31 +143,33 @@ NERF_SSIM_INLINE void encode(
 }
 
 // output = relu(input * W^T + bias) for one layer of a tile.
+template <class Products>
 NERF_SSIM_INLINE void hidden_layer(
     int count, int inputs, int outputs_padded, const float* input, int input_stride, const float* weight,
-    const float* bias, float* output, int output_stride) {
-  multiply<Order::kByRow>(
-      count, outputs_padded, inputs, input, input_stride, packed_panels(weight, inputs),
-      [=](int row, int column, Vec sum) {
-        store(output + row * output_stride + column, positive_part(sum + load(bias + column)));
-      });
+    const float* bias, float* output, int output_stride, float* operands) {
+  const auto finish = [=](int row, int column, Vec sum) {
+    store(output + row * output_stride + column, Products::operand(positive_part(sum + load(bias + column))));
+  };
+  Products::multiply(count, outputs_padded, inputs, 0, inputs, input, input_stride, weight, operands, finish);
 }
 
-NERF_SSIM_INLINE void hidden_layers(const Layout& at, const float* packed, int count, float* scratch) {
-  hidden_layer(
+template <class Products>
+NERF_SSIM_INLINE void hidden_layers(const Layout<Products>& at, const float* packed, int count, float* scratch) {
+  hidden_layer<Products>(
       count, at.inputs, at.hidden1_padded, scratch + at.input, at.input_stride, packed + at.w1_forward, packed + at.b1,
-      scratch + at.activation1, at.hidden1_stride);
-  hidden_layer(
+      scratch + at.activation1, at.hidden1_stride, scratch + at.operands);
+  hidden_layer<Products>(
       count, at.hidden1, at.hidden2_padded, scratch + at.activation1, at.hidden1_stride, packed + at.w2_forward,
-      packed + at.b2, scratch + at.activation2, at.hidden2_stride);
+      packed + at.b2, scratch + at.activation2, at.hidden2_stride, scratch + at.operands);
 }
 
+template <class Products>
 inline void forward(
     const DecoderShape& shape, const float* packed, const DecoderForward& arrays, int64_t begin, int count,
     float* scratch) {
-  const Layout at(shape);
+  const Layout<Products> at(shape);
   encode(shape, at, arrays.features + begin * shape.features, arrays.directions + begin * 3, count, scratch);
-  hidden_layers(at, packed, count, scratch);
+  hidden_layers<Products>(at, packed, count, scratch);
   const float* activation2 = scratch + at.activation2;
 
   // Last layer: three dot products a sample, then one sigmoid over the tile.
@@ -201,18 +211,20 @@ NERF_SSIM_INLINE void feature_gradient(
   }
 }
 
+template <class Products>
 inline void backward(
     const DecoderShape& shape, const float* packed, const DecoderBackward& arrays, int64_t begin, int count,
     float* scratch, float* gradient) {
-  const Layout at(shape);
+  const Layout<Products> at(shape);
   float* input = scratch + at.input;
   float* activation1 = scratch + at.activation1;
   float* activation2 = scratch + at.activation2;
+  float* operands = scratch + at.operands;
 
   // 1. The tile's forward again, or what forward kept of it.
   encode(shape, at, arrays.features + begin * shape.features, arrays.directions + begin * 3, count, scratch);
   if (arrays.hidden1 == nullptr) {
-    hidden_layers(at, packed, count, scratch);
+    hidden_layers<Products>(at, packed, count, scratch);
   } else {
     scatter_rows(arrays.hidden1 + begin * at.hidden1, count, at.hidden1, activation1, at.hidden1_stride);
     scatter_rows(arrays.hidden2 + begin * at.hidden2, count, at.hidden2, activation2, at.hidden2_stride);
@@ -224,7 +236,7 @@ inline void backward(
     for (int c = 0; c < kColors; ++c) {
       const float color = arrays.rgb[(begin + s) * kColors + c];
       const float grad = arrays.grad_rgb[(begin + s) * kColors + c] * (1.0f - color) * color;
-      grad_logits[s * kColorStride + c] = grad;
+      grad_logits[s * kColorStride + c] = Products::operand(grad);
       gradient[at.grad_b3 + c] += grad;
     }
   add_weight_gradient(
@@ -241,37 +253,37 @@ inline void backward(
   }
 
   // 3. Layer 2; the gradient of layer 1 replaces its activation.
-  add_weight_gradient(
+  Products::weight_gradient(
       count, at.hidden2, at.hidden1_padded, activation2, at.hidden2_stride, activation1, at.hidden1_stride,
-      gradient + at.grad_w2);
+      gradient + at.grad_w2, operands);
   add_column_sums(activation2, count, at.hidden2_stride, at.hidden2_padded, gradient + at.grad_b2);
-  multiply<Order::kByRow>(
-      count, at.hidden1_padded, at.hidden2, activation2, at.hidden2_stride,
-      packed_panels(packed + at.w2_backward, at.hidden2), [=](int row, int column, Vec sum) {
+  Products::multiply(
+      count, at.hidden1_padded, at.hidden2, 0, at.hidden2, activation2, at.hidden2_stride, packed + at.w2_backward,
+      operands, [=](int row, int column, Vec sum) {
         float* to = activation1 + row * at.hidden1_stride + column;
         store(to, load(to) > 0.0f ? sum : Vec{});
       });
 
   // 4. Layer 1, and the input's gradient where layer 2's was.
-  add_weight_gradient(
+  Products::weight_gradient(
       count, at.hidden1, at.inputs_padded, activation1, at.hidden1_stride, input, at.input_stride,
-      gradient + at.grad_w1);
+      gradient + at.grad_w1, operands);
   add_column_sums(activation1, count, at.hidden1_stride, at.hidden1_padded, gradient + at.grad_b1);
   if (arrays.grad_features == nullptr) return;
   float* grad_input = activation2;
   const int grad_stride = at.hidden2_stride;
-  multiply<Order::kByRow>(
-      count, at.wanted_padded, at.hidden1, activation1, at.hidden1_stride,
-      packed_panels(packed + at.w1_backward, at.hidden1),
-      [=](int row, int column, Vec sum) { store(grad_input + row * grad_stride + column, sum); });
+  Products::multiply(
+      count, at.wanted_padded, at.hidden1, 0, at.hidden1, activation1, at.hidden1_stride, packed + at.w1_backward,
+      operands, [=](int row, int column, Vec sum) { store(grad_input + row * grad_stride + column, sum); });
   for (int s = 0; s < count; ++s)
     feature_gradient(
         shape, input + s * at.input_stride, grad_input + s * grad_stride, scratch + at.angles,
         arrays.grad_features + (begin + s) * shape.features);
 }
 
+template <class Products>
 inline void unpack(const DecoderShape& shape, const float* gradient, const DecoderWeightGradients& to) {
-  const Layout at(shape);
+  const Layout<Products> at(shape);
   for (int out = 0; out < at.hidden1; ++out)
     for (int in = 0; in < at.inputs; ++in)
       to.w1[out * at.inputs + caller_column(shape, in)] = gradient[at.grad_w1 + out * at.inputs_padded + in];
@@ -282,13 +294,14 @@ inline void unpack(const DecoderShape& shape, const float* gradient, const Decod
   std::memcpy(to.b3, gradient + at.grad_b3, kColors * sizeof(float));
 }
 
+template <class Products>
 inline DecoderKernels kernels(const char* name) {
   return {
       name,
-      [](const DecoderShape& shape) { return Layout(shape).packed_size; },
-      [](const DecoderShape& shape) { return Layout(shape).scratch_size; },
-      [](const DecoderShape& shape) { return Layout(shape).gradient_size; },
-      kTile, pack, forward, backward, unpack,
+      [](const DecoderShape& shape) { return Layout<Products>(shape).packed_size; },
+      [](const DecoderShape& shape) { return Layout<Products>(shape).scratch_size; },
+      [](const DecoderShape& shape) { return Layout<Products>(shape).gradient_size; },
+      kTile, pack<Products>, forward<Products>, backward<Products>, unpack<Products>,
   };
 }
 

@@ -1,7 +1,8 @@
 """Colour of a sample from its appearance feature and its viewing direction: encoding, a small MLP, sigmoid.
 
-The native kernel runs tiles of samples whose activations stay in a core's cache, forward and backward, in float32.
-`precision="bf16"` is served by `ops.decoder_bf16` where the device multiplies bfloat16 in hardware.
+The native kernel runs tiles of samples whose activations stay in a core's cache, forward and backward. With
+`precision="bf16"` its products take bfloat16 operands where the CPU multiplies them in hardware; `ops.decoder_bf16`
+serves GPUs, and CPUs without the extension, through torch's own products.
 """
 
 from __future__ import annotations
@@ -81,19 +82,16 @@ def decode_color(
     """
     _check_shapes(features, directions, layers, feature_frequencies, view_frequencies)
     directions = directions.detach()
-    if effective_precision(precision, features.device)[0] == "bf16":
-        if features.dtype == torch.float32 and not _rounds_in_software():
-            return decoder_bf16.decode_color(features, directions, *layers, feature_frequencies, view_frequencies)
-        return reference.decode_color(
-            features, directions, *layers, feature_frequencies, view_frequencies, linear=reference.linear_bfloat16
-        )
+    precision = effective_precision(precision, features.device)[0]
+    frequencies = feature_frequencies, view_frequencies
     if backend.implementation("decode_color", features, directions, *layers) == "native":
-        needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in (features, *layers))
-        rgb, _, _ = torch.ops.nerf_ssim.decode_color(
-            features, directions, *layers, feature_frequencies, view_frequencies, keep_activations and needs_gradient
-        )
-        return rgb
-    return reference.decode_color(features, directions, *layers, feature_frequencies, view_frequencies)
+        keeps = keep_activations and torch.is_grad_enabled() and any(t.requires_grad for t in (features, *layers))
+        return torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies, keeps, precision)[0]
+    if precision == "float32":
+        return reference.decode_color(features, directions, *layers, *frequencies)
+    if features.dtype == torch.float32 and not _rounds_in_software():
+        return decoder_bf16.decode_color(features, directions, *layers, *frequencies)
+    return reference.decode_color(features, directions, *layers, *frequencies, linear=reference.linear_bfloat16)
 
 
 def effective_precision(precision: str, device: torch.device | str = "cpu") -> tuple[str, str]:
@@ -145,7 +143,7 @@ def _check_shapes(
 
 
 def _forward_fake(
-    features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies, keep_activations
+    features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies, keep_activations, precision
 ):  # fmt: skip
     samples = features.shape[0]
     kept = samples if keep_activations else 0
@@ -154,24 +152,25 @@ def _forward_fake(
 
 def _backward_fake(
     grad_rgb, rgb, hidden1, hidden2, features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies,
-    view_frequencies, want_features,
+    view_frequencies, want_features, precision,
 ):  # fmt: skip
     grad_features = features.new_empty(features.shape[0] if want_features else 0, features.shape[1])
     return [grad_features, *(torch.empty_like(weight) for weight in (w1, b1, w2, b2, w3, b3))]
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    *tensors, ctx.feature_frequencies, ctx.view_frequencies, _ = inputs
+    *tensors, ctx.feature_frequencies, ctx.view_frequencies, _, ctx.precision = inputs
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(*output, *tensors)
 
 
 def _backward(ctx, grad_rgb, _grad_hidden1, _grad_hidden2):
     gradients = torch.ops.nerf_ssim.decode_color_backward(
-        grad_rgb, *ctx.saved_tensors, ctx.feature_frequencies, ctx.view_frequencies, ctx.needs_input_grad[0]
-    )
+        grad_rgb, *ctx.saved_tensors, ctx.feature_frequencies, ctx.view_frequencies, ctx.needs_input_grad[0],
+        ctx.precision,
+    )  # fmt: skip
     grad_features, *grad_weights = gradients
-    return grad_features if ctx.needs_input_grad[0] else None, None, *grad_weights, None, None, None
+    return grad_features if ctx.needs_input_grad[0] else None, None, *grad_weights, None, None, None, None
 
 
 if _HAS_NATIVE:

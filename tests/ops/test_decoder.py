@@ -162,7 +162,8 @@ def test_native_sines_and_cosines_stay_within_two_units_in_the_last_place():
     w2 = torch.eye(4)
     w3 = torch.tensor([[1.0, -1, 0, 0], [0, 0, 1, -1], [0, 0, 0, 0]])
     layers = DecoderWeights(w1, torch.zeros(4), w2, torch.zeros(4), w3, torch.zeros(3))
-    _, _, activations = torch.ops.nerf_ssim.decode_color(features, torch.zeros(len(angles), 3), *layers, 1, 0, True)
+    directions = torch.zeros(len(angles), 3)
+    _, _, activations = torch.ops.nerf_ssim.decode_color(features, directions, *layers, 1, 0, True, "float32")
     for measured, exact in (
         (activations[:, 0] - activations[:, 1], angles.double().sin()),
         (activations[:, 2] - activations[:, 3], angles.double().cos()),
@@ -193,10 +194,11 @@ def test_features_without_gradient_cost_none():
 
 
 @needs_native
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("keep_activations", [True, False])
-def test_opcheck(keep_activations):
+def test_opcheck(keep_activations, precision):
     features, directions, layers, frequencies = make_case(20, "plain_odd")
-    arguments = (features, directions, *layers, *frequencies.values(), keep_activations)
+    arguments = (features, directions, *layers, *frequencies.values(), keep_activations, precision)
     torch.library.opcheck(torch.ops.nerf_ssim.decode_color.default, arguments)
 
 
@@ -208,6 +210,51 @@ def test_bfloat16_products_are_near_float32_and_differ_from_it(monkeypatch):
     assert 1e-5 < (rgb - rounded).abs().max() < 0.02
     for gradient, other in zip(gradients, rounded_gradients, strict=True):
         assert 0 < (gradient - other).norm() < 0.1 * gradient.norm()  # some ReLUs switch
+
+
+def bf16_units():
+    return torch.ops.nerf_ssim.bf16_units() if backend.implementation("decode_color") == "native" else ["none"]
+
+
+@needs_native
+@pytest.mark.parametrize("unit", bf16_units())
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("samples", (0, 1, 2, 31, 33, 143, 145, 300))
+def test_native_bfloat16_agrees_with_its_specification_on_every_unit(samples, shape, unit, threads):
+    """To float32 rounding: operands are rounded alike, so what is left is the order of the sums. Where a sum's last bit
+    moves a number across a rounding boundary, that operand differs by 2^-8 of itself."""
+    features, directions, layers, frequencies = make_case(samples, shape)
+    upstream = torch.linspace(-1.0, 2.0, 3 * samples).reshape(samples, 3)
+
+    def gradients_of(rgb):
+        return rgb.detach(), *torch.autograd.grad((rgb * upstream).sum(), (features, *layers))
+
+    arguments = (features, directions, *layers, *frequencies.values())
+    expected = gradients_of(reference.decode_color(*arguments, linear=reference.linear_bfloat16))
+    for keep_activations in (False, True):
+        rgb = torch.ops.nerf_ssim.decode_color(*arguments, keep_activations, f"bf16:{unit}")[0]
+        for result, exact in zip(gradients_of(rgb), expected, strict=True):
+            assert (result - exact).norm() <= 2e-4 * exact.norm()
+
+
+@needs_native
+@pytest.mark.parametrize("unit", bf16_units())
+def test_undefined_features_stay_undefined_in_native_bfloat16(unit):
+    features, directions, layers, frequencies = make_case(40, "plain_odd")
+    with torch.no_grad():
+        features[7, 1] = float("nan")
+        rgb, _, _ = torch.ops.nerf_ssim.decode_color(
+            features, directions, *layers, *frequencies.values(), False, f"bf16:{unit}"
+        )
+    assert rgb[7].isnan().all() and not rgb[torch.arange(40) != 7].isnan().any()
+
+
+@needs_native
+@pytest.mark.parametrize("precision", ["fp8", "bf16:abacus"])
+def test_a_precision_or_unit_that_is_not_there_is_refused(precision):
+    features, directions, layers, frequencies = make_case(4, "plain_odd")
+    with pytest.raises((RuntimeError, ValueError), match=precision.split(":")[-1]):
+        torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies.values(), False, precision)
 
 
 def test_tiled_bfloat16_agrees_with_its_specification(monkeypatch):
