@@ -23,6 +23,7 @@ from nerf_ssim.fields.coordinate_networks import make_coordinate_network
 from nerf_ssim.ops import backend
 from nerf_ssim.ops.adam import FusedAdam
 from nerf_ssim.ops.reference.siren import squared_error
+from nerf_ssim.ops.siren import PRECISIONS, effective_precision
 from nerf_ssim.ssim.image_loss import ImageSsim
 
 OMEGA, LEARNING_RATE = 30.0, 2.0**-11
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--size", type=int, default=128, help="side of the picture, pixels")
     parser.add_argument("--hidden", type=int, default=256, help="width of the four hidden layers")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of this program's products")
     parser.add_argument("--peak", choices=("native", "plain"), help="measure the peak memory of one kind of step")
 
 
@@ -85,9 +87,10 @@ def run(args: argparse.Namespace, options: Sequence[str]) -> dict:
     generator = torch.Generator().manual_seed(0)
     where = coordinates(args.size, args.size)
     target = torch.rand(len(where), 1, generator=generator, dtype=torch.float64)
-    networks = [make_coordinate_network(FieldConfig(hidden=args.hidden), 1, generator) for _ in range(2)]
+    field = FieldConfig(hidden=args.hidden, precision=args.precision)
+    networks = [make_coordinate_network(field, 1, generator) for _ in range(2)]
     sequence = []
-    for number, layer in enumerate(make_coordinate_network(FieldConfig(hidden=args.hidden), 1, generator).layers):
+    for number, layer in enumerate(make_coordinate_network(field, 1, generator).layers):
         sequence += [Sine()] if number else []
         sequence.append(layer)
     steps = {
@@ -97,7 +100,7 @@ def run(args: argparse.Namespace, options: Sequence[str]) -> dict:
     }
     record = {
         "op": "siren_step", "implementation": backend.implementation("siren_fit", where), "size": args.size,
-        "hidden": args.hidden, "threads": args.threads,
+        "hidden": args.hidden, "threads": args.threads, "precision": effective_precision(args.precision)[0],
     }  # fmt: skip
     if args.peak:
         before = peak_mib()

@@ -8,6 +8,7 @@
 #include <torch/library.h>
 
 #include <cstdint>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -15,14 +16,26 @@ namespace {
 
 using at::Tensor;
 
+// The kernels of a precision: float32, or bf16x3 and bf16x2 by the terms of the forward pass, on a unit named behind a
+// colon or the fastest.
+const nerf_ssim::SirenKernels& kernels_of(c10::string_view precision) {
+  if (precision == "float32") return nerf_ssim::siren_kernels();
+  const std::string name(precision), kind = name.substr(0, 6);
+  const bool is_known = (kind == "bf16x2" || kind == "bf16x3") && (name.size() == 6 || name[6] == ':');
+  TORCH_CHECK(is_known, "siren: unknown precision ", name);
+  return nerf_ssim::siren_kernels(kind[5] - '0', nerf_ssim::bf16_unit(name.size() == 6 ? "" : name.substr(7)));
+}
+
 // The layers, contiguous, as weight, bias, weight, bias …, and the inputs' rows.
 struct Network {
   std::vector<Tensor> tensors;
   Tensor rows;
   nerf_ssim::SirenShape shape{};
   nerf_ssim::SirenWeights weights{};
+  const nerf_ssim::SirenKernels& kernels;
 
-  Network(const Tensor& inputs, at::TensorList layers, double omega) : rows(inputs.contiguous()) {
+  Network(const Tensor& inputs, at::TensorList layers, double omega, c10::string_view precision)
+      : rows(inputs.contiguous()), kernels(kernels_of(precision)) {
     const int64_t count = static_cast<int64_t>(layers.size()) / 2;
     TORCH_CHECK(
         layers.size() % 2 == 0 && count >= 2 && count <= nerf_ssim::kMostSirenLayers + 1,
@@ -68,7 +81,7 @@ struct Network {
 // The memory of a network's activations.
 float* kept_in(const Tensor& activations, const Network& network) {
   const int64_t floats =
-      static_cast<int64_t>(nerf_ssim::siren_activation_floats(network.shape, network.points()));
+      static_cast<int64_t>(nerf_ssim::siren_activation_floats(network.kernels, network.shape, network.points()));
   TORCH_CHECK(
       activations.scalar_type() == at::kFloat && activations.device().is_cpu() && activations.is_contiguous() &&
           activations.numel() == floats && reinterpret_cast<uintptr_t>(activations.const_data_ptr()) % 64 == 0,
@@ -79,22 +92,23 @@ float* kept_in(const Tensor& activations, const Network& network) {
 Tensor forward(const Network& network, float* activations) {
   Tensor outputs = at::empty({network.points(), network.shape.outputs()}, network.rows.options());
   nerf_ssim::siren_forward(
-      network.shape, network.weights, network.inputs(), outputs.mutable_data_ptr<float>(), activations,
+      network.kernels, network.shape, network.weights, network.inputs(), outputs.mutable_data_ptr<float>(), activations,
       network.points(), at::get_num_threads());
   return outputs;
 }
 
-Tensor siren(const Tensor& inputs, at::TensorList layers, double omega) {
-  return forward(Network(inputs, layers, omega), nullptr);
+Tensor siren(const Tensor& inputs, at::TensorList layers, double omega, c10::string_view precision) {
+  return forward(Network(inputs, layers, omega, precision), nullptr);
 }
 
-int64_t siren_activation_floats(const Tensor& inputs, at::TensorList layers) {
-  const Network network(inputs, layers, 1.0);
-  return static_cast<int64_t>(nerf_ssim::siren_activation_floats(network.shape, network.points()));
+int64_t siren_activation_floats(const Tensor& inputs, at::TensorList layers, c10::string_view precision) {
+  const Network network(inputs, layers, 1.0, precision);
+  return static_cast<int64_t>(nerf_ssim::siren_activation_floats(network.kernels, network.shape, network.points()));
 }
 
-Tensor siren_keeping(const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations) {
-  const Network network(inputs, layers, omega);
+Tensor siren_keeping(
+    const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations, c10::string_view precision) {
+  const Network network(inputs, layers, omega, precision);
   return forward(network, kept_in(activations, network));
 }
 
@@ -108,25 +122,27 @@ std::vector<Tensor> backward(const Network& network, const Tensor& grad_outputs,
   nerf_ssim::SirenWeightGradients pointers;
   std::vector<Tensor> gradients = network.make_gradients(pointers);
   nerf_ssim::siren_backward(
-      network.shape, network.weights, network.inputs(), rows.const_data_ptr<float>(), activations, pointers,
+      network.kernels, network.shape, network.weights, network.inputs(), rows.const_data_ptr<float>(), activations, pointers,
       network.points(), at::get_num_threads());
   return gradients;
 }
 
 std::vector<Tensor> siren_backward(
-    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega) {
-  return backward(Network(inputs, layers, omega), grad_outputs, nullptr);
+    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega,
+    c10::string_view precision) {
+  return backward(Network(inputs, layers, omega, precision), grad_outputs, nullptr);
 }
 
 std::vector<Tensor> siren_kept_backward(
-    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations) {
-  const Network network(inputs, layers, omega);
+    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations,
+    c10::string_view precision) {
+  const Network network(inputs, layers, omega, precision);
   return backward(network, grad_outputs, kept_in(activations, network));
 }
 
 std::tuple<Tensor, Tensor, std::vector<Tensor>> siren_fit(
-    const Tensor& inputs, const Tensor& target, at::TensorList layers, double omega) {
-  const Network network(inputs, layers, omega);
+    const Tensor& inputs, const Tensor& target, at::TensorList layers, double omega, c10::string_view precision) {
+  const Network network(inputs, layers, omega, precision);
   TORCH_CHECK(
       target.scalar_type() == at::kDouble && target.device().is_cpu() && target.dim() == 2 &&
           target.size(0) == network.points() && target.size(1) == network.shape.outputs() && network.points() > 0,
@@ -136,7 +152,7 @@ std::tuple<Tensor, Tensor, std::vector<Tensor>> siren_fit(
   nerf_ssim::SirenWeightGradients pointers;
   std::vector<Tensor> gradients = network.make_gradients(pointers);
   const double error = nerf_ssim::siren_fit(
-      network.shape, network.weights, network.inputs(), rows.const_data_ptr<double>(),
+      network.kernels, network.shape, network.weights, network.inputs(), rows.const_data_ptr<double>(),
       outputs.mutable_data_ptr<float>(), pointers, network.points(), at::get_num_threads());
   return {outputs, at::full({}, error, rows.options()), gradients};
 }
@@ -144,14 +160,17 @@ std::tuple<Tensor, Tensor, std::vector<Tensor>> siren_fit(
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
-  m.def("siren(Tensor inputs, Tensor[] layers, float omega) -> Tensor");
-  m.def("siren_activation_floats(Tensor inputs, Tensor[] layers) -> int");
-  m.def("siren_keeping(Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations) -> Tensor");
-  m.def("siren_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega) -> Tensor[]");
+  m.def("siren(Tensor inputs, Tensor[] layers, float omega, str precision) -> Tensor");
+  m.def("siren_activation_floats(Tensor inputs, Tensor[] layers, str precision) -> int");
   m.def(
-      "siren_kept_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations)"
-      " -> Tensor[]");
-  m.def("siren_fit(Tensor inputs, Tensor target, Tensor[] layers, float omega) -> (Tensor, Tensor, Tensor[])");
+      "siren_keeping(Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations, str precision) -> Tensor");
+  m.def("siren_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega, str precision) -> Tensor[]");
+  m.def(
+      "siren_kept_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations, "
+      "str precision) -> Tensor[]");
+  m.def(
+      "siren_fit(Tensor inputs, Tensor target, Tensor[] layers, float omega, str precision) -> (Tensor, Tensor, "
+      "Tensor[])");
 }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, m) {

@@ -8,7 +8,7 @@ namespace {
 
 // What every pass over the tiles sets up first.
 struct Pass {
-  const SirenKernels& kernels = siren_kernels();
+  const SirenKernels& kernels;
   int shares;
   Buffer packed_buffer;
   const float* packed;
@@ -16,8 +16,10 @@ struct Pass {
   float* activations;  // of all tiles, or null where a share's next tile takes the place of its last
   std::vector<std::unique_ptr<Buffer>> scratch;
 
-  Pass(const SirenShape& shape, const SirenWeights& weights, float* activations, int64_t points, int threads)
-      : shares(shares_for(points, kernels.tile, threads)), packed_buffer(kernels.packed_floats(shape)),
+  Pass(
+      const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, float* activations,
+      int64_t points, int threads)
+      : kernels(kernels), shares(shares_for(points, kernels.tile, threads)), packed_buffer(kernels.packed_floats(shape)),
         packed(packed_buffer.get()), tile_floats(kernels.scratch_floats(shape)), activations(activations),
         scratch(buffers(activations ? 0 : shares, tile_floats)) {
     kernels.pack(shape, weights, packed_buffer.get());
@@ -38,15 +40,22 @@ const SirenKernels& siren_kernels() {
   return siren_kernels_baseline();
 }
 
-size_t siren_activation_floats(const SirenShape& shape, int64_t points) {
-  const SirenKernels& kernels = siren_kernels();
+const SirenKernels& siren_kernels(int forward_terms, Bf16Unit unit) {
+#ifdef NERF_SSIM_HAS_X86_LEVELS
+  if (unit == Bf16Unit::amx || unit == Bf16Unit::avx512_bf16)
+    return siren_split_kernels(forward_terms, unit == Bf16Unit::amx);
+#endif
+  return siren_split_kernels_emulated(forward_terms, unit == Bf16Unit::emulated_tiles);
+}
+
+size_t siren_activation_floats(const SirenKernels& kernels, const SirenShape& shape, int64_t points) {
   return static_cast<size_t>((points + kernels.tile - 1) / kernels.tile) * kernels.scratch_floats(shape);
 }
 
 void siren_forward(
-    const SirenShape& shape, const SirenWeights& weights, const float* inputs, float* outputs, float* activations,
+    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs, float* outputs, float* activations,
     int64_t points, int threads) {
-  const Pass pass(shape, weights, activations, points, threads);
+  const Pass pass(kernels, shape, weights, activations, points, threads);
   for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
     pass.kernels.forward(
         shape, pass.packed, inputs + begin * shape.inputs(), count, outputs + begin * shape.outputs(),
@@ -55,9 +64,9 @@ void siren_forward(
 }
 
 void siren_backward(
-    const SirenShape& shape, const SirenWeights& weights, const float* inputs, const float* grad_outputs,
+    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs, const float* grad_outputs,
     float* activations, const SirenWeightGradients& gradients, int64_t points, int threads) {
-  const Pass pass(shape, weights, activations, points, threads);
+  const Pass pass(kernels, shape, weights, activations, points, threads);
   const size_t gradient_floats = pass.kernels.gradient_floats(shape);
   const auto sums = buffers(pass.shares, gradient_floats);
   const auto outputs = buffers(pass.shares, static_cast<size_t>(pass.kernels.tile) * shape.outputs());
@@ -73,9 +82,9 @@ void siren_backward(
 }
 
 double siren_fit(
-    const SirenShape& shape, const SirenWeights& weights, const float* inputs, const double* target, float* outputs,
+    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs, const double* target, float* outputs,
     const SirenWeightGradients& gradients, int64_t points, int threads) {
-  const Pass pass(shape, weights, nullptr, points, threads);
+  const Pass pass(kernels, shape, weights, nullptr, points, threads);
   const size_t gradient_floats = pass.kernels.gradient_floats(shape);
   const auto sums = buffers(pass.shares, gradient_floats);
   const auto grad_outputs = buffers(pass.shares, static_cast<size_t>(pass.kernels.tile) * shape.outputs());

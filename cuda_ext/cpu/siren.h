@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "x86_levels.h"
+#include "bf16_units.h"
 
 namespace nerf_ssim {
 
@@ -49,32 +49,36 @@ struct SirenKernels {
 };
 
 const SirenKernels& siren_kernels_baseline();
+const SirenKernels& siren_split_kernels_emulated(int forward_terms, bool in_tiles);
 #ifdef NERF_SSIM_HAS_X86_LEVELS
 const SirenKernels& siren_kernels_avx2();
 const SirenKernels& siren_kernels_avx512();
+const SirenKernels& siren_split_kernels(int forward_terms, bool has_amx);
 #endif
 
-// The kernels for the machine this runs on.
+// The kernels for the machine this runs on: in float32, or in products of bfloat16 terms, two of them in gradients and
+// `forward_terms` (2 or 3) in the forward pass.
 const SirenKernels& siren_kernels();
+const SirenKernels& siren_kernels(int forward_terms, Bf16Unit unit);
 
 // Floats that hold the activations of so many points: a scratch for every tile.
-size_t siren_activation_floats(const SirenShape&, int64_t points);
+size_t siren_activation_floats(const SirenKernels&, const SirenShape&, int64_t points);
 
 // `activations`, where given, keeps every tile's for `siren_backward`; 64-byte aligned, of any content.
 void siren_forward(
-    const SirenShape&, const SirenWeights&, const float* inputs, float* outputs, float* activations, int64_t points,
+    const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs, float* outputs, float* activations, int64_t points,
     int threads);
 
 // Gradients are overwritten. `activations` are what `siren_forward` has kept, and are used up; where there are none they
 // are computed again, to the same bits. Each thread sums its own contiguous share of the tiles and the shares are added in thread
 // order, so the result depends on the number of threads but never on timing.
 void siren_backward(
-    const SirenShape&, const SirenWeights&, const float* inputs, const float* grad_outputs, float* activations,
+    const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs, const float* grad_outputs, float* activations,
     const SirenWeightGradients&, int64_t points, int threads);
 
 // Outputs, mean squared error to `target` [points][outputs] in double precision (returned), and its gradients.
 double siren_fit(
-    const SirenShape&, const SirenWeights&, const float* inputs, const double* target, float* outputs,
+    const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs, const double* target, float* outputs,
     const SirenWeightGradients&, int64_t points, int threads);
 
 }  // namespace nerf_ssim

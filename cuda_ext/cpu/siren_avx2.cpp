@@ -17,7 +17,7 @@
 namespace nerf_ssim {
 
 const SirenKernels& siren_kernels_avx2() {
-  static const SirenKernels table = avx2::siren_table("avx2");
+  static const SirenKernels table = avx2::siren_float32_table("avx2");
   return table;
 }
 

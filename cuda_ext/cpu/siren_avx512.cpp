@@ -17,7 +17,7 @@
 namespace nerf_ssim {
 
 const SirenKernels& siren_kernels_avx512() {
-  static const SirenKernels table = avx512::siren_table("avx512");
+  static const SirenKernels table = avx512::siren_float32_table("avx512");
   return table;
 }
 

@@ -11,8 +11,14 @@
 namespace nerf_ssim {
 
 const SirenKernels& siren_kernels_baseline() {
-  static const SirenKernels table = baseline::siren_table("baseline");
+  static const SirenKernels table = baseline::siren_float32_table("baseline");
   return table;
+}
+
+const SirenKernels& siren_split_kernels_emulated(int forward_terms, bool in_tiles) {
+  using namespace baseline;
+  return in_tiles ? siren_split_table<TileEngine<EmulatedTiles>>(forward_terms, "bf16 terms, emulated tiles")
+                  : siren_split_table<VectorEngine>(forward_terms, "bf16 terms, emulated");
 }
 
 }  // namespace nerf_ssim

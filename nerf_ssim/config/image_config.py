@@ -56,6 +56,8 @@ class ImageConfig(BaseConfig):
             raise ConfigError("spread: siren has none; omega and weight_scale set its frequencies")
         if network.omega is not None and network.field in ("gaussian", "fourier"):
             raise ConfigError(f"omega: {network.field} has no sine of that kind; spread sets its frequencies")
+        if network.precision != "float32" and network.field != "siren":
+            raise ConfigError(f"precision: {network.precision} is for siren only, not {network.field}; give float32")
 
 
 FIT_IMAGE = Command(

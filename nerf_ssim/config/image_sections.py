@@ -53,6 +53,12 @@ class FieldConfig(Section):
     weight_scale: float = option(
         1.0, "siren, finer: factor on the initial weights of all layers but the last", above=0, at_most=1000
     )
+    precision: str = option(
+        "float32",
+        "siren: products in float32, or of float32 numbers as sums of three or two bfloat16 terms (gradients: two), "
+        "for CPUs that multiply those in hardware, worth it with AMX; float32 elsewhere",
+        choices=("float32", "bf16x3", "bf16x2"),
+    )
 
 
 @dataclass(frozen=True)

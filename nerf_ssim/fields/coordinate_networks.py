@@ -39,27 +39,35 @@ class Siren(CoordinateNetwork):
     """Sines all the way: `h = sin(omega (W h + b))`.
 
     Initial weights: uniform in ±1/2 in the first layer (two inputs), in ±sqrt(6/n)/omega after it, the last included;
-    biases uniform in ±1/sqrt(n). `weight_scale` multiplies the weights of all layers but the last.
+    biases uniform in ±1/sqrt(n). `weight_scale` multiplies the weights of all layers but the last. `precision` is that
+    of the products, see `ops.siren`.
 
     Source: Sitzmann et al. 2020, section 3.2 and the published code; the factor: Yeom et al. 2024, "Fast Training of
         Sinusoidal Neural Fields via Scaling Initialization".
     """
 
     def __init__(
-        self, widths: list[int], generator: torch.Generator, *, omega: float = 30.0, weight_scale: float = 1.0
+        self,
+        widths: list[int],
+        generator: torch.Generator,
+        *,
+        omega: float = 30.0,
+        weight_scale: float = 1.0,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
-        self.omega = omega
+        self.omega, self.precision = omega, precision
         self.layers = sine_layers(widths, generator, omega, weight_scale)
         self.memory = ActivationMemory()
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Values `[n, channels]` at `coordinates [n, 2]`."""
-        return siren(coordinates, self._tensors(), omega=self.omega, memory=self.memory)
+        layers = self._tensors()
+        return siren(coordinates, layers, omega=self.omega, memory=self.memory, precision=self.precision)
 
     def fit(self, coordinates: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """As `CoordinateNetwork.fit`, in one native pass where that is there."""
-        return siren_fit(coordinates, target, self._tensors(), omega=self.omega)
+        return siren_fit(coordinates, target, self._tensors(), omega=self.omega, precision=self.precision)
 
     def _tensors(self) -> list[Tensor]:
         return [tensor for layer in self.layers for tensor in (layer.weight, layer.bias)]
@@ -194,6 +202,8 @@ def make_coordinate_network(options: FieldConfig, channels: int, generator: torc
     given = {name: getattr(options, name) for name in ("omega", "spread") if getattr(options, name) is not None}
     if options.field in ("siren", "finer"):
         given["weight_scale"] = options.weight_scale
+    if options.field == "siren":
+        given["precision"] = options.precision
     return networks[options.field](widths, generator, **given)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend, decoder_bf16
+from nerf_ssim.ops import backend, bf16_units, decoder_bf16
 from nerf_ssim.ops.reference import decoder as reference
 
 PRECISIONS = ("float32", "bf16")
@@ -111,7 +111,7 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
     if _rounds_in_software():
         return "bf16", "operands rounded in software (reference backend)"
     device = torch.device(device)
-    unit, name = decoder_bf16.hardware(device)
+    unit, name = bf16_units.hardware(device)
     if unit:
         return "bf16", f"{name} multiplies bfloat16 in hardware ({unit})"
     units = "tensor cores of compute capability 8.0" if device.type == "cuda" else "AMX or AVX512_BF16"

@@ -1,6 +1,6 @@
-"""The colour decoder with bfloat16 products, through torch's own matmul, for devices that have them.
+"""The colour decoder with bfloat16 products, through torch's own matmul: for GPUs, and for CPUs without the extension.
 
-These are CPUs with AMX or AVX512_BF16, and GPUs of compute capability 8.0 and later. Weights stay float32.
+Weights stay float32.
 
 Works in tiles, so that only the two hidden layers (2 bytes a number) outlive a tile. Sums are float32 inside each
 product; torch then rounds a hidden product to bfloat16, which its ReLU's only reader, the next product, would do
@@ -10,8 +10,6 @@ and summed in float32. `ops.reference.decoder.linear_bfloat16` is the specificat
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
@@ -19,19 +17,6 @@ from nerf_ssim.ops.reference import decoder as reference
 
 TILE = 8192  # samples that a CPU takes at a time: their activations stay in its caches
 GPU_TILE = 1 << 18  # a GPU needs many at once; more of them would only take memory
-FIRST_CAPABILITY = (8, 0)  # of GPUs with bfloat16 matrix units
-
-
-@functools.cache
-def hardware(device: torch.device) -> tuple[str, str]:
-    """The device's bfloat16 unit, "" for none, and the device itself, in words."""
-    if device.type == "cuda":
-        capability = torch.cuda.get_device_capability(device)
-        unit = "tensor cores" if capability >= FIRST_CAPABILITY else ""
-        return unit, f"{torch.cuda.get_device_name(device)}, compute capability {capability[0]}.{capability[1]}"
-    if torch.cpu._is_amx_tile_supported():
-        return "AMX", "the CPU"
-    return ("AVX512_BF16" if torch.cpu._is_avx512_bf16_supported() else ""), "the CPU"
 
 
 def decode_color(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import torch
 from nerf_ssim.config.base import BaseConfig
 from nerf_ssim.config.sections import CommonRunConfig, ScheduleConfig
 from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError
-from nerf_ssim.ops import backend
-from nerf_ssim.ops.decoder import effective_precision
+from nerf_ssim.ops import backend, decoder
 from nerf_ssim.ssim.schedule import SsimSchedule
 from nerf_ssim.training.checkpoints import CheckpointFolder
 from nerf_ssim.training.logging import MetricsLog
@@ -166,9 +165,15 @@ def backend_record() -> dict[str, dict[str, str]]:
     return {op: {"implementation": how, "reason": why} for op, (how, why) in backend.describe().items()}
 
 
-def precision_record(asked: str, device: str) -> dict[str, str]:
-    """The colour decoder's precision for the manifest and the results: `asked` for, `ran` on `device`, `reason`."""
-    ran, reason = effective_precision(asked, device)
+def precision_record(
+    asked: str, device: str, effective: Callable[[str, str], tuple[str, str]] = decoder.effective_precision
+) -> dict[str, str]:
+    """A network's precision for the manifest and the results: `asked` for, `ran` on `device`, `reason`.
+
+    Args:
+        effective: the op's own answer; the colour decoder's unless it is given.
+    """
+    ran, reason = effective(asked, device)
     return {"asked": asked, "ran": ran, "reason": reason}
 
 

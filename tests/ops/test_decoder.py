@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from nerf_ssim.ops import backend, decoder_bf16
+from nerf_ssim.ops import backend, bf16_units, decoder_bf16
 from nerf_ssim.ops import decoder as ops
 from nerf_ssim.ops.decoder import DecoderWeights, decode_color, decoder_inputs, positional_encoding
 from nerf_ssim.ops.reference import decoder as reference
@@ -212,12 +212,12 @@ def test_bfloat16_products_are_near_float32_and_differ_from_it(monkeypatch):
         assert 0 < (gradient - other).norm() < 0.1 * gradient.norm()  # some ReLUs switch
 
 
-def bf16_units():
+def units():
     return torch.ops.nerf_ssim.bf16_units() if backend.implementation("decode_color") == "native" else ["none"]
 
 
 @needs_native
-@pytest.mark.parametrize("unit", bf16_units())
+@pytest.mark.parametrize("unit", units())
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("samples", (0, 1, 2, 31, 33, 143, 145, 300))
 def test_native_bfloat16_agrees_with_its_specification_on_every_unit(samples, shape, unit, threads):
@@ -238,7 +238,7 @@ def test_native_bfloat16_agrees_with_its_specification_on_every_unit(samples, sh
 
 
 @needs_native
-@pytest.mark.parametrize("unit", bf16_units())
+@pytest.mark.parametrize("unit", units())
 def test_undefined_features_stay_undefined_in_native_bfloat16(unit):
     features, directions, layers, frequencies = make_case(40, "plain_odd")
     with torch.no_grad():
@@ -274,7 +274,7 @@ def test_tiled_bfloat16_agrees_with_its_specification(monkeypatch):
 
 def test_bf16_without_hardware_is_float32_and_says_so(monkeypatch):
     monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
-    monkeypatch.setattr(decoder_bf16, "hardware", lambda device: ("", "the CPU"))
+    monkeypatch.setattr(bf16_units, "hardware", lambda device: ("", "the CPU"))
     precision, reason = ops.effective_precision("bf16")
     assert precision == "float32" and "no bfloat16" in reason
     case = make_case(30)

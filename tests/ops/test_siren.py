@@ -9,7 +9,7 @@ import torch
 
 from nerf_ssim.ops import backend
 from nerf_ssim.ops import siren as siren_module
-from nerf_ssim.ops.siren import ActivationMemory, siren, siren_fit
+from nerf_ssim.ops.siren import PRECISIONS, ActivationMemory, siren, siren_fit
 from tests.ops.native_parity import require_native, threads
 
 WIDTHS = {
@@ -53,11 +53,11 @@ def fit_and_gradients(case):
     return [outputs, error.detach(), *torch.autograd.grad(error, layers)]
 
 
-def assert_close(actual, exact, tolerance):
+def assert_close(actual, exact, tolerance, floor=1e-12):
     for number, (a, e) in enumerate(zip(actual, exact, strict=True)):
         largest = e.abs().max().item() if e.numel() else 0.0
         error = (a.double() - e).abs().max().item() if e.numel() else 0.0
-        assert a.shape == e.shape and error <= tolerance * largest + 1e-12, f"tensor {number}: {error} of {largest}"
+        assert a.shape == e.shape and error <= tolerance * largest + floor, f"tensor {number}: {error} of {largest}"
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -143,7 +143,7 @@ def test_activations_are_not_kept_where_they_are_large_or_no_gradient_follows(mo
 
     with torch.no_grad():
         siren(inputs, layers, omega=omega, memory=Refusing())
-    floats = torch.ops.nerf_ssim.siren_activation_floats(inputs, layers)
+    floats = torch.ops.nerf_ssim.siren_activation_floats(inputs, layers, "float32")
     assert floats >= 200 * 4 * 2 * 64
     monkeypatch.setattr(siren_module, "KEPT_BYTES", 4 * floats - 1)
     siren(inputs, layers, omega=omega, memory=Refusing())
@@ -193,18 +193,69 @@ def test_gradients_of_the_specification_agree_with_finite_differences():
     assert torch.autograd.gradcheck(lambda *tensors: siren_fit(inputs, target, tensors, omega=omega)[1], layers)
 
 
-def test_operators_pass_pytorchs_own_checks():
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_operators_pass_pytorchs_own_checks(precision):
     require_native("siren")
     inputs, target, layers, omega = make_case(20, (2, 9, 4, 2))
     ops = torch.ops.nerf_ssim
-    torch.library.opcheck(ops.siren.default, (inputs, layers, omega))
+    torch.library.opcheck(ops.siren.default, (inputs, layers, omega, precision))
     detached = [layer.detach() for layer in layers]
-    torch.library.opcheck(ops.siren_backward.default, (torch.rand(20, 2), inputs, detached, omega))
-    torch.library.opcheck(ops.siren_fit.default, (inputs, target, detached, omega))
-    activations = torch.empty(ops.siren_activation_floats(inputs, detached))
-    torch.library.opcheck(ops.siren_keeping.default, (inputs, detached, omega, activations))
+    torch.library.opcheck(ops.siren_backward.default, (torch.rand(20, 2), inputs, detached, omega, precision))
+    torch.library.opcheck(ops.siren_fit.default, (inputs, target, detached, omega, precision))
+    activations = torch.empty(ops.siren_activation_floats(inputs, detached, precision))
+    torch.library.opcheck(ops.siren_keeping.default, (inputs, detached, omega, activations, precision))
     with pytest.raises(RuntimeError, match="activations must be"):
-        ops.siren_keeping(inputs, detached, omega, activations[:-1])
+        ops.siren_keeping(inputs, detached, omega, activations[:-1], precision)
+    with pytest.raises(RuntimeError, match="unknown precision"):
+        ops.siren(inputs, detached, omega, "bf16x4")
+
+
+def bf16_units():
+    return torch.ops.nerf_ssim.bf16_units() if backend.implementation("siren") == "native" else ["none"]
+
+
+@pytest.mark.parametrize("unit", bf16_units())
+@pytest.mark.parametrize("widths", WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize("points", [1, 31, 97, 400])
+def test_bfloat16_terms_hold_the_digits_they_promise_on_every_unit(points, widths, unit):
+    """Three terms are as exact as float32 forward; two have 16 bits. The sums of the gradients see a 2^-16 of each."""
+    require_native("siren")
+    inputs, target, layers, omega = make_case(points, widths)
+    detached = [layer.detach() for layer in layers]
+    exact = fit_and_gradients(to_float64((inputs, target, layers, omega)))
+    for precision, forward, backward in (("bf16x3", 4e-6, 1e-4), ("bf16x2", 6e-4, 2e-3)):
+        outputs, error, gradients = torch.ops.nerf_ssim.siren_fit(
+            inputs, target, detached, omega, f"{precision}:{unit}"
+        )
+        assert_close([outputs, error], exact[:2], forward, floor=forward / 10)
+        assert_close(gradients, exact[2:], backward)
+        once = torch.ops.nerf_ssim.siren(inputs, detached, omega, f"{precision}:{unit}")
+        assert torch.equal(once, outputs)
+
+
+def test_three_terms_round_forward_about_as_float32_does():
+    """More sums, each rounded: 1.7 times its error was seen."""
+    require_native("siren")
+    inputs, _, layers, omega = make_case(2000, (2, 256, 256, 256, 256, 1))
+    exact = siren(inputs.double(), [layer.detach().double() for layer in layers], omega=omega)
+    detached = [layer.detach() for layer in layers]
+
+    def error_of(precision):
+        outputs = torch.ops.nerf_ssim.siren(inputs, detached, omega, precision)
+        return (outputs.double() - exact).square().mean().sqrt().item()
+
+    assert error_of("bf16x3") <= 2.5 * error_of("float32")
+    assert error_of("bf16x2") > 5 * error_of("float32")
+
+
+def test_bfloat16_terms_without_hardware_are_float32_and_say_so(monkeypatch):
+    monkeypatch.setattr(siren_module.bf16_units, "hardware", lambda device: ("", "the CPU"))
+    precision, reason = siren_module.effective_precision("bf16x3")
+    assert precision == "float32" and "bf16x3" in reason
+    inputs, _, layers, omega = make_case(50)
+    assert torch.equal(siren(inputs, layers, omega=omega, precision="bf16x3"), siren(inputs, layers, omega=omega))
+    with pytest.raises(ValueError, match="fp8"):
+        siren(inputs, layers, omega=omega, precision="fp8")
 
 
 def test_float64_goes_to_the_specification():
