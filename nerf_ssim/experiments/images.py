@@ -11,6 +11,7 @@ from nerf_ssim.config.image_config import ImageConfig
 from nerf_ssim.datasets.image_target import list_images
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.experiments import image_reports
+from nerf_ssim.ops.siren import PRECISIONS
 from nerf_ssim.training.image_runs import is_finished, run_fit, search_rate
 from nerf_ssim.training.interrupts import GracefulStop
 
@@ -91,6 +92,11 @@ def networks(config: ImageConfig) -> dict[str, Options]:
     return fits
 
 
+def precisions(config: ImageConfig) -> dict[str, Options]:
+    """Guided RPP in each precision of the products."""
+    return {precision: guided(config, precision=precision) for precision in PRECISIONS}
+
+
 EXPERIMENTS = {
     "figure2": Experiment(
         "best PSNR by when SSIM leaves or enters, and PSNR by step", schedules, image_reports.figure2
@@ -109,6 +115,7 @@ EXPERIMENTS = {
     "memory": Experiment(
         "guided RPP with Adam's moments forgotten when SSIM is removed", optimizer_memory, image_reports.best_table
     ),
+    "precisions": Experiment("guided RPP in float32 and in bfloat16 terms", precisions, image_reports.best_table),
     "networks": Experiment("each network with RPP and guided RPP", networks, image_reports.best_table),
 }
 
