@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "x86_levels.h"
@@ -34,49 +35,47 @@ struct ForwardTarget {
   SsimPartials<float> partials;
 };
 
+// SSIM's sums over one row, and the partial derivatives asked for:
 // dSSIM/dmu = 2 S2/B1 (mu_other - S1 mu) + 2 S1/B2 (S2 mu - mu_other), the moments of second order held.
-NERF_SSIM_PART void mean_partial_of_row(int64_t n, const float* __restrict other, const float* __restrict own,
-                                        const float* __restrict square, const float* __restrict product, float c1,
-                                        float c2, float* __restrict out) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) {
-    const float mo = other[i], m = own[i], mxy = mo * m, mm = mo * mo + m * m;
-    const float inverse1 = 1 / (mm + c1), inverse2 = 1 / (square[i] - mm + c2);
-    const float s1 = (2 * mxy + c1) * inverse1, s2 = (2 * (product[i] - mxy) + c2) * inverse2;
-    out[i] = 2 * (s2 * inverse1 * (mo - s1 * m) + s1 * inverse2 * (s2 * m - mo));
-  }
-}
-
-NERF_SSIM_PART SsimSums similarity_of_row(int64_t n, const float* __restrict mean_x, const float* __restrict mean_y,
-                                          const float* __restrict square, const float* __restrict product, float c1,
-                                          float c2, const SsimPartials<float>& partials) {
+template <bool kSecond, bool kMeanX, bool kMeanY>
+NERF_SSIM_PART SsimSums sums_and_partials_of_row(
+    int64_t n, const float* __restrict mean_x, const float* __restrict mean_y, const float* __restrict square,
+    const float* __restrict product, float c1, float c2, const SsimPartials<float>& partials) {
+  float* __restrict by_square = partials.square;
+  float* __restrict by_product = partials.product;
+  float* __restrict by_mean_x = partials.mean_x;
+  float* __restrict by_mean_y = partials.mean_y;
   float ssim = 0, luminance = 0, structure = 0, difference = 0, difference_abs = 0;
 #pragma omp simd reduction(+ : ssim, luminance, structure, difference, difference_abs)
   for (int64_t i = 0; i < n; ++i) {
     const float mx = mean_x[i], my = mean_y[i], mxy = mx * my, mm = mx * mx + my * my;
-    const float s1 = (2 * mxy + c1) / (mm + c1);
-    const float s2 = (2 * (product[i] - mxy) + c2) / (square[i] - mm + c2);
+    const float b1 = mm + c1, b2 = square[i] - mm + c2;
+    const float s1 = (2 * mxy + c1) / b1, s2 = (2 * (product[i] - mxy) + c2) / b2;
     ssim += s1 * s2;
     luminance += s1;
     structure += s2;
     difference += mx - my;
     difference_abs += std::fabs(mx - my);
+    const float by_luminance = s2 / b1, by_structure = s1 / b2;
+    if (kSecond) by_square[i] = -s2 * by_structure;
+    if (kSecond) by_product[i] = 2 * by_structure;
+    if (kMeanX) by_mean_x[i] = 2 * (by_luminance * (my - s1 * mx) + by_structure * (s2 * mx - my));
+    if (kMeanY) by_mean_y[i] = 2 * (by_luminance * (mx - s1 * my) + by_structure * (s2 * my - mx));
   }
-  if (partials.square != nullptr) {
-    float* __restrict by_square = partials.square;
-    float* __restrict by_product = partials.product;
-#pragma omp simd
-    for (int64_t i = 0; i < n; ++i) {
-      const float mx = mean_x[i], my = mean_y[i], mxy = mx * my, mm = mx * mx + my * my;
-      const float inverse2 = 1 / (square[i] - mm + c2);
-      const float s1 = (2 * mxy + c1) / (mm + c1), s2 = (2 * (product[i] - mxy) + c2) * inverse2;
-      by_square[i] = -s1 * s2 * inverse2;
-      by_product[i] = 2 * s1 * inverse2;
-    }
-  }
-  if (partials.mean_y != nullptr) mean_partial_of_row(n, mean_x, mean_y, square, product, c1, c2, partials.mean_y);
-  if (partials.mean_x != nullptr) mean_partial_of_row(n, mean_y, mean_x, square, product, c1, c2, partials.mean_x);
   return {ssim, luminance, structure, difference, difference_abs};
+}
+
+NERF_SSIM_PART SsimSums similarity_of_row(int64_t n, const float* mean_x, const float* mean_y, const float* square,
+                                          const float* product, float c1, float c2,
+                                          const SsimPartials<float>& partials) {
+  const auto run = [&](auto second, auto x, auto y) __attribute__((always_inline)) {
+    return sums_and_partials_of_row<second(), x(), y()>(n, mean_x, mean_y, square, product, c1, c2, partials);
+  };
+  constexpr std::true_type yes;
+  constexpr std::false_type no;
+  if (partials.square == nullptr) return run(no, no, no);
+  if (partials.mean_x == nullptr) return run(yes, no, yes);
+  return partials.mean_y == nullptr ? run(yes, yes, no) : run(yes, yes, yes);
 }
 
 NERF_SSIM_CLONES
@@ -149,19 +148,19 @@ SsimSums forward(const SsimGeometry& g, const float* x, const float* y, const Fo
   return total;
 }
 
-// Filters one map row back along x: out[i] = sum over windows o and taps k with o * stride - before + k = i.
-NERF_SSIM_PART void spread_along(const SsimGeometry& g, const float* map_row, const float* mirrored, float* padded,
+// Spreads a row of sums over windows back along x: out[i] = sum over windows o and taps k with o * stride - before + k = i.
+// `row` has room for a window's reach before and after it, where there are zeros.
+NERF_SSIM_PART void spread_along(const SsimGeometry& g, const float* row, const float* mirrored, float* spread,
                                  float* out, int64_t length) {
   const int taps = g.taps;
   if (g.stride == 1) {
-    std::memcpy(padded + taps - 1, map_row, g.columns * sizeof(float));
-    filter_along(padded + g.before, mirrored, taps, 1, g.width, out);
+    filter_along(row - (taps - 1) + g.before, mirrored, taps, 1, g.width, out);
     return;
   }
-  std::memset(padded, 0, length * sizeof(float));
+  std::memset(spread, 0, length * sizeof(float));
   for (int64_t o = 0; o < g.columns; ++o)
-    for (int k = 0; k < taps; ++k) padded[o * g.stride + k] += g.weights[k] * map_row[o];
-  std::memcpy(out, padded + g.before, g.width * sizeof(float));
+    for (int k = 0; k < taps; ++k) spread[o * g.stride + k] += g.weights[k] * row[o];
+  std::memcpy(out, spread + g.before, g.width * sizeof(float));
 }
 
 // own and other are y and x for the gradient with respect to y; mean_other and grad_other are null unless both are wanted.
@@ -176,35 +175,28 @@ void adjoint_band(const SsimGeometry& g, const AdjointJob& job, Band band) {
   const int taps = g.taps;
   const float* const maps[kQuantities] = {job.square, job.product, job.mean_own, job.mean_other};
   const int quantities = job.mean_other == nullptr ? 3 : 4;
-  const int64_t length = std::max(g.columns * g.stride, g.width + g.before) + 2 * taps;
-  const Scratch scratch(1 + kQuantities * (taps + 1) + 1, length);
-  float* const padded = scratch.zeros(0, 1);
-  float* const ring = scratch.row(1);                         // [taps][4] map rows spread along x
-  float* const sums = scratch.row(1 + kQuantities * taps);        // one image row's
-  const float* const zeros = scratch.zeros(1 + kQuantities * (taps + 1), 1);
+  const int64_t length = std::max(g.columns * g.stride, g.width + g.before) + 2 * kLargestWindow;
+  const Scratch scratch(2 + kQuantities, length);
+  float* const across = scratch.zeros(0, 1) + kLargestWindow;  // one map row's combination, zeros around
+  float* const spread = scratch.row(1);
+  float* const sums = scratch.row(2);                          // one image row's
   const int64_t line = scratch.length(), map = band.plane * g.rows * g.columns;
-  float mirrored[kLargestWindow], scaled[kLargestWindow];
-  for (int k = 0; k < taps; ++k) mirrored[k] = g.weights[taps - 1 - k], scaled[k] = g.weights[k] * job.scale;
+  float mirrored[kLargestWindow], weights[kLargestWindow];
+  for (int k = 0; k < taps; ++k) mirrored[k] = g.weights[taps - 1 - k];
 
-  int64_t next = 0;  // first map row that has not been spread
   for (int64_t row = band.begin; row < band.end; ++row) {
-    // 1. The map rows whose windows hold this image row: o * stride - before <= row < o * stride - before + taps.
+    // 1. The map rows whose windows hold this image row, o * stride - before + k = row for a tap k, and their weights.
     const int64_t reach = row + g.before;
     const int64_t last = std::min(reach / g.stride, g.rows - 1);
     const int64_t first = reach < taps ? 0 : (reach - taps) / g.stride + 1;
-    for (next = std::max(next, first); next <= last; ++next)
-      for (int q = 0; q < quantities; ++q)
-        spread_along(g, maps[q] + map + next * g.columns, mirrored, padded,
-                     ring + (next % taps * kQuantities + q) * line, length);
-    // 2. Combine them: tap k belongs to map row (reach - k) / stride where that is whole.
+    const int windows = static_cast<int>(std::max<int64_t>(last - first + 1, 0));
+    for (int64_t o = first; o <= last; ++o) weights[o - first] = g.weights[reach - o * g.stride] * job.scale;
+    // 2. Combine them, and spread the result along x.
     for (int q = 0; q < quantities; ++q) {
       const float* rows[kLargestWindow];
-      for (int k = 0; k < taps; ++k) {
-        const int64_t from = (reach - k) / g.stride;
-        const bool is_window = reach >= k && (reach - k) % g.stride == 0 && from < g.rows;
-        rows[k] = is_window ? ring + (from % taps * kQuantities + q) * line : zeros;
-      }
-      filter_across(rows, scaled, taps, g.width, sums + q * line);
+      for (int k = 0; k < windows; ++k) rows[k] = maps[q] + map + (first + k) * g.columns;
+      filter_across(rows, weights, windows, g.columns, across);
+      spread_along(g, across, mirrored, spread, sums + q * line, length);
     }
     // 3. d(x^2 + y^2)/dy = 2 y, d(x y)/dy = x.
     const int64_t offset = (band.plane * g.height + row) * g.width;

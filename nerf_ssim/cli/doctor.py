@@ -93,16 +93,18 @@ def _devices() -> Iterator[tuple[str, str]]:
 def _operations() -> Iterator[tuple[str, str]]:
     import torch
 
-    from nerf_ssim.ops import backend
-    from nerf_ssim.ops.decoder import effective_precision
+    from nerf_ssim.ops import backend, decoder, siren
 
     try:
         for op, (implementation, reason) in backend.describe().items():
             yield op, f"{implementation} ({reason})"
         devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         for device in devices:
-            ran, reason = effective_precision("bf16", device)
-            yield f"--decoder_precision bf16 on {device}", f"runs in {ran} ({reason})"
+            for option, (ran, reason) in {
+                "--decoder_precision bf16": decoder.effective_precision("bf16", device),
+                "fit-image --precision bf16x3": siren.effective_precision("bf16x3", device),
+            }.items():
+                yield f"{option} on {device}", f"runs in {ran} ({reason})"
     except UserError as error:
         yield "", str(error)
 

@@ -189,6 +189,7 @@ def _register_ssim_mean() -> None:
         x, y, taps, stride, before, after, _, _, needs_x, needs_y = inputs
         mean, statistics, partials = output
         ctx.mark_non_differentiable(statistics, partials)
+        ctx.set_materialize_grads(False)  # or zeros of the partials' size would be made for backward to ignore
         ctx.save_for_backward(x, y, partials)
         ctx.places = taps, stride, before, after
         ctx.needs = needs_x, needs_y
