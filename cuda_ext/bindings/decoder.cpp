@@ -5,11 +5,11 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
-#include <string>
 #include <tuple>
 #include <vector>
 
 #include "../cpu/decoder.h"
+#include "bf16_precision.h"
 
 namespace {
 
@@ -56,12 +56,12 @@ nerf_ssim::DecoderShape checked_shape(
   return shape;
 }
 
-// The kernels of a precision: float32, bf16, or bf16 on a unit named behind a colon.
+// The kernels of a precision, float32 or bf16.
 const nerf_ssim::DecoderKernels& kernels_of(c10::string_view precision) {
   if (precision == "float32") return nerf_ssim::decoder_kernels();
-  const std::string name(precision);
-  TORCH_CHECK(name == "bf16" || name.rfind("bf16:", 0) == 0, "decode_color: unknown precision ", name);
-  return nerf_ssim::decoder_kernels(nerf_ssim::bf16_unit(name == "bf16" ? "" : name.substr(5)));
+  const auto [kind, unit] = bf16_precision(precision);
+  TORCH_CHECK(kind == "bf16", "decode_color: unknown precision ", kind);
+  return nerf_ssim::decoder_kernels(unit);
 }
 
 std::tuple<Tensor, Tensor, Tensor> decode_color(
@@ -115,13 +115,6 @@ std::vector<Tensor> decode_color_backward(
   return gradients;
 }
 
-// The names of the bfloat16 units that work on this machine, the fastest first; emulations last.
-std::vector<std::string> bf16_units() {
-  std::vector<std::string> names;
-  for (const nerf_ssim::Bf16Unit unit : nerf_ssim::bf16_units()) names.push_back(nerf_ssim::name_of(unit));
-  return names;
-}
-
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
@@ -133,11 +126,7 @@ TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
       "decode_color_backward(Tensor grad_rgb, Tensor rgb, Tensor hidden1, Tensor hidden2, Tensor features, "
       "Tensor directions, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3, int feature_frequencies, "
       "int view_frequencies, bool want_features, str precision) -> Tensor[]");
-  m.def("bf16_units() -> str[]");
 }
-
-// Ops without a tensor have no device to be chosen by.
-TORCH_LIBRARY_IMPL(nerf_ssim, CompositeExplicitAutograd, m) { m.impl("bf16_units", &bf16_units); }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, m) {
   m.impl("decode_color", &decode_color);

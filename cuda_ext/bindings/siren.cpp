@@ -1,5 +1,6 @@
 // torch operators of the sine network: shapes and dtypes checked, then cuda_ext/cpu/siren.cpp on raw pointers.
 #include "../cpu/siren.h"
+#include "bf16_precision.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -8,7 +9,6 @@
 #include <torch/library.h>
 
 #include <cstdint>
-#include <string>
 #include <tuple>
 #include <vector>
 
@@ -16,14 +16,12 @@ namespace {
 
 using at::Tensor;
 
-// The kernels of a precision: float32, or bf16x3 and bf16x2 by the terms of the forward pass, on a unit named behind a
-// colon or the fastest.
+// The kernels of a precision: float32, or bf16x3 and bf16x2 by the terms of the forward pass.
 const nerf_ssim::SirenKernels& kernels_of(c10::string_view precision) {
   if (precision == "float32") return nerf_ssim::siren_kernels();
-  const std::string name(precision), kind = name.substr(0, 6);
-  const bool is_known = (kind == "bf16x2" || kind == "bf16x3") && (name.size() == 6 || name[6] == ':');
-  TORCH_CHECK(is_known, "siren: unknown precision ", name);
-  return nerf_ssim::siren_kernels(kind[5] - '0', nerf_ssim::bf16_unit(name.size() == 6 ? "" : name.substr(7)));
+  const auto [kind, unit] = bf16_precision(precision);
+  TORCH_CHECK(kind == "bf16x2" || kind == "bf16x3", "siren: unknown precision ", kind);
+  return nerf_ssim::siren_kernels(kind == "bf16x3" ? 3 : 2, unit);
 }
 
 // The layers, contiguous, as weight, bias, weight, bias …, and the inputs' rows.

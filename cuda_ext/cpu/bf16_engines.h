@@ -41,21 +41,18 @@ struct VectorEngine {
     constexpr int kVectors = is_wide && Terms == 1 ? 4 : 2, kRows = is_wide ? (Terms == 1 ? 6 : 8) : 4;
     const int pairs = pairs_of(depth);
     const int64_t panel = static_cast<int64_t>(padded_pairs(depth)) * Terms * kTermColumns;
-    const auto inside = [&](int m, int n, Vec sum) {
-      if (n < columns) finish(m, n, sum);
-    };
     int column = 0;
     for (; column + (kVectors - 1) * kLanes < columns; column += kVectors * kLanes) {
       int row = 0;
       for (; row + kRows <= rows; row += kRows)
-        block<Terms, kRows, kVectors>(pairs, left, right, panel, row, column, inside);
-      for (; row + 2 <= rows; row += 2) block<Terms, 2, kVectors>(pairs, left, right, panel, row, column, inside);
-      if (row < rows) block<Terms, 1, kVectors>(pairs, left, right, panel, row, column, inside);
+        block<Terms, kRows, kVectors>(pairs, left, right, panel, row, column, finish);
+      for (; row + 2 <= rows; row += 2) block<Terms, 2, kVectors>(pairs, left, right, panel, row, column, finish);
+      if (row < rows) block<Terms, 1, kVectors>(pairs, left, right, panel, row, column, finish);
     }
     for (; column < columns; column += kLanes) {
       int row = 0;
-      for (; row + kRows <= rows; row += kRows) block<Terms, kRows, 1>(pairs, left, right, panel, row, column, inside);
-      for (; row < rows; ++row) block<Terms, 1, 1>(pairs, left, right, panel, row, column, inside);
+      for (; row + kRows <= rows; row += kRows) block<Terms, kRows, 1>(pairs, left, right, panel, row, column, finish);
+      for (; row < rows; ++row) block<Terms, 1, 1>(pairs, left, right, panel, row, column, finish);
     }
   }
 };

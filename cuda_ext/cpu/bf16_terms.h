@@ -31,7 +31,8 @@ NERF_SSIM_INLINE To bits_as(From from) {
   return to;
 }
 
-// The nearest bfloat16, ties to even, as a float32; a NaN stays one.
+// The nearest bfloat16, ties to even, as a float32; a NaN stays one. Beyond the largest bfloat16 that is an infinity, whose
+// rest, and so the number in several terms, is a NaN.
 NERF_SSIM_INLINE Vec rounded_to_bf16(Vec value) {
   const BitVec bits = bits_as<BitVec>(value);
   const Vec rounded = bits_as<Vec>((bits + 0x7fffu + ((bits >> 16) & 1u)) & kUpperHalf);
@@ -191,7 +192,7 @@ NERF_SSIM_INLINE void split_panels(const float* from, int64_t stride, int count,
         const bool is_there = panel + n < columns;
         Vec earlier = is_there && 2 * p < count ? load(from + 2 * p * stride + panel + n) : Vec{};
         Vec later = is_there && 2 * p + 1 < count ? load(from + (2 * p + 1) * stride + panel + n) : Vec{};
-        for (int t = 0; t < Terms; ++t) 
+        for (int t = 0; t < Terms; ++t)
           store(to + t * kTermColumns + n, t + 1 < Terms ? take_pair(earlier, later) : last_pair(earlier, later));
       }
 }

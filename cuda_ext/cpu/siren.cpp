@@ -14,14 +14,15 @@ struct Pass {
   const float* packed;
   size_t tile_floats;
   float* activations;  // of all tiles, or null where a share's next tile takes the place of its last
-  std::vector<std::unique_ptr<Buffer>> scratch;
+  std::vector<std::unique_ptr<Buffer>> scratch, operands;
 
   Pass(
       const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, float* activations,
       int64_t points, int threads)
       : kernels(kernels), shares(shares_for(points, kernels.tile, threads)), packed_buffer(kernels.packed_floats(shape)),
         packed(packed_buffer.get()), tile_floats(kernels.scratch_floats(shape)), activations(activations),
-        scratch(buffers(activations ? 0 : shares, tile_floats)) {
+        scratch(buffers(activations ? 0 : shares, tile_floats)),
+        operands(buffers(shares, kernels.operand_floats(shape))) {
     kernels.pack(shape, weights, packed_buffer.get());
   }
 
@@ -53,19 +54,19 @@ size_t siren_activation_floats(const SirenKernels& kernels, const SirenShape& sh
 }
 
 void siren_forward(
-    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs, float* outputs, float* activations,
-    int64_t points, int threads) {
+    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs,
+    float* outputs, float* activations, int64_t points, int threads) {
   const Pass pass(kernels, shape, weights, activations, points, threads);
   for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
     pass.kernels.forward(
         shape, pass.packed, inputs + begin * shape.inputs(), count, outputs + begin * shape.outputs(),
-        pass.activations_of(share, begin));
+        pass.activations_of(share, begin), pass.operands[share]->get());
   });
 }
 
 void siren_backward(
-    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs, const float* grad_outputs,
-    float* activations, const SirenWeightGradients& gradients, int64_t points, int threads) {
+    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs,
+    const float* grad_outputs, float* activations, const SirenWeightGradients& gradients, int64_t points, int threads) {
   const Pass pass(kernels, shape, weights, activations, points, threads);
   const size_t gradient_floats = pass.kernels.gradient_floats(shape);
   const auto sums = buffers(pass.shares, gradient_floats);
@@ -74,16 +75,18 @@ void siren_backward(
     float* scratch = pass.activations_of(share, begin);
     if (!activations)
       pass.kernels.forward(
-          shape, pass.packed, inputs + begin * shape.inputs(), count, outputs[share]->get(), scratch);
+          shape, pass.packed, inputs + begin * shape.inputs(), count, outputs[share]->get(), scratch,
+          pass.operands[share]->get());
     pass.kernels.backward(
-        shape, pass.packed, grad_outputs + begin * shape.outputs(), count, scratch, sums[share]->get());
+        shape, pass.packed, grad_outputs + begin * shape.outputs(), count, scratch, sums[share]->get(),
+        pass.operands[share]->get());
   });
   pass.kernels.unpack(shape, add_shares(sums, gradient_floats), gradients);
 }
 
 double siren_fit(
-    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs, const double* target, float* outputs,
-    const SirenWeightGradients& gradients, int64_t points, int threads) {
+    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs,
+    const double* target, float* outputs, const SirenWeightGradients& gradients, int64_t points, int threads) {
   const Pass pass(kernels, shape, weights, nullptr, points, threads);
   const size_t gradient_floats = pass.kernels.gradient_floats(shape);
   const auto sums = buffers(pass.shares, gradient_floats);
@@ -95,7 +98,8 @@ double siren_fit(
     // 1. The tile's outputs; its activations stay in the scratch.
     float* scratch = pass.activations_of(share, begin);
     float* tile_outputs = outputs + begin * channels;
-    pass.kernels.forward(shape, pass.packed, inputs + begin * shape.inputs(), count, tile_outputs, scratch);
+    float* operands = pass.operands[share]->get();
+    pass.kernels.forward(shape, pass.packed, inputs + begin * shape.inputs(), count, tile_outputs, scratch, operands);
     // 2. Its squared errors and their gradient.
     float* grad = grad_outputs[share]->get();
     double sum = 0.0;
@@ -106,7 +110,7 @@ double siren_fit(
     }
     squares[share] += sum;
     // 3. The gradient of the weights.
-    pass.kernels.backward(shape, pass.packed, grad, count, scratch, sums[share]->get());
+    pass.kernels.backward(shape, pass.packed, grad, count, scratch, sums[share]->get(), operands);
   });
   pass.kernels.unpack(shape, add_shares(sums, gradient_floats), gradients);
   double total = 0.0;

@@ -23,7 +23,7 @@ struct SirenLayout {
   int stride[kMostSirenLayers + 1];
   size_t to_next[kMostSirenLayers + 1], to_previous[kMostSirenLayers + 1], bias[kMostSirenLayers + 1];
   size_t last_weight, last_bias, packed_size;
-  size_t sine[kMostSirenLayers + 1], cosine[kMostSirenLayers + 1], operands, scratch_size;
+  size_t sine[kMostSirenLayers + 1], cosine[kMostSirenLayers + 1], scratch_size, operand_size;
   size_t grad_weight[kMostSirenLayers + 1], grad_bias[kMostSirenLayers + 1];
   size_t grad_last_weight, grad_last_bias, gradient_size;
 
@@ -54,10 +54,10 @@ struct SirenLayout {
       sine[l] = place(end, static_cast<size_t>(kSirenTile) * stride[l]);
       cosine[l] = place(end, static_cast<size_t>(kSirenTile) * stride[l]);
     }
+    scratch_size = end;
     const size_t forward = Forward::scratch_floats(kSirenTile, widest);
     const size_t backward = Backward::scratch_floats(kSirenTile, widest);
-    operands = place(end, forward > backward ? forward : backward);
-    scratch_size = end;
+    operand_size = forward > backward ? forward : backward;
 
     end = 0;
     for (int l = 1; l <= shape.hidden; ++l) {
@@ -109,7 +109,8 @@ NERF_SSIM_INLINE void multiply_in_pieces(
 
 template <class Forward, class Backward>
 inline void siren_forward_tile(
-    const SirenShape& shape, const float* packed, const float* inputs, int count, float* outputs, float* scratch) {
+    const SirenShape& shape, const float* packed, const float* inputs, int count, float* outputs, float* scratch,
+    float* operands) {
   const SirenLayout<Forward, Backward> at(shape);
   for (int s = 0; s < count; ++s) {
     float* row = scratch + at.sine[0] + s * at.stride[0];
@@ -124,7 +125,7 @@ inline void siren_forward_tile(
     const int stride = at.stride[l];
     multiply_in_pieces<Forward>(
         count, at.padded[l], shape.widths[l - 1], scratch + at.sine[l - 1], at.stride[l - 1], packed + at.to_next[l],
-        scratch + at.operands, [=](int row, int column, Vec sum, bool is_first, bool) {
+        operands, [=](int row, int column, Vec sum, bool is_first, bool) {
           float* to = angles + row * stride + column;
           store(to, sum + load(is_first ? bias + column : to));
         });
@@ -165,7 +166,7 @@ NERF_SSIM_INLINE void add_tile_sums(const float* rows, int count, int stride, in
 template <class Forward, class Backward>
 inline void siren_backward_tile(
     const SirenShape& shape, const float* packed, const float* grad_outputs, int count, float* scratch,
-    float* gradient) {
+    float* gradient, float* operands) {
   const SirenLayout<Forward, Backward> at(shape);
   const int hidden = shape.hidden, outputs = shape.outputs();
 
@@ -194,7 +195,7 @@ inline void siren_backward_tile(
     const float* grad_angles = scratch + at.cosine[l];
     Backward::weight_gradient(
         count, shape.widths[l], at.padded[l - 1], grad_angles, at.stride[l], scratch + at.sine[l - 1], at.stride[l - 1],
-        gradient + at.grad_weight[l], scratch + at.operands);
+        gradient + at.grad_weight[l], operands);
     add_tile_sums(grad_angles, count, at.stride[l], at.padded[l], gradient + at.grad_bias[l]);
     if (l == 1) return;
 
@@ -204,7 +205,7 @@ inline void siren_backward_tile(
     const int stride = at.stride[l];
     multiply_in_pieces<Backward>(
         count, at.padded[l - 1], shape.widths[l], grad_angles, stride, packed + at.to_previous[l],
-        scratch + at.operands, [=](int row, int column, Vec sum, bool is_first, bool is_last) {
+        operands, [=](int row, int column, Vec sum, bool is_first, bool is_last) {
           const int64_t place = static_cast<int64_t>(row) * stride + column;
           if (!is_first) sum += load(sums + place);
           if (is_last)
@@ -240,6 +241,7 @@ inline SirenKernels siren_table(const char* name) {
       name,
       [](const SirenShape& shape) { return SirenLayout<Forward, Backward>(shape).packed_size; },
       [](const SirenShape& shape) { return SirenLayout<Forward, Backward>(shape).scratch_size; },
+      [](const SirenShape& shape) { return SirenLayout<Forward, Backward>(shape).operand_size; },
       [](const SirenShape& shape) { return SirenLayout<Forward, Backward>(shape).gradient_size; },
       kSirenTile,
       siren_pack<Forward, Backward>,
@@ -253,7 +255,7 @@ inline SirenKernels siren_float32_table(const char* name) {
   return siren_table<Float32Products, Float32Products>(name);
 }
 
-// Three terms are a float32; two give a gradient 16 bits, three times fewer products than three of them.
+// Three terms are a float32; two give a gradient 16 bits for half as many products.
 template <class Engine>
 const SirenKernels& siren_split_table(int forward_terms, const char* name) {
   using Two = Bf16Products<2, Engine>;

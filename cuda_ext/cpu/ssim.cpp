@@ -1,6 +1,7 @@
-// SSIM with a separable window, streaming down bands of rows: an image row is filtered along x once, a ring keeps the
-// last filtered rows, and each map row is their combination. Nothing of the size of an image is stored between the passes
-// but the partial derivatives that the backward pass asks for.
+// SSIM with a separable window, streaming down bands of rows. Forward, an image row is filtered along x once, a ring keeps
+// the last filtered rows, and each map row is their combination. Backward, the map rows that reach an image row are
+// combined and the result is spread along x. Nothing of the size of an image is stored between the passes but the partial
+// derivatives that the backward pass asks for.
 //
 // One thread owns a band of rows of one plane. Bands have a fixed height and their sums are added in order, so that the
 // result depends neither on the number of threads nor on their timing.

@@ -28,12 +28,11 @@ def run(argv: Sequence[str]) -> int:
     """
     config = parse_images(argv)
     # Imported here: `--help` and a wrong option should not wait for torch.
-    from nerf_ssim.training.image_runs import network_precision
+    from nerf_ssim.training.image_runs import precision_note
     from nerf_ssim.training.interrupts import GracefulStop
 
-    precision = network_precision(config)
-    if precision["ran"] != precision["asked"]:
-        print(f"precision {precision['asked']}: runs in {precision['ran']} ({precision['reason']})")
+    if note := precision_note(config):
+        print(note)
     with GracefulStop() as stop:
         if config.data.image:
             fit_one(config, stop)

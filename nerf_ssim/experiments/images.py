@@ -12,7 +12,7 @@ from nerf_ssim.datasets.image_target import list_images
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.experiments import image_reports
 from nerf_ssim.ops.siren import PRECISIONS
-from nerf_ssim.training.image_runs import is_finished, run_fit, search_rate
+from nerf_ssim.training.image_runs import is_finished, precision_note, run_fit, search_rate
 from nerf_ssim.training.interrupts import GracefulStop
 
 __all__ = ["EXPERIMENTS", "Experiment", "run_experiment"]
@@ -86,7 +86,7 @@ def networks(config: ImageConfig) -> dict[str, Options]:
     kinds = {field: {"field": field} for field in ("siren", "finer", "gaussian", "fourier", "wire")}
     kinds["siren_scaled"] = {"field": "siren", "weight_scale": 2.0}
     for name, kind in kinds.items():
-        plain = {"omega": None, "spread": None, "weight_scale": 1.0, **kind}
+        plain = {"omega": None, "spread": None, "weight_scale": 1.0, "precision": "float32", **kind}
         fits[f"{name}_rpp"] = {**PERMUTED, **plain}
         fits[f"{name}_guided"] = {**guided(config), **plain}
     return fits
@@ -141,6 +141,9 @@ def run_experiment(name: str, config: ImageConfig, *, report_only: bool = False,
     experiment, folder = EXPERIMENTS[name], Path(config.run.basedir) / config.run.expname
     pictures = [Path(config.data.image)] if config.data.image else list_images(config.data.images)
     fits = _chosen(experiment.fits(config), names)
+    notes = set() if report_only else {precision_note(config.replace(**options)) for options in fits.values()}
+    for note in sorted(notes - {""}):
+        print(note)
     with GracefulStop() as stop:
         for picture in [] if report_only else pictures:
             for fit, options in fits.items():

@@ -9,9 +9,15 @@ import torch
 FIRST_CAPABILITY = (8, 0)  # of GPUs with bfloat16 matrix units
 
 
+def native_unit() -> str:
+    """The unit of the CPU that the native kernels use, "AMX" or "AVX512_BF16"; "" where they would emulate one."""
+    fastest = torch.ops.nerf_ssim.bf16_units()[0]
+    return "" if fastest.startswith("emulated") else fastest
+
+
 @functools.cache
-def hardware(device: torch.device) -> tuple[str, str]:
-    """The device's bfloat16 unit, "" for none, and the device itself, in words.
+def torch_unit(device: torch.device) -> tuple[str, str]:
+    """The device's unit as PyTorch's own products use it, "" for none, and the device itself, in words.
 
     These are CPUs with AMX or AVX512_BF16, and GPUs of compute capability 8.0 and later.
     """

@@ -111,7 +111,10 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
     if _rounds_in_software():
         return "bf16", "operands rounded in software (reference backend)"
     device = torch.device(device)
-    unit, name = bf16_units.hardware(device)
+    if device.type == "cpu" and backend.implementation("decode_color") == "native":
+        unit, name = bf16_units.native_unit(), "the CPU"
+    else:
+        unit, name = bf16_units.torch_unit(device)
     if unit:
         return "bf16", f"{name} multiplies bfloat16 in hardware ({unit})"
     units = "tensor cores of compute capability 8.0" if device.type == "cuda" else "AMX or AVX512_BF16"

@@ -128,13 +128,12 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
         raise ValueError(f"siren: precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
     if precision == "float32":
         return "float32", "as asked"
-    device = torch.device(device)
-    unit, name = bf16_units.hardware(device)
-    if device.type != "cpu" or backend.implementation("siren") != "native":
+    if torch.device(device).type != "cpu" or backend.implementation("siren") != "native":
         return "float32", f"{precision} asked for, which only the native CPU kernel has"
+    unit = bf16_units.native_unit()
     if not unit:
-        return "float32", f"{precision} asked for, but {name} has no bfloat16 products (AMX or AVX512_BF16)"
-    return precision, f"{name} multiplies bfloat16 in hardware ({unit})"
+        return "float32", f"{precision} asked for, but the CPU has no bfloat16 products (AMX or AVX512_BF16)"
+    return precision, f"the CPU multiplies bfloat16 in hardware ({unit})"
 
 
 def is_differentiated(layers: Sequence[Tensor]) -> bool:

@@ -196,6 +196,8 @@ def _register_ssim_mean() -> None:
         ctx.windows = partials[0].numel() if len(partials) else 0
 
     def backward(ctx, grad_mean, grad_statistics, grad_partials):
+        if grad_mean is None:
+            return (None,) * 10
         x, y, partials = ctx.saved_tensors
         grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, partials, grad_mean, 1 / ctx.windows, *ctx.places, *ctx.needs)
         grad_x, grad_y = (grad if is_needed else None for grad, is_needed in zip(grads, ctx.needs, strict=True))

@@ -17,15 +17,14 @@ from nerf_ssim.datasets.image_target import ImageTarget
 from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.evaluation import pictures
 from nerf_ssim.evaluation.image_scores import LEVELS
-from nerf_ssim.ops.siren import effective_precision
 from nerf_ssim.training.checkpoints import CheckpointFolder, load_checkpoint
 from nerf_ssim.training.image_loop import Ending, fit, forward
-from nerf_ssim.training.image_session import FREE_OPTIONS, ImageSession, read_target
+from nerf_ssim.training.image_session import FREE_OPTIONS, ImageSession, network_precision, read_target
 from nerf_ssim.training.interrupts import GracefulStop
 from nerf_ssim.training.progress import Progress
-from nerf_ssim.training.runs import backend_record, precision_record, run_folder, schedule_summary
+from nerf_ssim.training.runs import backend_record, run_folder, schedule_summary
 
-__all__ = ["is_finished", "load_values", "network_precision", "rate_order", "run_fit", "search_rate"]
+__all__ = ["is_finished", "load_values", "precision_note", "rate_order", "run_fit", "search_rate"]
 
 ERROR_SCALE = 4.0
 """The error map's full scale, in root mean squared errors."""
@@ -87,9 +86,12 @@ def describe_fit(session: ImageSession, ending: Ending) -> dict[str, Any]:
     }
 
 
-def network_precision(config: ImageConfig) -> dict[str, str]:
-    """Of the network's products: `asked` for, `ran`, `reason`."""
-    return precision_record(config.network.precision, config.run.device, effective_precision)
+def precision_note(config: ImageConfig) -> str:
+    """One line where the network's products do not run in the precision asked for; else ""."""
+    record = network_precision(config)
+    if record["ran"] == record["asked"]:
+        return ""
+    return f"precision {record['asked']}: runs in {record['ran']} ({record['reason']})"
 
 
 def save_pictures(session: ImageSession) -> None:

@@ -13,6 +13,7 @@ from nerf_ssim.errors import CheckpointError
 from nerf_ssim.evaluation.image_scores import FitScores
 from nerf_ssim.fields.coordinate_networks import make_coordinate_network
 from nerf_ssim.ops.adam import FusedAdam
+from nerf_ssim.ops.siren import effective_precision
 from nerf_ssim.rays.permutation import KeyedPermutation
 from nerf_ssim.ssim.image_loss import ImageSsim
 from nerf_ssim.training.checkpoints import CheckpointFolder
@@ -25,13 +26,14 @@ from nerf_ssim.training.runs import (
     make_schedule,
     newest_checkpoint,
     open_run_log,
+    precision_record,
     refuse_other_options,
     refuse_past_the_end,
     run_folder,
     what_has_changed,
 )
 
-__all__ = ["COLUMNS", "ImageSession"]
+__all__ = ["COLUMNS", "ImageSession", "network_precision"]
 
 COLUMNS = (
     "iteration",
@@ -132,6 +134,7 @@ class ImageSession:
             },
             columns=COLUMNS,
             resume_iteration=self.started_at,
+            precision={"network_precision": network_precision(self.config)},
         )
 
     def save(self) -> Path:
@@ -176,6 +179,11 @@ class ImageSession:
         self.order = (order if self.permutation is None else self.permutation(order)).to(device)
         self.coordinates = coordinates(self.target.height, self.target.width).to(device)
         self.fitted = self.target.values.to(device).flatten(0, 1)[self.order]
+
+
+def network_precision(config: ImageConfig) -> dict[str, str]:
+    """Of the network's products: `asked` for, `ran`, `reason`."""
+    return precision_record(config.network.precision, config.run.device, effective_precision)
 
 
 def read_target(config: ImageConfig) -> ImageTarget:

@@ -26,7 +26,7 @@ def write_manifest(
     *,
     config: Mapping[str, Any],
     backend: Mapping[str, Any],
-    decoder_precision: Mapping[str, str] | None,
+    precision: Mapping[str, Mapping[str, str]],
     scene: Mapping[str, Any],
     seed: int,
     device: torch.device | str,
@@ -38,7 +38,8 @@ def write_manifest(
         folder: the run's folder.
         config: the resolved configuration, plain values.
         backend: each op's implementation and the reason for it (`nerf_ssim.ops.backend.describe()`).
-        decoder_precision: of the colour decoder, `asked`, `ran` and `reason`; None for a model without one.
+        precision: `decoder_precision` of the colour decoder or `network_precision` of a 2D fit's network, each with
+            `asked`, `ran` and `reason`.
         scene: name, content hash, numbers of views, ... of the data.
         seed: the run's seed.
         device: where it trains.
@@ -67,7 +68,7 @@ def write_manifest(
         "device": str(device),
         "scene": scene,
         "backend": backend,
-        "decoder_precision": decoder_precision,
+        **precision,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},

@@ -132,7 +132,7 @@ def open_run_log(
     data: dict[str, Any],
     columns: Sequence[str],
     resume_iteration: int | None,
-    decoder_precision: dict[str, str] | None = None,
+    precision: dict[str, dict[str, str]],
 ) -> MetricsLog:
     """Writes the manifest and the resolved configuration, and opens `metrics.csv` where this start begins.
 
@@ -140,7 +140,7 @@ def open_run_log(
 
     Args:
         data: what identifies the data, for the manifest.
-        decoder_precision: as `precision_record` gives it; None for a model without a colour decoder.
+        precision: what the manifest calls the network's precision, with what `precision_record` says of it.
     """
     folder = checkpoints.folder.parent
     if resume_iteration is None:
@@ -151,7 +151,7 @@ def open_run_log(
         folder,
         config=config.to_dict(),
         backend=backend_record(),
-        decoder_precision=decoder_precision,
+        precision=precision,
         scene=data,
         seed=run.seed,
         device=run.device,

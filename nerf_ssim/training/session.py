@@ -88,7 +88,9 @@ class Session:
             data=describe_scene(self.scene),
             columns=columns_of(self.recipe.terms, self.recipe.rates),
             resume_iteration=self.started_at,
-            decoder_precision=precision_record(self.config.model.decoder_precision, self.config.run.device),
+            precision={
+                "decoder_precision": precision_record(self.config.model.decoder_precision, self.config.run.device)
+            },
         )
 
     def save(self) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from nerf_ssim.cli.main import main
+from tests.ops.native_parity import pretend_bf16_unit
 
 SMALL = "--size 16 --hidden 16 --hidden_layers 2 --n_iters 6 --ssim_remove_at 3 --permute 1".split()
 
@@ -42,6 +43,16 @@ def test_a_picture_leaves_the_files_of_every_run(folder, tmp_path, capsys):
     assert results["permuted"] is True and results["schedule"]["removed_at"] == 3 and results["model"] == "siren"
     assert "best" in capsys.readouterr().out
     assert fit(tmp_path, "--image", folder / "one.png", "--resume") == 0
+
+
+def test_a_precision_that_does_not_run_here_is_said_and_recorded(folder, tmp_path, monkeypatch, capsys):
+    pretend_bf16_unit(monkeypatch, "")
+    assert fit(tmp_path, "--image", folder / "one.png", "--precision", "bf16x3") == 0
+    assert "precision bf16x3: runs in float32" in capsys.readouterr().out
+    run = tmp_path / "runs" / "r"
+    records = json.loads((run / "results.json").read_text()), json.loads((run / "manifest.json").read_text())
+    for record in (records[0]["precision"], records[1]["network_precision"]):
+        assert (record["asked"], record["ran"]) == ("bf16x3", "float32")
 
 
 def test_a_folder_is_fitted_picture_by_picture(folder, tmp_path):

@@ -138,7 +138,8 @@ def test_doctor_tells_versions_devices_operations_and_weights(capsys):
     out = capsys.readouterr().out
     for word in ("versions", "torch ", "devices", "cpu ", "cuda", "operations", "LPIPS", "vgg"):
         assert word in out
-    assert "--decoder_precision bf16 on cpu  runs in " in out
+    assert "--decoder_precision bf16 on cpu      runs in " in out
+    assert "fit-image --precision bf16x3 on cpu  runs in " in out
 
 
 def test_doctor_says_how_to_install_what_is_missing(monkeypatch, capsys):

@@ -36,6 +36,7 @@ def test_a_written_configuration_reads_back_equal(tmp_path):
         ({"lr_exponents": [11, 11], "stop_psnr": 60}, "twice"),
         ({"field": "fourier", "weight_scale": 2.0}, "weight_scale"),
         ({"spread": 2.0}, "spread"),
+        ({"field": "wire", "precision": "bf16x3"}, "precision"),
         ({"field": "gaussian", "omega": 30.0}, "omega"),
         ({"ssim_add_at": 5, "ssim_remove_at": 5}, "ssim_weight 0"),
         ({"ssim_remove_at": 4000}, "n_iters"),

@@ -24,7 +24,7 @@ def words(tmp_path):
 
 
 def test_every_experiment_is_made_of_options_that_go_together():
-    config = ImageConfig().replace(image="a.png", n_iters=500)
+    config = ImageConfig().replace(image="a.png", n_iters=500, precision="bf16x3")
     for experiment in images.EXPERIMENTS.values():
         for name, options in experiment.fits(config).items():
             assert config.replace(expname=name, **options).run.expname == name

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.ops import backend
+from nerf_ssim.ops import bf16_units as ops_units
 
 
 def require_native(op: str) -> None:
@@ -17,6 +18,18 @@ def require_native(op: str) -> None:
     implementation, reason = backend.describe()[op]
     if implementation != "native":
         pytest.skip(f"{op}: {reason}")
+
+
+def bf16_units() -> list[str]:
+    """The bfloat16 units to test native kernels on: this CPU's, and the emulations."""
+    return torch.ops.nerf_ssim.bf16_units() if backend.implementation("decode_color") == "native" else ["none"]
+
+
+def pretend_bf16_unit(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the ops believe that the CPU has the unit of that name, or with "" none; native kernels use what is there."""
+    monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
+    monkeypatch.setattr(ops_units, "native_unit", lambda: name)
+    monkeypatch.setattr(ops_units, "torch_unit", lambda device: (name, "the CPU"))
 
 
 @contextmanager

@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
-from nerf_ssim.ops import backend, bf16_units, decoder_bf16
+from nerf_ssim.ops import backend, decoder_bf16
 from nerf_ssim.ops import decoder as ops
 from nerf_ssim.ops.decoder import DecoderWeights, decode_color, decoder_inputs, positional_encoding
 from nerf_ssim.ops.reference import decoder as reference
+from tests.ops.native_parity import bf16_units, pretend_bf16_unit
 
 needs_native = pytest.mark.skipif(
     backend.implementation("decode_color") != "native", reason="the native extension has no decoder kernel here"
@@ -212,12 +213,8 @@ def test_bfloat16_products_are_near_float32_and_differ_from_it(monkeypatch):
         assert 0 < (gradient - other).norm() < 0.1 * gradient.norm()  # some ReLUs switch
 
 
-def units():
-    return torch.ops.nerf_ssim.bf16_units() if backend.implementation("decode_color") == "native" else ["none"]
-
-
 @needs_native
-@pytest.mark.parametrize("unit", units())
+@pytest.mark.parametrize("unit", bf16_units())
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("samples", (0, 1, 2, 31, 33, 143, 145, 300))
 def test_native_bfloat16_agrees_with_its_specification_on_every_unit(samples, shape, unit, threads):
@@ -238,7 +235,19 @@ def test_native_bfloat16_agrees_with_its_specification_on_every_unit(samples, sh
 
 
 @needs_native
-@pytest.mark.parametrize("unit", units())
+def test_bf16_goes_to_the_native_kernel_of_that_precision(monkeypatch):
+    pretend_bf16_unit(monkeypatch, "AMX")
+    features, directions, layers, frequencies = case = make_case(50)
+    rgb, gradients = values_and_gradients(case, precision="bf16")
+    direct = torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies.values(), False, "bf16")[0]
+    assert torch.equal(rgb, direct) and not torch.equal(rgb, values_and_gradients(case)[0])
+    upstream = torch.linspace(-1.0, 2.0, rgb.numel()).reshape(rgb.shape)
+    expected = torch.autograd.grad((direct * upstream).sum(), (features, *layers))
+    assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
+
+
+@needs_native
+@pytest.mark.parametrize("unit", bf16_units())
 def test_undefined_features_stay_undefined_in_native_bfloat16(unit):
     features, directions, layers, frequencies = make_case(40, "plain_odd")
     with torch.no_grad():
@@ -273,8 +282,7 @@ def test_tiled_bfloat16_agrees_with_its_specification(monkeypatch):
 
 
 def test_bf16_without_hardware_is_float32_and_says_so(monkeypatch):
-    monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
-    monkeypatch.setattr(bf16_units, "hardware", lambda device: ("", "the CPU"))
+    pretend_bf16_unit(monkeypatch, "")
     precision, reason = ops.effective_precision("bf16")
     assert precision == "float32" and "no bfloat16" in reason
     case = make_case(30)

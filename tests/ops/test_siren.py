@@ -10,7 +10,7 @@ import torch
 from nerf_ssim.ops import backend
 from nerf_ssim.ops import siren as siren_module
 from nerf_ssim.ops.siren import PRECISIONS, ActivationMemory, siren, siren_fit
-from tests.ops.native_parity import require_native, threads
+from tests.ops.native_parity import bf16_units, pretend_bf16_unit, require_native, threads
 
 WIDTHS = {
     "small": (2, 64, 64, 64, 64, 1),
@@ -210,10 +210,6 @@ def test_operators_pass_pytorchs_own_checks(precision):
         ops.siren(inputs, detached, omega, "bf16x4")
 
 
-def bf16_units():
-    return torch.ops.nerf_ssim.bf16_units() if backend.implementation("siren") == "native" else ["none"]
-
-
 @pytest.mark.parametrize("unit", bf16_units())
 @pytest.mark.parametrize("widths", WIDTHS.values(), ids=WIDTHS)
 @pytest.mark.parametrize("points", [1, 31, 97, 400])
@@ -248,8 +244,37 @@ def test_three_terms_round_forward_about_as_float32_does():
     assert error_of("bf16x2") > 5 * error_of("float32")
 
 
+@pytest.mark.parametrize("precision", ["bf16x3", "bf16x2"])
+def test_bfloat16_terms_go_to_their_kernel_and_keep_or_recompute_the_same_bits(precision, monkeypatch):
+    require_native("siren")
+    pretend_bf16_unit(monkeypatch, "AMX")
+    inputs, target, layers, omega = make_case(150, WIDTHS["odd"])
+    upstream = torch.linspace(-1, 2, target.numel()).cos().reshape(target.shape)
+
+    def run(memory):
+        outputs = siren(inputs, layers, omega=omega, memory=memory, precision=precision)
+        return [outputs.detach(), *torch.autograd.grad(outputs, layers, upstream)]
+
+    memory = ActivationMemory()
+    memory.give(torch.full((torch.ops.nerf_ssim.siren_activation_floats(inputs, layers, precision),), float("nan")))
+    kept, recomputed = run(memory), run(None)
+    assert all(torch.equal(a, b) for a, b in zip(kept, recomputed, strict=True))
+    detached = [layer.detach() for layer in layers]
+    assert torch.equal(kept[0], torch.ops.nerf_ssim.siren(inputs, detached, omega, precision))
+    assert torch.equal(kept[0], siren_fit(inputs, target, layers, omega=omega, precision=precision)[0])
+    assert not torch.equal(kept[0], siren(inputs, layers, omega=omega))
+    exact = [layer.detach().double().requires_grad_() for layer in layers]
+    outputs = siren(inputs.double(), exact, omega=omega)
+    assert_close(kept[1:], torch.autograd.grad(outputs, exact, upstream.double()), 2e-3)
+
+
+def test_bfloat16_terms_of_another_device_are_float32_without_asking_it():
+    precision, reason = siren_module.effective_precision("bf16x3", "cuda")
+    assert precision == "float32" and "CPU" in reason
+
+
 def test_bfloat16_terms_without_hardware_are_float32_and_say_so(monkeypatch):
-    monkeypatch.setattr(siren_module.bf16_units, "hardware", lambda device: ("", "the CPU"))
+    pretend_bf16_unit(monkeypatch, "")
     precision, reason = siren_module.effective_precision("bf16x3")
     assert precision == "float32" and "bf16x3" in reason
     inputs, _, layers, omega = make_case(50)

@@ -240,6 +240,22 @@ def test_nan_and_infinity_are_passed_on(value):
     assert bool(fused_ssim(x, y).isnan())
 
 
+def test_a_mean_whose_gradient_nobody_gives_has_none():
+    class Cut(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, value):
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return None
+
+    x, y = torch.rand(1, 16, 16), torch.rand(1, 16, 16, requires_grad=True)
+    mean, _ = ops.ssim_mean(x, y, SsimWindow())
+    (Cut.apply(mean) + y.sum()).backward()
+    assert torch.equal(y.grad, torch.ones_like(y))
+
+
 def test_without_gradients_nothing_is_saved():
     x, y = images(1, 20, 20)
     with torch.no_grad():

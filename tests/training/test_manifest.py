@@ -22,7 +22,7 @@ def write(folder: Path, **changes) -> Path:
     values = {
         "config": {"expname": "room", "upsamp_list": (400, 600), "s3im_weight": 1.0, "stop_at": None},
         "backend": {"vm_features": ("reference", "the extension was not built")},
-        "decoder_precision": {"asked": "bf16", "ran": "float32", "reason": "no such products"},
+        "precision": {"decoder_precision": {"asked": "bf16", "ran": "float32", "reason": "no such products"}},
         "scene": {"name": "room", "hash": "abc", "train_views": 54, "test_views": 6},
         "seed": 20211202,
         "device": "cpu",

@@ -12,9 +12,9 @@ from nerf_ssim.cli.main import main
 from nerf_ssim.config import Config, parse
 from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.fields.tensorf import TensoRF
-from nerf_ssim.ops import bf16_units
 from nerf_ssim.training.manifest import read_manifest
 from nerf_ssim.training.session import Session
+from tests.ops.native_parity import pretend_bf16_unit
 
 SHORT = {"n_iters": 6, "upsamp_list": [], "update_AlphaMask_list": []}
 
@@ -96,8 +96,7 @@ def test_bf16_is_applied_by_the_reference_and_recorded(config, tmp_path, monkeyp
 
 
 def test_bf16_without_the_hardware_is_float32_and_says_so(config, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
-    monkeypatch.setattr(bf16_units, "hardware", lambda device: ("", "the CPU"))
+    pretend_bf16_unit(monkeypatch, "")
     config = config.replace(decoder_precision="bf16", stop_at=1, render_test=False)
     config.write(tmp_path / "options.txt")
     assert main(["train", "--config", str(tmp_path / "options.txt")]) == 0
