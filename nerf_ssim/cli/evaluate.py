@@ -14,8 +14,6 @@ from nerf_ssim.evaluation.metrics import SSIM_VARIANTS
 if TYPE_CHECKING:
     from nerf_ssim.training.trained import Trained
 
-COLUMNS = (("psnr", "PSNR dB", 2), ("ssim", "SSIM", 4), ("lpips_alex", "LPIPS alex", 4), ("lpips_vgg", "LPIPS vgg", 4))
-
 
 def run(argv: Sequence[str]) -> int:
     """Render a split of the run, score it, write pictures and results, print a table.
@@ -104,16 +102,18 @@ def _label(trained: Trained) -> str | None:
 
 def _table(results: dict[str, Any]) -> str:
     """One line a view and the mean, the way a person compares them."""
+    from nerf_ssim.evaluation.protocol import SCORE_COLUMNS
+
     width = max(len(name) for name in ("mean", *(image["name"] for image in results["per_image"])))
 
     def row(name: str, values: dict[str, Any]) -> str:
-        cells = ("-" if values[key] is None else f"{values[key]:.{digits}f}" for key, _, digits in COLUMNS)
+        cells = ("-" if values[key] is None else f"{values[key]:.{digits}f}" for key, _, digits in SCORE_COLUMNS)
         return "  ".join((name.ljust(width), *(cell.rjust(10) for cell in cells)))
 
     label = f" ({results['label']})" if results["label"] else ""
     progress = f"{results['stopped_at']} of {results['iterations']} iterations"
     lines = [f"{results['scene']}{label}, {results['model']}, {progress}"]
-    lines.append("  ".join(("view".ljust(width), *(head.rjust(10) for _, head, _ in COLUMNS))))
+    lines.append("  ".join(("view".ljust(width), *(head.rjust(10) for _, head, _ in SCORE_COLUMNS))))
     lines += [row(image["name"], image) for image in results["per_image"]]
     lines.append(row("mean", results))
     lines.append(f"SSIM as {results['ssim_variant']}; LPIPS: {results['lpips_note']}")

@@ -16,6 +16,7 @@ COMMANDS = {
     "fit-image": "fit a coordinate network to a picture, with an SSIM schedule",
     "evaluate": "score a trained run's test views again",
     "render": "render views of a trained run",
+    "report": "compare trained runs: a table and a figure of PSNR by updates and by time",
     "doctor": "show versions, devices, and what each operation runs on",
     "data": "check a scene, make the procedural room, or download a data set",
 }

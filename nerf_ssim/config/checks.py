@@ -56,9 +56,11 @@ def check_schedule(ssim: ScheduleConfig, weight: tuple[str, float], n_iters: int
 def _check_run(config: Config) -> None:
     run = config.run
     check_run(run)
-    check_ascending("vis_at", run.vis_at)
-    if run.vis_at and run.vis_at[-1] > run.n_iters:
-        raise ConfigError(f"vis_at: {run.vis_at[-1]} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
+    for name in ("vis_at", "save_at"):
+        updates = getattr(run, name)
+        check_ascending(name, updates)
+        if updates and updates[-1] > run.n_iters:
+            raise ConfigError(f"{name}: {updates[-1]} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
 
 
 def _check_components(model: ModelConfig) -> None:

@@ -21,7 +21,13 @@ from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import LpipsScorer
 
 SHEET_ROWS = 8
-METRICS = ("psnr", "ssim", "lpips_alex", "lpips_vgg")
+# Key in `results.json`, title and decimals of each metric, for tables.
+SCORE_COLUMNS = (
+    ("psnr", "PSNR dB", 2),
+    ("ssim", "SSIM", 4),
+    ("lpips_alex", "LPIPS alex", 4),
+    ("lpips_vgg", "LPIPS vgg", 4),
+)
 
 
 @dataclass(frozen=True)
@@ -226,7 +232,7 @@ def picture_names(names: Sequence[str]) -> tuple[str, ...]:
 def _score_image(
     name: str, rendered: Tensor, truth: Tensor, variant: str, lpips: Sequence[LpipsScorer], notes: dict[str, str]
 ) -> ImageScore:
-    found: dict[str, float | None] = dict.fromkeys(METRICS)
+    found: dict[str, float | None] = dict.fromkeys(key for key, _, _ in SCORE_COLUMNS)
     if not bool(torch.isfinite(rendered).all()):
         for metric in ("psnr", "ssim", *(f"lpips_{scorer.net}" for scorer in lpips)):
             notes.setdefault(metric, f"{name}: the render holds NaN or infinity")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import statistics
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nerf_ssim.errors import MissingDependency, TrainingError
+from nerf_ssim.errors import TrainingError
+from nerf_ssim.experiments.reporting import load_pyplot, mean, metrics_rows, save_figure, table
 
 __all__ = ["best_table", "figure2", "figure3", "figure5", "table2", "table3"]
 
@@ -31,34 +29,6 @@ def load_fits(folder: Path) -> dict[str, Fits]:
     if not found:
         raise TrainingError(f"{folder}: holds no finished fit; give the command without --report_only")
     return found
-
-
-def metrics_rows(folder: Path) -> dict[str, list[float | None]]:
-    """The columns of a fit's `metrics.csv`; None where a cell is empty."""
-    with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]} if rows else {}
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A Markdown table; numbers with sensible digits, None as a dash."""
-
-    def cell(value: Any) -> str:
-        if value is None:
-            return "–"
-        return f"{value:.2f}" if isinstance(value, float) and abs(value) >= 0.01 else f"{value:.3g}" if isinstance(
-            value, float
-        ) else str(value)  # fmt: skip
-
-    header = list(header)
-    lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """The mean of what is there; None where something is missing."""
-    values = list(values)
-    return statistics.fmean(values) if values and None not in values else None
 
 
 def table2(folder: Path) -> str:
@@ -138,7 +108,7 @@ def best_table(folder: Path) -> str:
 
 def figure2(folder: Path) -> str:
     """Best PSNR by the moment at which SSIM leaves or enters (a point's radius is its step), and PSNR by step."""
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     for picture, fits in load_fits(folder).items():
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5))
         for kind in ("remove", "add"):
@@ -158,7 +128,7 @@ def figure2(folder: Path) -> str:
         right.set(xlabel="step", ylabel="PSNR (dB)")
         left.legend(fontsize=8)
         right.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
-        _save(figure, folder / f"figure2_{picture}.png")
+        save_figure(figure, folder / f"figure2_{picture}.png")
     return best_table(folder)
 
 
@@ -173,7 +143,7 @@ def _schedule_colors(fits: Fits, pyplot: Any) -> dict[str, Any]:
 
 def figure3(folder: Path) -> str:
     """Luminance S1 and mu_x - mu_y by step, with and without SSIM."""
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     rows = []
     for picture, fits in load_fits(folder).items():
         figure, axes = pyplot.subplots(1, 2, figsize=(11, 4))
@@ -191,7 +161,7 @@ def figure3(folder: Path) -> str:
         axes[0].set(xlabel="step", ylabel="mean S1", xlim=(0, 200))
         axes[1].set(xlabel="step", ylabel="mean of mu_x - mu_y", xlim=(0, 200))
         axes[0].legend()
-        _save(figure, folder / f"figure3_{picture}.png")
+        save_figure(figure, folder / f"figure3_{picture}.png")
     return "# Mean S1\n\n" + table(["picture", "SSIM", "step 0", "step 10", "step 50", "step 100"], rows)
 
 
@@ -210,20 +180,3 @@ def figure5(folder: Path) -> str:
             pictures.save_png(path, pictures.error_map(fitted.double(), truth, 2 * largest))
             rows.append([picture, METHODS[method], fits[method]["stopped_at"], 2 * largest, path.name])
     return "# Error maps\n\n" + table(["picture", "method", "step", "full scale", "file"], rows)
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingDependency("figures need matplotlib: pip install 'nerf_ssim[report]'") from error
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as pyplot
-
-    return pyplot
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    _pyplot().close(figure)

@@ -6,7 +6,7 @@ import os
 import pickle
 import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -104,19 +104,27 @@ def load_checkpoint(
 
 
 class CheckpointFolder:
-    """A run's `checkpoints/000123.pt` files, the newest few of them.
+    """A run's `checkpoints/000123.pt` files, the newest few of them and those that are to stay.
 
     Args:
         folder: the run's folder; the files are in its subfolder `checkpoints`.
         keep: how many of the newest stay, >= 1. Two, so that a damaged newest one has something to fall back to.
+        lasting: iterations whose checkpoints stay however old they are.
         warn: takes one line when a damaged checkpoint is passed over; prints to stderr by default.
     """
 
-    def __init__(self, folder: str | os.PathLike, keep: int = 2, warn: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        keep: int = 2,
+        lasting: Collection[int] = (),
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         self.folder = Path(folder) / "checkpoints"
         self.keep = keep
+        self.lasting = frozenset(lasting)
         self._warn = warn or _warn_on_stderr
 
     def paths(self) -> list[Path]:
@@ -129,7 +137,7 @@ class CheckpointFolder:
         return self.folder / f"{iteration:06d}.pt"
 
     def save(self, payload: Mapping[str, Any], iteration: int) -> Path:
-        """Save the state after `iteration` updates, then remove all but the newest `keep`.
+        """Save the state after `iteration` updates, then remove all but the newest `keep` and the lasting ones.
 
         Checkpoints of later iterations are removed too: they belong to a future that a resume from an earlier
         iteration has abandoned, and a later resume must not fall into it.
@@ -143,7 +151,7 @@ class CheckpointFolder:
             remove_leftovers(self.folder, "*.pt")
         save_checkpoint(path, {"iteration": iteration, **payload})
         past = [other for other in self.paths() if int(other.stem) <= iteration]
-        kept = set(past[-self.keep :])
+        kept = set(past[-self.keep :]) | {other for other in past if int(other.stem) in self.lasting}
         for other in self.paths():
             if other not in kept:
                 other.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ CHECKPOINT_KEYS = ("config", "recipe", "schedule", "generators", "batches", "s3i
 
 # What may differ between a run and its resumption: nothing that the result depends on.
 FREE_OPTIONS = frozenset(
-    "resume overwrite stop_at save_every vis_every vis_at N_vis render_test render_train progress_refresh_rate "
+    "resume overwrite stop_at save_every save_at vis_every vis_at N_vis render_test render_train progress_refresh_rate "
     "log_every grad_norm_every luminance_every datadir label lpips_weights ssim_variant test_color_samples basedir "
     "expname config".split()
 )
@@ -54,7 +54,7 @@ class Session:
         self.config = config
         self.folder = run_folder(config.run)
         self.lock = lock_folder(self.folder)
-        self.checkpoints = CheckpointFolder(self.folder)
+        self.checkpoints = CheckpointFolder(self.folder, lasting=config.run.save_at)
         newest = newest_checkpoint(self.checkpoints, config.run, model=config.model.model, required=CHECKPOINT_KEYS)
         check_device(config.run.device)
         self.scene = scene_on(load_scene(config.data), config.run.device)

@@ -129,6 +129,7 @@ def odd_config() -> Config:
         n_iters=500,
         stop_at=400,
         vis_at=(1, 70),
+        save_at=(70,),
         upsamp_list=[],
         update_AlphaMask_list=[100],
         downsample_test=1.5,

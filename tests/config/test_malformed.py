@@ -48,6 +48,8 @@ LINES = [
     (["--n_iters", "500", "--upsamp_list", "[]"], ["update_AlphaMask_list", "n_iters 500"]),
     (["--stop_at", "40000"], ["stop_at", "n_iters 30000"]),
     (["--vis_at", "5", "40000"], ["vis_at", "n_iters 30000"]),
+    (["--save_at", "5", "40000"], ["save_at", "n_iters 30000"]),
+    (["--save_at", "0"], ["--save_at", "at least 1"]),
     (["--batch_size", "2048"], ["batch_size", "s3im_patch_height", "64*64"]),
     (["--s3im_weight", "0", "--batch_size", "2048"], ["batch_size", "luminance_every 0"]),
     (["--s3im_kernel", "12"], ["--s3im_kernel", "at most 11"]),

@@ -128,6 +128,15 @@ def test_a_folder_keeps_the_newest_and_orders_them_as_numbers(tmp_path):
     assert folder.path(123).name == "000123.pt"
 
 
+def test_lasting_checkpoints_stay_however_old(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep=1, lasting=(10, 30))
+    for iteration in (10, 20, 30, 40):
+        folder.save(payload(iteration), iteration)
+    assert folder.paths() == [folder.path(iteration) for iteration in (10, 30, 40)]
+    folder.save(payload(20), 20)  # a future that is abandoned goes, lasting or not
+    assert folder.paths() == [folder.path(10), folder.path(20)]
+
+
 def test_saving_at_an_earlier_iteration_drops_the_abandoned_future(tmp_path):
     folder = CheckpointFolder(tmp_path, keep=2)
     for iteration in (100, 200, 50):

@@ -201,6 +201,13 @@ def test_test_views_are_scored_at_their_iterations_after_the_update_and_before_t
     assert {int(row["iteration"]): row["psnr_test"] for row in rows_of(without)}[updates - 1] == rows[updates - 1]
 
 
+def test_checkpoints_are_saved_when_they_are_asked_for_and_stay(scene, tmp_path, kind):
+    config = tiny_config(scene, tmp_path, kind, save_at=[2, 5], save_every=3, stop_at=10)
+    train_session(config)
+    names = [path.name for path in sorted((tmp_path / "tiny" / "checkpoints").iterdir())]
+    assert names == ["000002.pt", "000005.pt", "000009.pt", "000010.pt"]
+
+
 def test_scoring_under_way_changes_nothing(scene, tmp_path, kind):
     plain = train_session(tiny_config(scene, tmp_path, kind))
     scored = train_session(tiny_config(scene, tmp_path, kind, expname="scored", N_vis=2, vis_every=3))

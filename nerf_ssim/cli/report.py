@@ -1,0 +1,42 @@
+"""`nerf-ssim report RUN [RUN ...]`: runs side by side, by updates and by time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nerf_ssim.cli.runs import CommandParser
+from nerf_ssim.errors import ConfigError
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print the table of the runs' scores; with `--out`, keep it there with a figure of the PSNR curves.
+
+    Returns:
+        0.
+    Raises:
+        UserError: a folder that holds no run, matplotlib missing for the figure, or `--out` that cannot be written.
+    """
+    options = _parser().parse_args(argv)
+
+    from nerf_ssim.experiments.report import draw_psnr, load_runs, report
+
+    runs = load_runs(options.runs)
+    text = report(runs)
+    print(text, end="")
+    if options.out is not None:
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+            (options.out / "report.md").write_text(text)
+            draw_psnr(runs, options.out / "psnr.png")
+        except OSError as error:
+            raise ConfigError(f"--out {options.out}: cannot be written ({error.strerror or error})") from error
+        print(f"\ntable: {options.out / 'report.md'}  figure: {options.out / 'psnr.png'}")
+    return 0
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser("report", "Compare runs on scenes: PSNR, SSIM and LPIPS by updates and by time.")
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run's folder, such as runs/room")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.md and psnr.png here (needs matplotlib)")
+    return parser
