@@ -1,7 +1,7 @@
-// SSIM with a separable window, streaming down bands of rows. Forward, an image row is filtered along x once, a ring keeps
-// the last filtered rows, and each map row is their combination. Backward, the map rows that reach an image row are
-// combined and the result is spread along x. Nothing of the size of an image is stored between the passes but the partial
-// derivatives that the backward pass asks for.
+// SSIM with a separable window, streaming down bands of rows, some neighbouring rows at a time. Forward, an image row is
+// filtered along x once, a ring keeps the last filtered rows, and each map row is a combination of them. Backward, the map
+// rows that reach an image row are combined and the result is spread along x. Nothing of the size of an image is stored
+// between the passes but the partial derivatives that the backward pass asks for.
 //
 // One thread owns a band of rows of one plane. Bands have a fixed height and their sums are added in order, so that the
 // result depends neither on the number of threads nor on their timing.
@@ -50,14 +50,14 @@ NERF_SSIM_PART SsimSums sums_and_partials_of_row(
 #pragma omp simd reduction(+ : ssim, luminance, structure, difference, difference_abs)
   for (int64_t i = 0; i < n; ++i) {
     const float mx = mean_x[i], my = mean_y[i], mxy = mx * my, mm = mx * mx + my * my;
-    const float b1 = mm + c1, b2 = square[i] - mm + c2;
-    const float s1 = (2 * mxy + c1) / b1, s2 = (2 * (product[i] - mxy) + c2) / b2;
+    const float by_b1 = 1 / (mm + c1), by_b2 = 1 / (square[i] - mm + c2);
+    const float s1 = (2 * mxy + c1) * by_b1, s2 = (2 * (product[i] - mxy) + c2) * by_b2;
     ssim += s1 * s2;
     luminance += s1;
     structure += s2;
     difference += mx - my;
     difference_abs += std::fabs(mx - my);
-    const float by_luminance = s2 / b1, by_structure = s1 / b2;
+    const float by_luminance = s2 * by_b1, by_structure = s1 * by_b2;
     if (kSecond) by_square[i] = -s2 * by_structure;
     if (kSecond) by_product[i] = 2 * by_structure;
     if (kMeanX) by_mean_x[i] = 2 * (by_luminance * (my - s1 * mx) + by_structure * (s2 * mx - my));
@@ -79,60 +79,69 @@ NERF_SSIM_PART SsimSums similarity_of_row(int64_t n, const float* mean_x, const 
   return partials.mean_y == nullptr ? run(yes, yes, no) : run(yes, yes, yes);
 }
 
+// The quantities of `n` pixels of an image row, each `line` after the one before.
+NERF_SSIM_PART void quantities_of_row(const float* __restrict x, const float* __restrict y, int64_t n, int64_t line,
+                                      float* __restrict out) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    out[i] = x[i];
+    out[line + i] = y[i];
+    out[2 * line + i] = x[i] * x[i] + y[i] * y[i];
+    out[3 * line + i] = x[i] * y[i];
+  }
+}
+
+// How many neighbouring map rows (of the adjoint: image rows) are made at once: with a stride they share little.
+int rows_together(const SsimGeometry& g) { return g.stride == 1 ? kTogether : 1; }
+
 NERF_SSIM_CLONES
 SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Band band, const ForwardTarget& target) {
-  const int taps = g.taps;
+  const int taps = g.taps, together = rows_together(g), ring_rows = taps + together - 1;
   const int64_t padded = (g.columns - 1) * g.stride + taps;     // columns that windows reach
-  const int64_t inside = std::min(g.width, padded - g.before);    // those of them in the image
-  const int64_t length = std::max(padded, g.before + g.width);
-  const Scratch scratch(kQuantities * (taps + 1 + 1) + 1, length);
-  float* const products = scratch.zeros(0, kQuantities);    // one image row's quantities, zeros around
-  float* const ring = scratch.row(kQuantities);             // [taps][4] filtered rows
-  float* const means = scratch.row(kQuantities * (taps + 1));  // one map row's moments
-  const float* const zeros = scratch.zeros(kQuantities * (taps + 2), 1);
+  const int64_t inside = std::min(g.width, padded - g.before);  // those of them in the image
+  const Scratch scratch(kQuantities * (1 + ring_rows + together) + 1, kLine + std::max(padded - g.before, g.width));
+  float* const products = scratch.zeros(0, kQuantities) + kLine;  // one image row's quantities, zeros around
+  float* const ring = scratch.row(kQuantities);                   // [ring_rows][4] filtered rows
+  float* const means = scratch.row(kQuantities * (1 + ring_rows));  // [together][4] map rows' moments
+  const float* const zeros = scratch.zeros(kQuantities * (1 + ring_rows + together), 1);
   const int64_t line = scratch.length(), map = g.rows * g.columns;
   const float* const plane_x = x + band.plane * g.height * g.width;
   const float* const plane_y = y + band.plane * g.height * g.width;
 
   SsimSums sums;
   int64_t next = 0;  // first image row that has not been filtered
-  for (int64_t row = band.begin; row < band.end; ++row) {
-    const int64_t top = row * g.stride - g.before;
-    // 1. Filter the image rows that this map row is the first to need.
-    for (next = std::max({next, top, int64_t{0}}); next < std::min(top + taps, g.height); ++next) {
-      const float* __restrict u = plane_x + next * g.width;
-      const float* __restrict v = plane_y + next * g.width;
-      float* __restrict p = products + g.before;
-#pragma omp simd
-      for (int64_t i = 0; i < inside; ++i) {
-        p[i] = u[i];
-        p[line + i] = v[i];
-        p[2 * line + i] = u[i] * u[i] + v[i] * v[i];
-        p[3 * line + i] = u[i] * v[i];
-      }
+  for (int64_t row = band.begin; row < band.end; row += together) {
+    const int count = static_cast<int>(std::min<int64_t>(together, band.end - row));
+    const int64_t top = row * g.stride - g.before, bottom = std::min(top + taps + count - 1, g.height);
+    // 1. Filter the image rows that these map rows are the first to need.
+    for (next = std::max({next, top, int64_t{0}}); next < bottom; ++next) {
+      quantities_of_row(plane_x + next * g.width, plane_y + next * g.width, inside, line, products);
       for (int q = 0; q < kQuantities; ++q)
-        filter_along(products + q * line, g.weights, taps, g.stride, g.columns,
-                     ring + (next % taps * kQuantities + q) * line);
+        filter_along(products + q * line - g.before, g.weights, taps, g.stride, g.columns,
+                     ring + (next % ring_rows * kQuantities + q) * line);
     }
     // 2. Combine the ring's rows; those outside the image are zero.
     for (int q = 0; q < kQuantities; ++q) {
-      const float* rows[kLargestWindow];
-      for (int k = 0; k < taps; ++k) {
+      const float* rows[kLargestWindow + kTogether - 1];
+      for (int k = 0; k < taps + count - 1; ++k) {
         const int64_t from = top + k;
-        rows[k] = from < 0 || from >= g.height ? zeros : ring + (from % taps * kQuantities + q) * line;
+        rows[k] = from < 0 || from >= g.height ? zeros : ring + (from % ring_rows * kQuantities + q) * line;
       }
-      filter_across(rows, g.weights, taps, g.columns, means + q * line);
+      filter_across(rows, g.weights, taps, count, g.columns, means + q * line, kQuantities * line);
     }
     // 3. Keep the moments, or SSIM's sums and partial derivatives.
-    const int64_t offset = band.plane * map + row * g.columns;
-    if (target.moments != nullptr) {
-      for (int q = 0; q < kQuantities; ++q)
-        std::memcpy(target.moments + q * g.planes * map + offset, means + q * line, g.columns * sizeof(float));
-    } else {
-      const auto at = [offset](float* pointer) { return pointer == nullptr ? nullptr : pointer + offset; };
-      const SsimPartials<float>& p = target.partials;
-      sums.add(similarity_of_row(g.columns, means, means + line, means + 2 * line, means + 3 * line, g.c1, g.c2,
-                                 {at(p.mean_x), at(p.mean_y), at(p.square), at(p.product)}));
+    for (int r = 0; r < count; ++r) {
+      const float* const m = means + r * kQuantities * line;
+      const int64_t offset = band.plane * map + (row + r) * g.columns;
+      if (target.moments != nullptr) {
+        for (int q = 0; q < kQuantities; ++q)
+          std::memcpy(target.moments + q * g.planes * map + offset, m + q * line, g.columns * sizeof(float));
+      } else {
+        const auto at = [offset](float* pointer) { return pointer == nullptr ? nullptr : pointer + offset; };
+        const SsimPartials<float>& p = target.partials;
+        sums.add(similarity_of_row(g.columns, m, m + line, m + 2 * line, m + 3 * line, g.c1, g.c2,
+                                   {at(p.mean_x), at(p.mean_y), at(p.square), at(p.product)}));
+      }
     }
   }
   return sums;
@@ -171,47 +180,56 @@ struct AdjointJob {
   float *grad_own, *grad_other;
 };
 
+int64_t ceil_div(int64_t a, int64_t positive) { return a > 0 ? (a - 1) / positive + 1 : a / positive; }
+
+// The gradient of `n` pixels of an image row from its sums: d(x^2 + y^2)/dy = 2 y, d(x y)/dy = x.
+NERF_SSIM_PART void gradient_of_row(const float* __restrict own, const float* __restrict other,
+                                    const float* __restrict by_square, const float* __restrict by_product,
+                                    const float* __restrict by_mean, int64_t n, float* __restrict out) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) out[i] = by_mean[i] + 2 * own[i] * by_square[i] + other[i] * by_product[i];
+}
+
 NERF_SSIM_CLONES
 void adjoint_band(const SsimGeometry& g, const AdjointJob& job, Band band) {
-  const int taps = g.taps;
+  const int taps = g.taps, together = rows_together(g);
   const float* const maps[kQuantities] = {job.square, job.product, job.mean_own, job.mean_other};
   const int quantities = job.mean_other == nullptr ? 3 : 4;
-  const int64_t length = std::max(g.columns * g.stride, g.width + g.before) + 2 * kLargestWindow;
-  const Scratch scratch(2 + kQuantities, length);
-  float* const across = scratch.zeros(0, 1) + kLargestWindow;  // one map row's combination, zeros around
-  float* const spread = scratch.row(1);
-  float* const sums = scratch.row(2);                          // one image row's
+  const int64_t length = std::max(g.columns * g.stride, g.width + g.before) + 2 * kLine;
+  const Scratch scratch(together * (1 + kQuantities) + 2, length);
+  float* const across = scratch.zeros(0, together) + kLine;  // map rows' combinations, zeros around
+  float* const sums = scratch.row(together);                 // [together][4] image rows' sums
+  float* const spread = scratch.row(together * (1 + kQuantities));
+  const float* const zeros = scratch.zeros(together * (1 + kQuantities) + 1, 1);
   const int64_t line = scratch.length(), map = band.plane * g.rows * g.columns;
   float mirrored[kLargestWindow], weights[kLargestWindow];
   for (int k = 0; k < taps; ++k) mirrored[k] = g.weights[taps - 1 - k];
 
-  for (int64_t row = band.begin; row < band.end; ++row) {
-    // 1. The map rows whose windows hold this image row, o * stride - before + k = row for a tap k, and their weights.
-    const int64_t reach = row + g.before;
-    const int64_t last = std::min(reach / g.stride, g.rows - 1);
-    const int64_t first = reach < taps ? 0 : (reach - taps) / g.stride + 1;
+  for (int64_t row = band.begin; row < band.end; row += together) {
+    const int count = static_cast<int>(std::min<int64_t>(together, band.end - row));
+    // 1. The map rows whose windows hold this image row, o * stride - before + k = row for a tap k, and their weights. The
+    //    next image row's are one further on, where there is one: the stride is 1 then.
+    const int64_t reach = row + g.before, first = ceil_div(reach - taps + 1, g.stride), last = reach / g.stride;
     const int windows = static_cast<int>(std::max<int64_t>(last - first + 1, 0));
     for (int64_t o = first; o <= last; ++o) weights[o - first] = g.weights[reach - o * g.stride] * job.scale;
-    // 2. Combine them, and spread the result along x.
+    // 2. Combine them, and spread the result along x. Rows outside the map are zero.
     for (int q = 0; q < quantities; ++q) {
-      const float* rows[kLargestWindow];
-      for (int k = 0; k < windows; ++k) rows[k] = maps[q] + map + (first + k) * g.columns;
-      filter_across(rows, weights, windows, g.columns, across);
-      spread_along(g, across, mirrored, spread, sums + q * line, length);
+      const float* rows[kLargestWindow + kTogether - 1];
+      for (int k = 0; k < windows + count - 1; ++k) {
+        const int64_t o = first + k;
+        rows[k] = o < 0 || o >= g.rows ? zeros : maps[q] + map + o * g.columns;
+      }
+      filter_across(rows, weights, windows, count, g.columns, across, line);
+      for (int r = 0; r < count; ++r)
+        spread_along(g, across + r * line, mirrored, spread, sums + (r * kQuantities + q) * line, length);
     }
-    // 3. d(x^2 + y^2)/dy = 2 y, d(x y)/dy = x.
-    const int64_t offset = (band.plane * g.height + row) * g.width;
-    const float* __restrict own = job.own + offset;
-    const float* __restrict other = job.other + offset;
-    float* __restrict out = job.grad_own + offset;
-#pragma omp simd
-    for (int64_t i = 0; i < g.width; ++i)
-      out[i] = sums[2 * line + i] + 2 * own[i] * sums[i] + other[i] * sums[line + i];
-    if (quantities == 4) {
-      float* __restrict out_other = job.grad_other + offset;
-#pragma omp simd
-      for (int64_t i = 0; i < g.width; ++i)
-        out_other[i] = sums[3 * line + i] + 2 * other[i] * sums[i] + own[i] * sums[line + i];
+    // 3. From sums to gradients.
+    for (int r = 0; r < count; ++r) {
+      const float* const s = sums + r * kQuantities * line;
+      const int64_t offset = (band.plane * g.height + row + r) * g.width;
+      const float *own = job.own + offset, *other = job.other + offset;
+      gradient_of_row(own, other, s, s + line, s + 2 * line, g.width, job.grad_own + offset);
+      if (quantities == 4) gradient_of_row(other, own, s, s + line, s + 3 * line, g.width, job.grad_other + offset);
     }
   }
 }
