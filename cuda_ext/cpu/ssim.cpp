@@ -91,7 +91,8 @@ NERF_SSIM_PART void quantities_of_row(const float* __restrict x, const float* __
   }
 }
 
-// How many neighbouring map rows (of the adjoint: image rows) are made at once: with a stride they share little.
+// How many neighbouring map rows (of the adjoint: image rows) are made at once. The next one's rows are one further on
+// without a stride only.
 int rows_together(const SsimGeometry& g) { return g.stride == 1 ? kTogether : 1; }
 
 NERF_SSIM_CLONES

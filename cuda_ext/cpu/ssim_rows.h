@@ -12,7 +12,8 @@ namespace nerf_ssim {
 
 constexpr int kUsualWindow = 11;  // its number of taps is known to the compiler, which is faster
 constexpr int kTogether = 4;      // neighbouring rows of sums that are made at once
-constexpr int kLine = 16;         // floats of a cache line
+constexpr int kLine = 16;         // floats of a cache line, and the margin of zeros before and after a row
+static_assert(kLine >= kLargestWindow - 1, "a window reaches no further than the margin");
 
 typedef float Line __attribute__((vector_size(sizeof(float) * kLine), aligned(sizeof(float))));
 typedef float HalfLine __attribute__((vector_size(sizeof(float) * kLine / 2), aligned(sizeof(float))));
@@ -67,7 +68,7 @@ NERF_SSIM_PART void combine_rows(const float* const* rows, const float* weights,
   int64_t i = 0;
   for (; i + kLine <= n; i += kLine) {
     Line sums[Count] = {};
-#pragma GCC unroll 14
+#pragma GCC unroll 14  // kUsualWindow + kTogether - 1
     for (int k = 0; k < taps + Count - 1; ++k) {
       const Line row = *reinterpret_cast<const Line*>(rows[k] + i);
 #pragma GCC unroll 4
@@ -92,10 +93,13 @@ NERF_SSIM_PART void filter_across(const float* const* rows, const float* weights
     combine_rows<kUsualWindow, kTogether>(rows, weights, taps, n, out, line);
     return;
   }
-  for (int r = 0; r < count; ++r) combine_rows<0, 1>(rows + r, weights, taps, n, out + r * line, line);
+  for (int r = 0; r < count; ++r) {
+    if (taps == kUsualWindow) combine_rows<kUsualWindow, 1>(rows + r, weights, taps, n, out + r * line, line);
+    else combine_rows<0, 1>(rows + r, weights, taps, n, out + r * line, line);
+  }
 }
 
-// Rows of floats cut from one buffer that a thread keeps. Their content is what the last user left. Each begins with a
+// Rows of floats cut from one buffer that a thread keeps. Their content is what the last user left. Each begins at a
 // cache line: a register's load that crosses into the next line costs two.
 class Scratch {
  public:

@@ -102,13 +102,12 @@ def _label(trained: Trained) -> str | None:
 
 def _table(results: dict[str, Any]) -> str:
     """One line a view and the mean, the way a person compares them."""
-    from nerf_ssim.evaluation.protocol import SCORE_COLUMNS
+    from nerf_ssim.evaluation.protocol import SCORE_COLUMNS, score_cells
 
     width = max(len(name) for name in ("mean", *(image["name"] for image in results["per_image"])))
 
     def row(name: str, values: dict[str, Any]) -> str:
-        cells = ("-" if values[key] is None else f"{values[key]:.{digits}f}" for key, _, digits in SCORE_COLUMNS)
-        return "  ".join((name.ljust(width), *(cell.rjust(10) for cell in cells)))
+        return "  ".join((name.ljust(width), *(cell.rjust(10) for cell in score_cells(values))))
 
     label = f" ({results['label']})" if results["label"] else ""
     progress = f"{results['stopped_at']} of {results['iterations']} iterations"

@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
     if options.out is not None:
         try:
             options.out.mkdir(parents=True, exist_ok=True)
-            (options.out / "report.md").write_text(text)
+            (options.out / "report.md").write_text(text, encoding="utf-8")
             draw_psnr(runs, options.out / "psnr.png")
         except OSError as error:
             raise ConfigError(f"--out {options.out}: cannot be written ({error.strerror or error})") from error

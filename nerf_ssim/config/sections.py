@@ -46,7 +46,7 @@ class RunConfig(CommonRunConfig):
     vis_every: int = option(10000, "iterations between scorings of test views; 0 for none before the end", at_least=0)
     vis_at: tuple[int, ...] = option((), "further scorings, after these numbers of updates", at_least=0)
     save_at: tuple[int, ...] = option(
-        (), "further checkpoints, after these numbers of updates, which stay, to be scored by evaluate", at_least=1
+        (), "further checkpoints, after these numbers of updates, that stay in checkpoints/lasting", at_least=1
     )
     N_vis: int = option(5, "test views in each scoring under way; -1 for all, 0 for none", at_least=-1)
     render_test: bool = option(True, "keep pictures of the test views at the end; 0 scores them without")

@@ -30,6 +30,11 @@ SCORE_COLUMNS = (
 )
 
 
+def score_cells(scores: Mapping[str, Any]) -> list[str]:
+    """What stands below the titles of `SCORE_COLUMNS`: digits, or a dash where a metric could not be computed."""
+    return ["-" if scores[key] is None else f"{scores[key]:.{digits}f}" for key, _, digits in SCORE_COLUMNS]
+
+
 @dataclass(frozen=True)
 class RenderedView:
     """One rendered camera: `rgb [height, width, 3]` in [0, 1], `depth` (scene units, along the ray) and `opacity`

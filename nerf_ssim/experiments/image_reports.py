@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.experiments.reporting import load_pyplot, mean, metrics_rows, save_figure, table
+from nerf_ssim.experiments.reporting import load_pyplot, mean, metrics_columns, save_figure, table
 
 __all__ = ["best_table", "figure2", "figure3", "figure5", "table2", "table3"]
 
@@ -123,8 +123,9 @@ def figure2(folder: Path) -> str:
                 left.axhline(fits[name]["psnr_best"], linestyle=style, color="grey", label=f"{name} SSIM")
         left.set(xlabel="step M", ylabel="best PSNR (dB)", xscale="log")
         for name, color in _schedule_colors(fits, pyplot).items():
-            rows = metrics_rows(folder / picture / name)
-            right.plot(rows["iteration"], rows["psnr"], linewidth=0.8, color=color, label=name.replace("_", " at "))
+            columns = metrics_columns(folder / picture / name)
+            label = name.replace("_", " at ")
+            right.plot(columns["iteration"], columns["psnr"], linewidth=0.8, color=color, label=label)
         right.set(xlabel="step", ylabel="PSNR (dB)")
         left.legend(fontsize=8)
         right.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -148,7 +149,7 @@ def figure3(folder: Path) -> str:
     for picture, fits in load_fits(folder).items():
         figure, axes = pyplot.subplots(1, 2, figsize=(11, 4))
         for name in [name for name in ("with", "without") if name in fits]:
-            columns = metrics_rows(folder / picture / name)
+            columns = metrics_columns(folder / picture / name)
             for axis, column in zip(axes, ("luminance", "mean_difference"), strict=True):
                 points = [
                     (step, value)

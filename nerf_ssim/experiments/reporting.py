@@ -8,16 +8,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nerf_ssim.errors import MissingDependency
+from nerf_ssim.errors import ConfigError, MissingDependency
 
-__all__ = ["load_pyplot", "mean", "metrics_rows", "save_figure", "table"]
+__all__ = ["load_pyplot", "mean", "metrics_columns", "save_figure", "table"]
 
 
-def metrics_rows(folder: Path) -> dict[str, list[float | None]]:
-    """The columns of a fit's `metrics.csv`; None where a cell is empty."""
-    with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]} if rows else {}
+def metrics_columns(folder: Path) -> dict[str, list[float | None]]:
+    """The columns of a run's `metrics.csv`; None where a cell is empty. A last line cut short by a kill is left out.
+
+    Raises:
+        ConfigError: a file that cannot be read, or a cell that is no number.
+    """
+    path = folder / "metrics.csv"
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+        return {name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]} if rows else {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
@@ -28,7 +36,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
             return "–"
         return f"{value:.2f}" if isinstance(value, float) and abs(value) >= 0.01 else f"{value:.3g}" if isinstance(
             value, float
-        ) else str(value)  # fmt: skip
+        ) else str(value).replace("|", "\\|")  # fmt: skip
 
     header = list(header)
     lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]

@@ -104,12 +104,13 @@ def load_checkpoint(
 
 
 class CheckpointFolder:
-    """A run's `checkpoints/000123.pt` files, the newest few of them and those that are to stay.
+    """A run's `checkpoints/000123.pt` files, the newest few of them; copies of those that are to stay in `lasting/`.
 
     Args:
         folder: the run's folder; the files are in its subfolder `checkpoints`.
         keep: how many of the newest stay, >= 1. Two, so that a damaged newest one has something to fall back to.
-        lasting: iterations whose checkpoints stay however old they are.
+        lasting: iterations whose checkpoints are kept in the subfolder `lasting` too, where no later start of the run
+            removes them.
         warn: takes one line when a damaged checkpoint is passed over; prints to stderr by default.
     """
 
@@ -129,15 +130,14 @@ class CheckpointFolder:
 
     def paths(self) -> list[Path]:
         """The checkpoint files, in ascending order of iteration, whether or not they can be read."""
-        named = [path for path in self.folder.glob("*.pt") if path.stem.isdecimal()]
-        return sorted(named, key=lambda path: int(path.stem))
+        return _numbered(self.folder)
 
     def path(self, iteration: int) -> Path:
         """The name of the checkpoint after `iteration` updates."""
         return self.folder / f"{iteration:06d}.pt"
 
     def save(self, payload: Mapping[str, Any], iteration: int) -> Path:
-        """Save the state after `iteration` updates, then remove all but the newest `keep` and the lasting ones.
+        """Save the state after `iteration` updates, then remove all but the newest `keep`.
 
         Checkpoints of later iterations are removed too: they belong to a future that a resume from an earlier
         iteration has abandoned, and a later resume must not fall into it.
@@ -149,10 +149,13 @@ class CheckpointFolder:
             raise ValueError(f"saving iteration {iteration}, but it is {payload['iteration']} in the payload")
         if self.folder.is_dir():
             remove_leftovers(self.folder, "*.pt")
-        save_checkpoint(path, {"iteration": iteration, **payload})
+        places = [path, self.folder / "lasting" / path.name] if iteration in self.lasting else [path]
+        for place in places:
+            save_checkpoint(place, {"iteration": iteration, **payload})
         past = [other for other in self.paths() if int(other.stem) <= iteration]
-        kept = set(past[-self.keep :]) | {other for other in past if int(other.stem) in self.lasting}
-        for other in self.paths():
+        kept = set(past[-self.keep :])
+        abandoned = [other for other in _numbered(self.folder / "lasting") if int(other.stem) > iteration]
+        for other in [*self.paths(), *abandoned]:
             if other not in kept:
                 other.unlink(missing_ok=True)
         sync_folder(self.folder)
@@ -162,7 +165,7 @@ class CheckpointFolder:
         """Remove every checkpoint, for a run that starts anew in an old one's folder: a kill before its first save
         must not leave the old run's state to be resumed as its own."""
         if self.folder.is_dir():
-            for path in [*self.paths(), *remove_leftovers(self.folder, "*.pt")]:
+            for path in [*self.paths(), *_numbered(self.folder / "lasting"), *remove_leftovers(self.folder, "*.pt")]:
                 path.unlink(missing_ok=True)
             sync_folder(self.folder)
 
@@ -193,6 +196,10 @@ class CheckpointFolder:
         """
         found = self.load_latest()
         return None if found is None else found[0]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("*.pt") if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
 class _Sink:

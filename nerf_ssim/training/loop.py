@@ -63,8 +63,8 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         session.seconds += time.perf_counter() - started
 
         is_stopping = stop.requested is not None  # read once: a later signal must not skip the save
-        is_milestone = is_due(session.iteration, run.save_every) or session.iteration in run.save_at
-        is_saving = is_last or is_stopping or is_milestone
+        is_save_due = is_due(session.iteration, run.save_every) or session.iteration in run.save_at
+        is_saving = is_last or is_stopping or is_save_due
         if is_saving or is_due(session.iteration, run.progress_refresh_rate):
             journal.flush()
         progress.update(

@@ -145,7 +145,8 @@ def open_run_log(
     folder = checkpoints.folder.parent
     if resume_iteration is None:
         checkpoints.clear()
-        (folder / "results.json").unlink(missing_ok=True)
+        for scores in (folder / "results.json", *folder.glob("evaluation_*/results.json")):
+            scores.unlink(missing_ok=True)
     config.write(folder / "config.txt")
     write_manifest(
         folder,

@@ -42,6 +42,9 @@ def test_a_run_trains_resumes_is_scored_again_and_rendered(scene, tmp_path, kind
     again = json.loads(capsys.readouterr().out)
     assert again["per_image"] == results["per_image"] and again["schedule"] == results["schedule"]
 
+    assert main(["report", str(run)]) == 0
+    assert f"{results['psnr']:.2f}" in capsys.readouterr().out
+
     assert main(["render", str(run), "--path", "orbit", "--frames", "2"]) == 0
     frame = cv2.imread(str(run / "render_orbit" / "0001.png"))
     assert frame.shape == (HEIGHT, WIDTH, 3) and frame.std() > 0.5, "a blank picture shows nothing"

@@ -128,13 +128,20 @@ def test_a_folder_keeps_the_newest_and_orders_them_as_numbers(tmp_path):
     assert folder.path(123).name == "000123.pt"
 
 
-def test_lasting_checkpoints_stay_however_old(tmp_path):
+def test_lasting_checkpoints_stay_whatever_later_starts_ask_for(tmp_path):
     folder = CheckpointFolder(tmp_path, keep=1, lasting=(10, 30))
-    for iteration in (10, 20, 30, 40):
+    for iteration in (10, 20, 30):
         folder.save(payload(iteration), iteration)
-    assert folder.paths() == [folder.path(iteration) for iteration in (10, 30, 40)]
-    folder.save(payload(20), 20)  # a future that is abandoned goes, lasting or not
-    assert folder.paths() == [folder.path(10), folder.path(20)]
+    resumed = CheckpointFolder(tmp_path, keep=1)
+    resumed.save(payload(40), 40)
+    lasting = folder.folder / "lasting"
+    assert [path.name for path in sorted(lasting.iterdir())] == ["000010.pt", "000030.pt"]
+    assert load_checkpoint(lasting / "000010.pt")["iteration"] == 10
+    assert resumed.paths() == [folder.path(40)]
+    resumed.save(payload(20), 20)  # what comes after belongs to an abandoned future
+    assert [path.name for path in lasting.iterdir()] == ["000010.pt"]
+    resumed.clear()
+    assert list(lasting.iterdir()) == []
 
 
 def test_saving_at_an_earlier_iteration_drops_the_abandoned_future(tmp_path):

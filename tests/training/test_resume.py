@@ -284,8 +284,11 @@ def test_when_every_checkpoint_is_damaged_that_is_said(stopped, tmp_path, capsys
 def test_overwriting_leaves_nothing_of_the_old_run_to_resume(stopped, kind, scene, tmp_path):
     """Stopped before its first checkpoint, the new run must not continue as the old one."""
     shutil.copytree(stopped / "tiny", tmp_path / "tiny")
-    (tmp_path / "tiny" / "results.json").write_text(json.dumps({}))
+    scores = [tmp_path / "tiny" / "results.json", tmp_path / "tiny" / "evaluation_000004" / "results.json"]
+    for path in scores:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({}))
     with Session(tiny_config(scene, tmp_path, kind, overwrite=True)).open_log():
         pass
-    assert newest_iteration(tmp_path / "tiny") == 0 and not (tmp_path / "tiny" / "results.json").exists()
+    assert newest_iteration(tmp_path / "tiny") == 0 and not any(path.exists() for path in scores)
     assert Session(tiny_config(scene, tmp_path, kind, resume=True)).iteration == 0
