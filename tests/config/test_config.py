@@ -264,14 +264,13 @@ def test_fast_is_the_canonical_run_shortened_thinned_and_with_drawn_colours():
     differing = {key: fast[key] for key in fast if fast[key] != canonical[key]}
     assert differing == {
         "expname": "fast",
-        "n_iters": 4000,
-        "batch_size": 2048,
-        "s3im_patch_height": 32,
+        "n_iters": 6000,
         "color_samples": 32,
+        "decoder_precision": "bf16",
         "test_color_samples": 64,
         "N_voxel_final": 256**3,
-        "upsamp_list": [300, 500, 750, 1000, 1300],
-        "update_AlphaMask_list": [300, 750],
+        "upsamp_list": [500, 800, 1100, 1500, 1900],
+        "update_AlphaMask_list": [500, 1100],
         "lr_decay_target_ratio": 0.05,
     }
 
