@@ -16,15 +16,15 @@ import torch
 
 from benchmarks.states import room_scene
 from benchmarks.timing import compare
-from nerf_ssim.config import Config, parse
 from nerf_ssim.datasets.room import HALF_ROOM
-from nerf_ssim.fields.dvgo_contracted import ContractedDVGO
-from nerf_ssim.fields.voxel_grid import node_coords
+from nerf_ssim.models.config import Config, parse
+from nerf_ssim.models.dvgo.contracted import ContractedDVGO
+from nerf_ssim.models.dvgo.recipe import DvgoRecipe
+from nerf_ssim.models.parts.voxel_grid import node_coords
 from nerf_ssim.ops.voxels import resize_volume
 from nerf_ssim.rays.batches import PixelBatches
+from nerf_ssim.runs.generators import Generators
 from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.dvgo_recipe import DvgoRecipe
-from nerf_ssim.training.generators import Generators
 from nerf_ssim.training.session import make_s3im
 from nerf_ssim.training.step import take_step
 
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, options: Sequence[str], **settings: object) ->
         "state": args.state,
         "resolution": workload.recipe.field.resolution,
         "parameters": sum(parameter.numel() for parameter in workload.recipe.field.parameters()),
-        "rays": config.optim.batch_size,
+        "rays": config.model.batch_size,
         "density_samples": round(density),
         "colour_samples": round(colour),
     }
@@ -87,7 +87,7 @@ def make_workload(state: str, config: Config, *, size: int) -> Workload:
     config = config.replace(lrate_density=_STILL, lrate_k0=_STILL, lrate_rgbnet=_STILL)
     scene, generators = room_scene(size), Generators(config.run.seed)
     recipe = DvgoRecipe(config, scene, generators)
-    batches = PixelBatches(scene.train, config.optim.batch_size, generators["pixels"])
+    batches = PixelBatches(scene.train, config.model.batch_size, generators["pixels"])
     recipe.prepare(batches)
     iteration = 0
     if state != "step0":
@@ -95,7 +95,7 @@ def make_workload(state: str, config: Config, *, size: int) -> Workload:
         for step in recipe.stage.scalings:
             recipe.before_step(step - 1)
             recipe.before_batch(step - 1, batches)
-        dense_before = config.dvgo.tv_dense_before
+        dense_before = config.model.tv_dense_before
         iteration = dense_before - 2 if state == "dense" else dense_before
     return Workload(recipe, batches, make_s3im(config), iteration)
 

@@ -22,10 +22,10 @@ import torch
 
 from benchmarks.states import add_arguments, become_trained, canonical_config, room_scene, write_scene
 from benchmarks.timing import peak_rss_mb
-from nerf_ssim.config import Config, parse
-from nerf_ssim.training.interrupts import GracefulStop
+from nerf_ssim.models.config import Config, parse
+from nerf_ssim.runs.interrupts import GracefulStop
+from nerf_ssim.runs.progress import Progress
 from nerf_ssim.training.loop import train
-from nerf_ssim.training.progress import Progress
 from nerf_ssim.training.session import Session
 
 __all__ = ["add_arguments", "run"]

@@ -15,7 +15,7 @@ from benchmarks.ceilings import floor, measure_ceilings
 from benchmarks.states import add_arguments, canonical_config, make_workload
 from benchmarks.tensorf import sizes
 from benchmarks.timing import compare
-from nerf_ssim.fields.rendering import Render
+from nerf_ssim.models.parts.rendering import Render
 from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.training.trained import render_camera
 

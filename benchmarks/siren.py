@@ -16,15 +16,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from nerf_ssim.config.image_sections import FieldConfig
-from nerf_ssim.datasets.image_target import coordinates
-from nerf_ssim.evaluation.image_scores import score_step
-from nerf_ssim.fields.coordinate_networks import make_coordinate_network
+from nerf_ssim.images.loss import ImageSsim
+from nerf_ssim.images.networks import make_coordinate_network
+from nerf_ssim.images.options import NetworkConfig
+from nerf_ssim.images.scores import score_step
+from nerf_ssim.images.target import coordinates
 from nerf_ssim.ops import backend
 from nerf_ssim.ops.adam import FusedAdam
 from nerf_ssim.ops.reference.siren import squared_error
 from nerf_ssim.ops.siren import PRECISIONS, effective_precision
-from nerf_ssim.ssim.image_loss import ImageSsim
 
 OMEGA, LEARNING_RATE = 30.0, 2.0**-11
 
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, options: Sequence[str]) -> dict:
     generator = torch.Generator().manual_seed(0)
     where = coordinates(args.size, args.size)
     target = torch.rand(len(where), 1, generator=generator, dtype=torch.float64)
-    field = FieldConfig(hidden=args.hidden, precision=args.precision)
+    field = NetworkConfig(hidden=args.hidden, precision=args.precision)
     networks = [make_coordinate_network(field, 1, generator) for _ in range(2)]
     sequence = []
     for number, layer in enumerate(make_coordinate_network(field, 1, generator).layers):

@@ -18,18 +18,18 @@ import imageio.v3 as imageio
 import torch
 from torch import Tensor
 
-from nerf_ssim.config import Config, parse
-from nerf_ssim.datasets.replica import METADATA
+from nerf_ssim.datasets.formats.replica import METADATA
 from nerf_ssim.datasets.room import HALF_ROOM, build_room, intrinsics, place_cameras
 from nerf_ssim.datasets.scene import Scene, Views
-from nerf_ssim.fields.tensorf import TensoRF
+from nerf_ssim.models.config import Config, parse
+from nerf_ssim.models.tensorf.field import TensoRF
+from nerf_ssim.models.tensorf.recipe import TensorfRecipe
 from nerf_ssim.ops.marching import OccupancyGrid
 from nerf_ssim.ops.resize import resize_line, resize_plane
 from nerf_ssim.rays.batches import PixelBatches
+from nerf_ssim.runs.generators import Generators, generator_names
 from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.generators import Generators, generator_names
 from nerf_ssim.training.session import make_s3im
-from nerf_ssim.training.tensorf_recipe import TensorfRecipe
 
 STATES = ("start", "trained")
 _SEED = 0
@@ -70,7 +70,7 @@ def make_workload(state: str, config: Config, *, size: int = 384) -> Workload:
     scene = room_scene(size)
     generators = Generators(config.run.seed, generator_names(config))
     recipe = TensorfRecipe(config, scene, generators)
-    batches = PixelBatches(scene.train, config.optim.batch_size, generators["pixels"])
+    batches = PixelBatches(scene.train, config.model.batch_size, generators["pixels"])
     recipe.prepare(batches)
     iteration = 0
     if state == "trained":

@@ -72,7 +72,7 @@ def sizes(workload: Workload, state: str) -> dict[str, object]:
         "state": state,
         "resolution": workload.recipe.field.resolution,
         "parameters": n_parameters(workload),
-        "rays": config.optim.batch_size,
+        "rays": config.model.batch_size,
     }
 
 

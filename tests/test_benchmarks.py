@@ -15,9 +15,7 @@ from benchmarks.states import canonical_config, make_workload
 from benchmarks.timing import measure
 from nerf_ssim.ops import backend
 
-needs_native = pytest.mark.skipif(
-    backend.describe()["vm_density"][0] != "native", reason="needs the native extension"
-)
+needs_native = pytest.mark.skipif(backend.describe()["vm_density"][0] != "native", reason="needs the native extension")
 TINY = {
     "batch_size": 64, "s3im_patch_height": 8, "s3im_patch_width": 8, "N_voxel_init": 1000, "N_voxel_final": 4000,
     "upsamp_list": [5], "update_AlphaMask_list": [3], "n_lamb_sigma": [2, 2, 2], "n_lamb_sh": [4, 4, 4],

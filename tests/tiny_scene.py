@@ -11,10 +11,10 @@ import imageio.v3 as imageio
 import numpy as np
 import torch
 
-from nerf_ssim.config import Config
-from nerf_ssim.training.interrupts import GracefulStop
+from nerf_ssim.models.config import Config
+from nerf_ssim.runs.interrupts import GracefulStop
+from nerf_ssim.runs.progress import Progress
 from nerf_ssim.training.loop import train
-from nerf_ssim.training.progress import Progress
 from nerf_ssim.training.session import Session
 
 HEIGHT, WIDTH, FRAMES = 12, 14, 12  # the 11-tap SSIM of the final scores still fits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import platform
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 
 from nerf_ssim import __version__
+from nerf_ssim.config.command_line import OneLineErrors
 from nerf_ssim.errors import UserError
 
 # distribution -> (module, the extra that installs it; empty for what the package cannot do without)
@@ -30,7 +30,7 @@ PACKAGES = {
 
 def run(argv: Sequence[str]) -> int:
     """Print the report. 0, or 1 where something that the package cannot do without is missing."""
-    parser = argparse.ArgumentParser(prog="nerf-ssim doctor", description=__doc__, allow_abbrev=False)
+    parser = OneLineErrors(prog="nerf-ssim doctor", description=__doc__, allow_abbrev=False)
     parser.add_argument("--lpips_weights", metavar="DIR", help="folder to look for LPIPS weights in first")
     arguments = parser.parse_args(list(argv))
     missing_core = [name for name, (module, extra) in PACKAGES.items() if not extra and not _is_there(module)]
@@ -96,10 +96,10 @@ def _operations() -> Iterator[tuple[str, str]]:
     from nerf_ssim.ops import backend, decoder, siren
 
     try:
-        for op, (implementation, reason) in backend.describe().items():
-            yield op, f"{implementation} ({reason})"
         devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         for device in devices:
+            for op, (implementation, reason) in backend.describe(device).items():
+                yield f"{op} on {device}" if device != "cpu" else op, f"{implementation} ({reason})"
             for option, (ran, reason) in {
                 "--decoder_precision bf16": decoder.effective_precision("bf16", device),
                 "fit-image --precision bf16x3": siren.effective_precision("bf16x3", device),

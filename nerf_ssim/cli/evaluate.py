@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nerf_ssim.cli.runs import RunParser
+from nerf_ssim.cli.run_parser import RunParser
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.evaluation.metrics import SSIM_VARIANTS
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nerf_ssim.config.image_config import ImageConfig, parse_images
 from nerf_ssim.errors import SceneError, TrainingError
+from nerf_ssim.images.options import ImageConfig, parse_images
 
 if TYPE_CHECKING:
-    from nerf_ssim.training.interrupts import GracefulStop
+    from nerf_ssim.runs.interrupts import GracefulStop
 
 
 LEVELS_SHOWN = ("50", "55", "60")
@@ -28,8 +28,8 @@ def run(argv: Sequence[str]) -> int:
     """
     config = parse_images(argv)
     # Imported here: `--help` and a wrong option should not wait for torch.
-    from nerf_ssim.training.image_runs import precision_note
-    from nerf_ssim.training.interrupts import GracefulStop
+    from nerf_ssim.images.fits import precision_note
+    from nerf_ssim.runs.interrupts import GracefulStop
 
     if note := precision_note(config):
         print(note)
@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
 
 def configs_of_folder(config: ImageConfig) -> list[ImageConfig]:
     """One configuration a picture: its run's folder is named after the picture."""
-    from nerf_ssim.datasets.image_target import list_images
+    from nerf_ssim.images.target import list_images
 
     folder = Path(config.run.basedir) / config.run.expname
     return [
@@ -58,7 +58,7 @@ def configs_of_folder(config: ImageConfig) -> list[ImageConfig]:
 
 def fit_one(config: ImageConfig, stop: GracefulStop) -> None:
     """Fits one picture, at one rate or searching for one, and prints what came of it."""
-    from nerf_ssim.training.image_runs import run_fit, search_rate
+    from nerf_ssim.images.fits import run_fit, search_rate
 
     results = (search_rate if config.optim.lr_exponents else run_fit)(config, stop)
     if results["ended"] == "diverged":
@@ -138,7 +138,7 @@ def _work(config: ImageConfig, threads: int) -> None:
     import torch
 
     from nerf_ssim.errors import UserError
-    from nerf_ssim.training.interrupts import GracefulStop
+    from nerf_ssim.runs.interrupts import GracefulStop
 
     if hasattr(os, "setsid"):
         os.setsid()  # the terminal's Ctrl-C would come beside the parent's signal, and a second signal quits at once

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nerf_ssim.cli.runs import RunParser
+from nerf_ssim.cli.run_parser import RunParser
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.evaluation.camera_paths import PATHS, camera_path, resize_intrinsics
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nerf_ssim.cli.runs import CommandParser
+from nerf_ssim.config.command_line import OneLineErrors
 from nerf_ssim.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def run(argv: Sequence[str]) -> int:
     """
     options = _parser().parse_args(argv)
 
-    from nerf_ssim.experiments.report import draw_psnr, load_runs, report
+    from nerf_ssim.experiments.report.comparison import draw_psnr, load_runs, report
 
     runs = load_runs(options.runs)
     text = report(runs)
@@ -35,8 +35,12 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> CommandParser:
-    parser = CommandParser("report", "Compare runs on scenes: PSNR, SSIM and LPIPS by updates and by time.")
+def _parser() -> OneLineErrors:
+    parser = OneLineErrors(
+        prog="nerf-ssim report",
+        allow_abbrev=False,
+        description="Compare runs on scenes: PSNR, SSIM and LPIPS by updates and by time.",
+    )
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run's folder, such as runs/room")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.md and psnr.png here (needs matplotlib)")
     return parser

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nerf_ssim.config import parse
+from nerf_ssim.models.config import parse
 
 if TYPE_CHECKING:
     from nerf_ssim.evaluation.protocol import Scores
@@ -16,18 +16,19 @@ def run(argv: Sequence[str]) -> int:
     """Trains as the options say; returns the exit code (0, or 130/143 when interrupted)."""
     config = parse(argv)
     # Imported here: `--help` and a wrong option should not wait for torch.
-    from nerf_ssim.training.interrupts import GracefulStop
+    from nerf_ssim.runs.device import start_line
+    from nerf_ssim.runs.interrupts import GracefulStop
+    from nerf_ssim.runs.progress import Progress
     from nerf_ssim.training.loop import train
-    from nerf_ssim.training.progress import Progress
-    from nerf_ssim.training.runs import precision_record
     from nerf_ssim.training.scoring import score_run
     from nerf_ssim.training.session import Session
 
     session = Session(config)
     label = config.run.expname
-    if changes := session.changed_circumstances():
+    print(start_line(session.config.run.device))
+    if changes := session.folder.changed_circumstances():
         print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
-    precision = precision_record(config.model.decoder_precision, config.run.device)
+    precision = session.decoder_precision
     if precision["ran"] != precision["asked"]:
         print(f"decoder_precision {precision['asked']}: runs in {precision['ran']} ({precision['reason']})")
     with GracefulStop() as stop:
@@ -37,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
             print(f"stopped after {session.iteration} updates; continue with --resume")
             return stop.exit_code
     scores = score_run(session)
-    print_scores(session.folder, scores)
+    print_scores(session.folder.path, scores)
     return 0
 
 

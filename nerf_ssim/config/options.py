@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, get_type_hints
 
 from nerf_ssim.errors import ConfigError
 
@@ -161,16 +161,12 @@ class Option:
     above: float | None = None
     at_most: float | None = None
     below: float | None = None
-    choices: tuple[str, ...] | None = None
+    choices: Collection[str] | None = None
     pattern: str | None = None
     must: str = ""  # what `pattern` or `choices` ask for, in words
     alias: str | None = None  # another name that it is known by
     synonyms: Mapping[str, str] | None = None  # other spellings of its choices
-    defaults: Mapping[str, Any] | None = None  # other defaults, by model
-
-    def default_for(self, model: object) -> Any:
-        """The value where none is given, for a model of this name."""
-        return (self.defaults or {}).get(model, self.default)
+    may_change: bool = False  # whether a run may be resumed with another value: its result does not depend on it
 
     def convert(self, raw: object) -> Any:
         """The checked value of what a file, the command line or Python gave.
@@ -233,12 +229,12 @@ def option(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    choices: Collection[str] | None = None,
     pattern: str | None = None,
     must: str = "",
     alias: str | None = None,
     synonyms: Mapping[str, str] | None = None,
-    defaults: Mapping[str, Any] | None = None,
+    may_change: bool = False,
 ) -> Any:
     """A dataclass field that declares an option; its type is the field's annotation, one of `KINDS`."""
     declared = {
@@ -252,7 +248,7 @@ def option(
         "must": must,
         "alias": alias,
         "synonyms": synonyms,
-        "defaults": defaults,
+        "may_change": may_change,
     }
     return dataclasses.field(default=default, metadata={"option": declared})
 
@@ -271,14 +267,9 @@ def options_of(section: type) -> Mapping[str, Option]:
 class Section:
     """Base of the option groups: every value is checked against its declaration, however the group was made.
 
-    `belongs_to` names the model that a group's options are for, except those named in `shared`; None is every model.
-
     Raises:
         ConfigError: a value of the wrong kind or out of range, named.
     """
-
-    belongs_to: ClassVar[str | None] = None
-    shared: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name, declared in options_of(type(self)).items():

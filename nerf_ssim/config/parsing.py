@@ -1,9 +1,9 @@
-"""From the command line and a file to a `Config`."""
+"""From the command line and a file to a configuration."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,31 +11,11 @@ from typing import Any, NoReturn
 
 import configargparse
 
+from nerf_ssim.config import published
+from nerf_ssim.config.base import BaseConfig
+from nerf_ssim.config.files import TextConfigParser, open_config
+from nerf_ssim.config.options import NOTHING, Option, to_bool, to_ints
 from nerf_ssim.errors import ConfigError
-
-from . import published
-from .base import BaseConfig
-from .config import Config
-from .files import TextConfigParser, open_config
-from .options import NOTHING, Option, options_of, to_bool, to_ints
-
-COUNTERPARTS = {
-    "N_voxel_init": "num_voxels and pg_scale",
-    "N_voxel_final": "num_voxels",
-    "upsamp_list": "pg_scale",
-    "density_shift": "alpha_init",
-    "rayMarch_weight_thres": "fast_color_thres",
-    "data_dim_color": "rgbnet_dim",
-    "featureC": "rgbnet_width",
-    "view_pe": "viewbase_pe",
-    "step_ratio": "stepsize",
-    "lr_init": "lrate_density and lrate_k0",
-    "lr_basis": "lrate_rgbnet",
-    "lr_decay_iters": "lrate_decay",
-    "TV_weight_density": "weight_tv_density",
-    "TV_weight_app": "weight_tv_k0",
-}
-"""TensoRF's options and what comes nearest to them in DVGO."""
 
 
 @dataclass(frozen=True)
@@ -68,26 +48,6 @@ class Command:
         """Options that may stand without a value, meaning 1."""
         own = {name for name, declared in self.config.options().items() if declared.kind.read is to_bool}
         return own | set(published.FLAGS if self.takes_published else ())
-
-
-TRAIN = Command(
-    "train",
-    "Train a radiance field, with SSIM in the loss for as long as its schedule says.",
-    Config,
-    takes_published=True,
-)
-
-
-def parse(argv: Sequence[str]) -> Config:
-    """The configuration of a radiance field's run that a command line asks for; see `parse_command`.
-
-    Raises:
-        ConfigError: as `parse_command`, or no scene is named.
-    """
-    config = parse_command(TRAIN, argv)
-    if not config.data.datadir:
-        raise ConfigError("datadir: not given; name the scene's folder, or bundled:room for the one that comes with us")
-    return config
 
 
 def parse_command(command: Command, argv: Sequence[str]) -> Any:
@@ -139,21 +99,12 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
             raise ConfigError(f"{place_of(name)}: {error}") from None
     if config_file and "expname" not in values:
         values["expname"] = Path(config_file).stem
-    owners = command.config.owners()
-    model = values.get("model", options["model"].default if owners else None)
     for name in values:
-        if owners.get(name, model) != model:
-            raise ConfigError(f"{place_of(name)}: {_of_another_model(name, owners[name], model)}")
+        if problem := command.config.problem_with(name, values):
+            raise ConfigError(f"{place_of(name)}: {problem}")
     config = command.config.from_dict(values)
     published.warn_without_effect(published_values)
     return config
-
-
-def _of_another_model(name: str, owner: str, model: str) -> str:
-    """What is wrong with giving `name`, an option of `owner`, for a run of `model`, and what to give."""
-    counterpart = COUNTERPARTS.get(name) or next((n for n, others in COUNTERPARTS.items() if name in others), None)
-    advice = f"; {model} has {counterpart}" if counterpart else ""
-    return f"is an option of --model {owner}, and this run is --model {model}{advice}"
 
 
 def nearest(name: str, names: Iterable[str], command: str = "train") -> str:
@@ -185,10 +136,11 @@ def _unknown_on_line(command: Command, word: str) -> str:
     return f"unknown option {'--' + name!r}; {nearest(name, ('config', *command.names), command.name)}"
 
 
-class _Parser(configargparse.ArgumentParser):
-    """Raises where argparse would print and exit, and keeps the declared lines of the help together."""
+class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # ConfigArgParse has no types
+    """A parser that raises where argparse would print and exit."""
 
     def error(self, message: str) -> NoReturn:
+        """Raises: ConfigError with the innermost message, of a file that could not be read or of an option."""
         # ConfigArgParse wraps what opening a file raised; the innermost message is the one for people.
         if message.startswith("Unable to open config file"):
             message = message.partition(". Error: ")[2]
@@ -216,12 +168,12 @@ def _make_parser(command: Command, file_parser: TextConfigParser) -> configargpa
         metavar="FILE",
         help="configuration file: a path, or the bare name of a bundled one, such as room.txt",
     )
-    for section_name, section in command.config.sections().items():
-        title = (section.__doc__ or section_name).strip().splitlines()[0].rstrip(".")
-        group = parser.add_argument_group(f"{section_name}: {title[0].lower()}{title[1:]}")
-        for declared in options_of(section).values():
+    kinds = command.config.kinds()
+    for group_name, (title, options) in command.config.groups().items():
+        group = parser.add_argument_group(f"{group_name}: {title[0].lower()}{title[1:]}")
+        for declared in options:
             names = [f"--{name}" for name in (declared.name, declared.alias) if name]
-            group.add_argument(*names, help=_help(declared), **_shape(declared))
+            group.add_argument(*names, help=_help(declared, kinds), **_shape(declared))
     if command.takes_published:
         _add_published(parser)
     return parser
@@ -246,8 +198,10 @@ def _shape(declared: Option) -> dict[str, Any]:
     return {"metavar": "|".join(declared.choices) if declared.choices else declared.kind.placeholder}
 
 
-def _help(declared: Option) -> str:
+def _help(declared: Option, kinds: Mapping[str, Mapping[str, Any]]) -> str:
+    """The help text, with the range and the default; `kinds` has, by model, the defaults of its options."""
+    others = {kind: defaults[declared.name] for kind, defaults in kinds.items() if declared.name in defaults}
     notes = [declared.range_in_words()]
-    notes += [f"for {model} {declared.write(value)}" for model, value in (declared.defaults or {}).items()]
+    notes += [f"for {kind} {declared.write(value)}" for kind, value in others.items() if value != declared.default]
     notes.append(f"default {declared.write(declared.default) or NOTHING}")
     return f"{declared.help} ({'; '.join(filter(None, notes))})".replace("%", "%%")

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .options import FALSE_WORDS, NOTHING, shown, to_bool, to_float, to_int
+from nerf_ssim.config.options import FALSE_WORDS, NOTHING, shown, to_bool, to_float, to_int
 
 _LOG = logging.getLogger("nerf_ssim.config")
 

@@ -19,7 +19,7 @@ from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.errors import SceneError
 
 if TYPE_CHECKING:
-    from nerf_ssim.config import DataConfig
+    from nerf_ssim.datasets.options import DataConfig
 
 MIN_VIEWS = 2  # of a split: fewer cannot be fitted or scored
 
@@ -54,6 +54,7 @@ class SceneFile:
         aabb: `[2, 3]`, lowest and highest corner.
         near: scene units.
         far: scene units.
+        is_test: for each frame, whether it is a test view; None lets the option test_every decide.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class SceneFile:
     aabb: NDArray[np.float64]
     near: float
     far: float
+    is_test: Sequence[bool] | None = None
 
 
 def check_bounds(aabb: NDArray[np.float64], near: float, far: float, where: str) -> None:
@@ -83,19 +85,19 @@ def check_bounds(aabb: NDArray[np.float64], near: float, far: float, where: str)
 def assemble(file: SceneFile, data: DataConfig) -> Scene:
     """Split the frames, load their images and scale their intrinsics.
 
-    Every `data.test_every`-th frame (the first included) is a test view, the rest are training views.
+    The test views are those that the format names, else every `data.test_every`-th frame, the first included.
 
     Raises:
         SceneError: too few frames for a split, an image listed twice, or one that cannot be used.
     """
     _refuse_repeats(file.frames)
     count = len(file.frames)
-    is_test = [index % data.test_every == 0 for index in range(count)]
+    is_test = [index % data.test_every == 0 for index in range(count)] if file.is_test is None else list(file.is_test)
     for split, size in (("test", sum(is_test)), ("training", count - sum(is_test))):
         if size < MIN_VIEWS:
             raise SceneError(
-                f"{file.path}: {count} frames leave {size} for the {split} split (every {data.test_every}th is a "
-                f"test frame); at least {MIN_VIEWS} are needed: add frames or change test_every"
+                f"{file.path}: {count} frames leave {size} for the {split} split ({split_rule(file, data)}); at least "
+                f"{MIN_VIEWS} are needed: add frames or change {'the split' if file.is_test else 'test_every'}"
             )
     train_factor = data.downsample_train
     test_factor = train_factor if data.downsample_test is None else data.downsample_test
@@ -127,6 +129,11 @@ def assemble(file: SceneFile, data: DataConfig) -> Scene:
         far=file.far,
         content_hash=hashlib.sha256(file.path.read_bytes() + b"".join(digests)).hexdigest(),
     )
+
+
+def split_rule(file: SceneFile, data: DataConfig) -> str:
+    """How frames came to be test views, in words."""
+    return f"every {data.test_every}th is a test frame" if file.is_test is None else "as the scene's file says"
 
 
 def _allocate(sizes: Sequence[tuple[int, int]]) -> torch.Tensor:

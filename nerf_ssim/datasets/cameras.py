@@ -80,9 +80,7 @@ def check_intrinsics(K: NDArray[np.float64], height: int, width: int, where: str
     return K
 
 
-def resized_intrinsics(
-    K: NDArray[np.float64], old: tuple[int, int], new: tuple[int, int]
-) -> NDArray[np.float64]:
+def resized_intrinsics(K: NDArray[np.float64], old: tuple[int, int], new: tuple[int, int]) -> NDArray[np.float64]:
     """Intrinsics `[..., 3, 3]` after resizing images from `old` to `new` (height, width), in pixels.
 
     With pixel centres at halves the image's corner is (0, 0) at every size, so resizing is exactly a scaling of rows.

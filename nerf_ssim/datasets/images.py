@@ -152,3 +152,25 @@ def _png_damage(encoded: bytes) -> str | None:
             return None
         position = end
     return f"it ends early, after {len(encoded)} bytes"
+
+
+def image_in_folder(folder: Path, relative: str, where: str) -> Path:
+    """`folder/relative`, if it stays inside the folder once links are followed.
+
+    Raises:
+        SceneError: an absolute path, a `..` or a link that leaves the folder, or no file name at all.
+    """
+    if not relative or "\0" in relative:
+        raise SceneError(f"{where}: rgb_path is not a file name")
+    image = folder / relative
+    # Judged once with Windows' separators too: a scene that works on one system should be refused on none.
+    if Path(relative).is_absolute() or relative.startswith("\\") or not _is_inside(image, folder):
+        raise SceneError(f"{where}: rgb_path leaves the scene folder {folder}; put the image inside it")
+    return image
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nerf_ssim.datasets.replica import METADATA
+from nerf_ssim.datasets.formats.replica import METADATA
 from nerf_ssim.datasets.room_geometry import Array, Box, Hits, Solids, Sphere
 from nerf_ssim.datasets.room_textures import Finish, Panel, Pattern, random_pattern
 from nerf_ssim.errors import SceneError
@@ -71,8 +71,12 @@ def build_room(seed: int) -> Room:
     floor = Pattern("planks", *_wood(random), cell=0.13, lattice=random.random((64, 64)), mottle=0.1)
     ceiling = Pattern("plain", _off_white(random, 0.85), np.zeros(3), cell=0.5, lattice=random.random((64, 64)))
     panels = []
-    for face, kind, brightness in zip(range(4), random.permutation(["noise", "checks", "plain", "noise"]),
-                                      random.permutation([0.25, 0.9, 0.55, 0.8]), strict=True):
+    for face, kind, brightness in zip(
+        range(4),
+        random.permutation(["noise", "checks", "plain", "noise"]),
+        random.permutation([0.25, 0.9, 0.55, 0.8]),
+        strict=True,
+    ):
         width = HALF_ROOM[1] if face < 2 else HALF_ROOM[0]
         half = np.array([random.uniform(0.18, 0.34), random.uniform(0.13, 0.2)])
         centre = np.array([random.uniform(-0.5, 0.5) * width, random.uniform(0.08, 0.22)])

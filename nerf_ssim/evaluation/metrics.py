@@ -11,9 +11,9 @@ import math
 import torch
 from torch import Tensor
 
+from nerf_ssim.config.sections import SSIM_VARIANTS
 from nerf_ssim.errors import MissingDependency
 
-SSIM_VARIANTS = ("tensorf", "skimage", "s3im")
 WINDOW = 11
 SIGMA = 1.5
 

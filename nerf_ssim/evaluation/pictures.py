@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerf_ssim.atomic import atomic_file
+from nerf_ssim.files import atomic_file
 
 ERROR_FULL_SCALE = 0.2
 TILE_LONGEST = 256

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nerf_ssim.atomic import atomic_file
 from nerf_ssim.datasets.scene import Views
 from nerf_ssim.errors import MissingDependency
 from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import LpipsScorer
+from nerf_ssim.files import atomic_file
 
 SHEET_ROWS = 8
 # Key in `results.json`, title and decimals of each metric, for tables.

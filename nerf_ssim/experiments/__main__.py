@@ -11,9 +11,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from nerf_ssim.config.image_config import parse_images
 from nerf_ssim.errors import ConfigError, UserError
 from nerf_ssim.experiments.images import EXPERIMENTS, run_experiment
+from nerf_ssim.images.options import parse_images
 
 USAGE = "usage: python -m nerf_ssim.experiments EXPERIMENT [--report_only] [--fits NAME,NAME] OPTIONS"
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nerf_ssim.config.image_config import ImageConfig
-from nerf_ssim.datasets.image_target import list_images
 from nerf_ssim.errors import ConfigError
-from nerf_ssim.experiments import image_reports
+from nerf_ssim.experiments.report import pictures as picture_reports
+from nerf_ssim.images.fits import is_finished, precision_note, run_fit, search_rate
+from nerf_ssim.images.options import ImageConfig
+from nerf_ssim.images.target import list_images
 from nerf_ssim.ops.siren import PRECISIONS
-from nerf_ssim.training.image_runs import is_finished, precision_note, run_fit, search_rate
-from nerf_ssim.training.interrupts import GracefulStop
+from nerf_ssim.runs.interrupts import GracefulStop
 
 __all__ = ["EXPERIMENTS", "Experiment", "run_experiment"]
 
@@ -99,24 +99,24 @@ def precisions(config: ImageConfig) -> dict[str, Options]:
 
 EXPERIMENTS = {
     "figure2": Experiment(
-        "best PSNR by when SSIM leaves or enters, and PSNR by step", schedules, image_reports.figure2
+        "best PSNR by when SSIM leaves or enters, and PSNR by step", schedules, picture_reports.figure2
     ),
     "figure3": Experiment(
         "S1 and mu_x - mu_y by step, with and without SSIM",
         lambda config: {name: fit for name, fit in schedules(config).items() if name in ("without", "with")},
-        image_reports.figure3,
+        picture_reports.figure3,
     ),
     "table2": Experiment(
-        "steps to reach 50, 55 and 60 dB of plain, RPP and guided RPP", three_methods, image_reports.table2
+        "steps to reach 50, 55 and 60 dB of plain, RPP and guided RPP", three_methods, picture_reports.table2
     ),
-    "table3": Experiment("variance of the squared errors at each PSNR level", three_methods, image_reports.table3),
-    "figure5": Experiment("error maps of plain, RPP and guided RPP", three_methods, image_reports.figure5),
-    "options": Experiment("guided RPP by weight, picture and window of SSIM", ssim_options, image_reports.best_table),
+    "table3": Experiment("variance of the squared errors at each PSNR level", three_methods, picture_reports.table3),
+    "figure5": Experiment("error maps of plain, RPP and guided RPP", three_methods, picture_reports.figure5),
+    "options": Experiment("guided RPP by weight, picture and window of SSIM", ssim_options, picture_reports.best_table),
     "memory": Experiment(
-        "guided RPP with Adam's moments forgotten when SSIM is removed", optimizer_memory, image_reports.best_table
+        "guided RPP with Adam's moments forgotten when SSIM is removed", optimizer_memory, picture_reports.best_table
     ),
-    "precisions": Experiment("guided RPP in float32 and in bfloat16 terms", precisions, image_reports.best_table),
-    "networks": Experiment("each network with RPP and guided RPP", networks, image_reports.best_table),
+    "precisions": Experiment("guided RPP in float32 and in bfloat16 terms", precisions, picture_reports.best_table),
+    "networks": Experiment("each network with RPP and guided RPP", networks, picture_reports.best_table),
 }
 
 

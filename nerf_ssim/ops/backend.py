@@ -57,26 +57,27 @@ def implementation(op: str, *tensors: Tensor | None) -> Implementation:
     return "native"
 
 
-def describe() -> dict[str, tuple[Implementation, str]]:
-    """For each op: the implementation that a float32 CPU call uses, and the reason."""
+def describe(device: torch.device | str = "cpu") -> dict[str, tuple[Implementation, str]]:
+    """For each op: the implementation that a float32 call on `device` uses, and the reason."""
     import nerf_ssim.ops as package
 
     for module in pkgutil.iter_modules(package.__path__):
         if not module.ispkg:
             importlib.import_module(f"{package.__name__}.{module.name}")
-    mode = os.environ.get("NERF_SSIM_BACKEND", "auto")
+    mode, kind = os.environ.get("NERF_SSIM_BACKEND", "auto"), torch.device(device).type
     table: dict[str, tuple[Implementation, str]] = {}
     for op in sorted(_DTYPES):
-        reason = "NERF_SSIM_BACKEND=reference" if mode == "reference" else _why_not_native(op, ())
-        table[op] = ("reference", reason) if reason else ("native", "compiled CPU kernel")
+        reason = "NERF_SSIM_BACKEND=reference" if mode == "reference" else _why_not_native(op, (), kind)
+        table[op] = ("reference", reason) if reason else ("native", f"compiled {_KEYS.get(kind, kind)} kernel")
     return table
 
 
-def _why_not_native(op: str, tensors: tuple[Tensor | None, ...]) -> str:
+def _why_not_native(op: str, tensors: tuple[Tensor | None, ...], device: str = "cpu") -> str:
+    """Why a call of `op` on `tensors` (on `device` where there are none) cannot go to native code; "" where it can."""
     failure = _load_failure()
     if failure is not None:
         return failure
-    device = next((tensor.device.type for tensor in tensors if tensor is not None), "cpu")
+    device = next((tensor.device.type for tensor in tensors if tensor is not None), device)
     if not _has_kernel(op, device):
         return (_cuda_failure() if device == "cuda" else "") or f"no {device} kernel in the extension"
     dtypes = _DTYPES.get(op, (torch.float32,))

@@ -82,6 +82,15 @@ class SsimSchedule:
             return True
         return False
 
+    def summary(self) -> dict[str, float | int | str | None]:
+        """The schedule as results record it: `weight`, `add_at`, `remove_at`, and `removed_at` as it turned out."""
+        return {
+            "weight": self.weight,
+            "add_at": self.add_at,
+            "remove_at": self.remove_at,
+            "removed_at": self.removed_at,
+        }
+
     def state_dict(self) -> dict[str, object]:
         """What a restart needs beyond the options, in plain values."""
         return {"removed_at": self._removed_at, "convergence": self.convergence.state_dict()}

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.fields.rendering import Render
+from nerf_ssim.models.parts.rendering import Render
 from nerf_ssim.ops.ssim import SsimStatistics
-from nerf_ssim.training.logging import MetricsLog
+from nerf_ssim.runs.metrics_log import MetricsLog
 
 __all__ = ["Journal", "columns_of", "psnr_of", "statistics_row"]
 

@@ -9,11 +9,11 @@ import torch
 
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.rays.batches import PixelBatches
-from nerf_ssim.training.interrupts import GracefulStop
+from nerf_ssim.runs.interrupts import GracefulStop
+from nerf_ssim.runs.metrics_log import MetricsLog
+from nerf_ssim.runs.progress import Progress
+from nerf_ssim.runs.schedule import is_due
 from nerf_ssim.training.journal import Journal, render_row, statistics_row
-from nerf_ssim.training.logging import MetricsLog
-from nerf_ssim.training.progress import Progress
-from nerf_ssim.training.runs import is_due
 from nerf_ssim.training.scoring import score_test_views
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
@@ -34,7 +34,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
     journal = Journal(log, run.log_every, recipe.terms)
     for iteration in range(session.iteration, session.last_iteration):
         started = time.perf_counter()
-        carry_out(recipe.before_batch, iteration, session, journal, progress)
+        run_milestones(recipe.before_batch, iteration, session, journal, progress)
         weight = schedule.weight_at(iteration)
         with_norms = is_due(iteration, run.grad_norm_every)
         step = take_step(recipe, session.batches, session.s3im, weight, iteration, measures_norms=with_norms)
@@ -59,7 +59,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         if run.N_vis != 0 and (is_due(session.iteration, run.vis_every) or session.iteration in run.vis_at):
             journal.add_test_score(score_test_views(session))
         started = time.perf_counter()
-        carry_out(recipe.after_step, iteration, session, journal, progress)
+        run_milestones(recipe.after_step, iteration, session, journal, progress)
         session.seconds += time.perf_counter() - started
 
         is_stopping = stop.requested is not None  # read once: a later signal must not skip the save
@@ -79,7 +79,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
             return
 
 
-def carry_out(
+def run_milestones(
     milestones: Callable[[int, PixelBatches], list[str]],
     iteration: int,
     session: Session,

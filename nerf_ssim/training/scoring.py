@@ -10,7 +10,7 @@ from nerf_ssim.datasets.scene import Views
 from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import lpips_scorers
 from nerf_ssim.evaluation.protocol import RenderedView, Scores, score_views, write_results
-from nerf_ssim.training.runs import backend_record, precision_record, schedule_summary
+from nerf_ssim.runs.device import backend_record
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.trained import render_camera
 
@@ -32,7 +32,7 @@ def score_test_views(session: Session) -> float:
         rows.append(pictures.sheet_row(views.names[index], scores[-1], truth, view.rgb, view.depth, view.opacity))
     mean = float(np.mean(scores))
     title = f"{session.config.run.expname} after {session.iteration} updates: test PSNR {mean:.2f} dB"
-    folder = session.folder / "progress"
+    folder = session.folder.path / "progress"
     folder.mkdir(parents=True, exist_ok=True)
     pictures.save_png(folder / f"{session.iteration:06d}.png", pictures.contact_sheet(rows, title))
     return mean
@@ -44,23 +44,23 @@ def score_run(session: Session) -> Scores:
     With `render_train` the training views are scored too, with pictures in `<run>/train`.
     """
     config, scene = session.config, session.scene
-    scores = score_split(session, "test", session.folder / "test" if config.run.render_test else None)
+    scores = score_split(session, "test", session.folder.path / "test" if config.run.render_test else None)
     write_results(
-        session.folder / "results.json",
+        session.folder.path / "results.json",
         scores,
         scene=scene.name,
         model=session.recipe.name,
         label=config.data.label or scene.label,
         iterations=config.run.n_iters,
         stopped_at=session.iteration,
-        schedule=schedule_summary(session.schedule),
+        schedule=session.schedule.summary(),
         seed=config.run.seed,
-        backend=backend_record(),
-        decoder_precision=precision_record(config.model.decoder_precision, config.run.device),
+        backend=backend_record(config.run.device),
+        decoder_precision=session.decoder_precision,
         seconds_train=session.seconds,
     )
     if config.run.render_train:
-        train = score_split(session, "train", session.folder / "train")
+        train = score_split(session, "train", session.folder.path / "train")
         print(f"training views: PSNR {train.psnr:.2f}, SSIM {train.ssim:.4f}")
     return scores
 

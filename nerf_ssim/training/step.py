@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.fields.rendering import Render
+from nerf_ssim.models.parts.rendering import Render
+from nerf_ssim.models.recipe import Recipe
 from nerf_ssim.ops.ssim import SsimStatistics
 from nerf_ssim.rays.batches import PixelBatches, RayBatch
 from nerf_ssim.ssim.losses import S3IM
 from nerf_ssim.training.objective import gradient_norms, photometric_terms
-from nerf_ssim.training.recipes import Recipe
 
 __all__ = ["Step", "take_step"]
 

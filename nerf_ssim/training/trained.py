@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nerf_ssim.config import Config
-from nerf_ssim.datasets import load_scene
+from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.errors import CheckpointError
 from nerf_ssim.evaluation.protocol import RenderedView
-from nerf_ssim.fields.rendering import Render
+from nerf_ssim.models.config import Config
+from nerf_ssim.models.parts.rendering import Render
+from nerf_ssim.models.recipe import make_recipe
 from nerf_ssim.rays.cameras import Rays, camera_rays
-from nerf_ssim.training.checkpoints import CheckpointFolder, load_checkpoint
-from nerf_ssim.training.generators import Generators, generator_names
-from nerf_ssim.training.manifest import read_manifest
-from nerf_ssim.training.recipes import make_recipe
-from nerf_ssim.training.runs import check_device, make_schedule, schedule_summary
-from nerf_ssim.training.session import scene_on
+from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint
+from nerf_ssim.runs.device import choose_device
+from nerf_ssim.runs.manifest import read_manifest
+from nerf_ssim.runs.schedule import make_schedule
+from nerf_ssim.training.session import make_generators, scene_on
 
 __all__ = ["Trained", "load_trained", "render_camera"]
 
@@ -97,11 +97,11 @@ def load_trained(folder: str | Path, *, datadir: str | None = None, checkpoint: 
     config = Config.from_dict(state["config"])
     if datadir is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, datadir=datadir))
-    check_device(config.run.device)
+    choose_device(config.run.device)
     scene = scene_on(load_scene(config.data), config.run.device)
-    recipe = make_recipe(config, scene, Generators(config.run.seed, generator_names(config), config.run.device))
+    recipe = make_recipe(config, scene, make_generators(config))
     recipe.load_state_dict(state["recipe"])
-    schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.schedule_starts_at)
+    schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.model.schedule_starts_at)
     schedule.load_state_dict(state["schedule"])
     return Trained(
         config=config,
@@ -110,6 +110,6 @@ def load_trained(folder: str | Path, *, datadir: str | None = None, checkpoint: 
         iteration=state["iteration"],
         seconds=state["seconds"],
         manifest=read_manifest(folder),
-        schedule_summary=schedule_summary(schedule),
+        schedule_summary=schedule.summary(),
         render_rays=lambda rays: recipe.render_test(rays, final=True),
     )

@@ -12,7 +12,7 @@ import torch
 
 from nerf_ssim.cli.data.check import count_hits
 from nerf_ssim.cli.main import main
-from nerf_ssim.datasets import Views
+from nerf_ssim.datasets.scene import Views
 
 
 @pytest.fixture(scope="module")

@@ -118,8 +118,7 @@ def test_train_help_does_not_wait_for_torch():
 
 def test_package_import_is_light_and_names_are_lazy():
     code = (
-        "import sys, nerf_ssim; assert 'torch' not in sys.modules;"
-        "nerf_ssim.SsimSchedule; assert 'torch' in sys.modules"
+        "import sys, nerf_ssim; assert 'torch' not in sys.modules;nerf_ssim.SsimSchedule; assert 'torch' in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert set(nerf_ssim.__all__) == {"S3IM", "SsimSchedule", "__version__", "fused_ssim"}
@@ -160,7 +159,7 @@ def test_doctor_without_a_needed_package_says_so_and_fails(monkeypatch, capsys):
 def test_doctor_reports_a_wrong_backend_setting_instead_of_failing(monkeypatch, capsys):
     from nerf_ssim.ops import backend
 
-    def refuse():
+    def refuse(device):
         raise UserError("NERF_SSIM_BACKEND=fast: choose auto, reference or native")
 
     monkeypatch.setattr(backend, "describe", refuse)

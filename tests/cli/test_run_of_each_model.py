@@ -22,7 +22,7 @@ def scene(tmp_path_factory):
 def nothing_from_the_network(monkeypatch):
     for place in ("evaluation.perceptual", "training.scoring"):
         monkeypatch.setattr(f"nerf_ssim.{place}.lpips_scorers", lambda weights: ())
-    monkeypatch.setattr("nerf_ssim.training.logging._open_events", lambda folder, resume_iteration: None)
+    monkeypatch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda folder, resume_iteration: None)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -34,7 +34,7 @@ def test_a_run_trains_resumes_is_scored_again_and_rendered(scene, tmp_path, kind
     assert main([*command_line(config), "--resume"]) == 0
     results = json.loads((run / "results.json").read_text())
     assert (first["stopped_at"], results["stopped_at"]) == (7, 14) and first["psnr"] != results["psnr"]
-    assert results["model"] == config.model_kind and results["psnr"] > 3
+    assert results["model"] == config.model.model and results["psnr"] > 3
     assert {path.stem for path in (run / "test").glob("[0-9]*.png")} == TEST_VIEWS
 
     capsys.readouterr()

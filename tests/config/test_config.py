@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from nerf_ssim.config import OPTIONS, Config, DataConfig, RunConfig, parse
-from nerf_ssim.config.options import options_of
-from nerf_ssim.config.sections import SsimConfig
+from nerf_ssim.config.sections import RunConfig, SsimConfig
+from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.models.config import Config, parse
 from nerf_ssim.ssim import luminance
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -27,8 +27,8 @@ def write(folder: Path, text: str, name: str = "run.txt") -> str:
 def test_command_line_overrides_file_which_overrides_default(tmp_path):
     file = write(tmp_path, "datadir = a\nlr_init = 0.5\nlr_basis = 0.25\n")
     config = parse(["--config", file, "--lr_init", "0.125"])
-    assert (config.optim.lr_init, config.optim.lr_basis) == (0.125, 0.25)
-    assert config.optim.TV_weight_app == OPTIONS["TV_weight_app"].default
+    assert (config.model.lr_init, config.model.lr_basis) == (0.125, 0.25)
+    assert config.model.TV_weight_app == Config.options()["TV_weight_app"].default
 
 
 def test_an_overridden_list_is_replaced_not_extended(tmp_path):
@@ -43,7 +43,7 @@ def test_an_override_rescues_a_bad_value_in_the_file(tmp_path):
 
 
 def test_the_environment_has_no_say(monkeypatch):
-    for name in OPTIONS:
+    for name in Config.options():
         monkeypatch.setenv(name, "7")
         monkeypatch.setenv(name.upper(), "7")
     assert parse(["--datadir", "x"]) == Config(data=DataConfig(datadir="x"))
@@ -184,12 +184,12 @@ def test_groups_are_frozen():
 
 
 def test_no_two_groups_declare_one_name():
-    names = [name for field in dataclasses.fields(Config) for name in options_of(field.default_factory)]
-    assert len(names) == len(set(names)) == len(OPTIONS)
+    names = [one.name for _, options in Config.groups().values() for one in options]
+    assert len(names) == len(set(names)) == len(Config.options())
 
 
 def test_every_default_is_within_its_own_range():
-    for declared in OPTIONS.values():
+    for declared in Config.options().values():
         assert declared.convert(declared.default) == declared.default, declared.name
         assert declared.help
 
@@ -205,7 +205,7 @@ def test_an_event_after_the_very_last_iteration_is_allowed():
 
 def test_without_ssim_and_its_measurement_the_patch_may_be_anything():
     config = parse(["--datadir", "x", "--s3im_weight", "0", "--luminance_every", "0", "--batch_size", "1000"])
-    assert config.optim.batch_size == 1000
+    assert config.model.batch_size == 1000
 
 
 @pytest.mark.parametrize("name", [f"replica_scene{n}" for n in range(1, 9)])
@@ -285,7 +285,7 @@ def test_help_shows_every_option_with_its_default(capsys):
         parse(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert stop.value.code == 0
-    for name, declared in OPTIONS.items():
+    for name, declared in Config.options().items():
         assert f"--{name} " in text
         assert f"default {declared.write(declared.default) or 'none'})" in text
 

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from nerf_ssim.config import OPTIONS, Config, parse
 from nerf_ssim.config import published as published_options
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.models.config import Config, parse
 
 SCHEDULE = """
 n_iters = 30000
@@ -115,13 +115,13 @@ def read(tmp_path):
 
 def test_s3im_replica_file_gives_the_canonical_values(read):
     config = read(S3IM_REPLICA)
-    assert (config.run.n_iters, config.optim.batch_size) == (30000, 4096)
+    assert (config.run.n_iters, config.model.batch_size) == (30000, 4096)
     assert (config.model.N_voxel_init, config.model.N_voxel_final) == (2097156, 27000000)
     assert config.model.upsamp_list == (2000, 3000, 4000, 5500, 7000)
     assert config.model.update_AlphaMask_list == (2000, 4000)
     assert (config.model.n_lamb_sigma, config.model.n_lamb_sh) == ((16, 16, 16), (48, 48, 48))
     assert (config.model.shadingMode, config.model.view_pe, config.model.fea_pe) == ("MLP_Fea", 2, 2)
-    assert (config.optim.TV_weight_density, config.optim.TV_weight_app) == (0.1, 0.01)
+    assert (config.model.TV_weight_density, config.model.TV_weight_app) == (0.1, 0.01)
     assert (config.run.expname, config.run.basedir) == (
         "tensorf_replica_scan1_VM_s3im_1.0",
         "./logs/replica_exp/tensorf",
@@ -135,7 +135,7 @@ def test_uncommenting_the_cp_lines_replaces_the_vm_values_above(read):
     uncommented = S3IM_REPLICA.replace("#model", "model").replace("#n_", "n_").replace("#N_", "N_").replace("#L1", "L1")
     config = read(uncommented)
     assert (config.model.grid, config.model.n_lamb_sigma, config.model.n_lamb_sh) == ("cp", (96,), (288,))
-    assert (config.model.N_voxel_final, config.optim.L1_weight_rest) == (125000000, 1e-5)
+    assert (config.model.N_voxel_final, config.model.L1_weight_rest) == (125000000, 1e-5)
 
 
 @pytest.mark.parametrize("text", [LEGO, TRUCK, OWN_DATA], ids=["lego", "truck", "own_data"])
@@ -160,7 +160,7 @@ def test_forward_facing_file_parses_but_for_what_is_not_served(read):
 
 @pytest.mark.parametrize("name", PUBLISHED_NAMES)
 def test_every_published_option_is_known(name):
-    known = {*OPTIONS, *Config.aliases()}
+    known = {*Config.options(), *Config.aliases()}
     assert (name in known) != (name in published_options.NAMES)
 
 

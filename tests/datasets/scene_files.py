@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nerf_ssim.config import DataConfig
-from nerf_ssim.datasets import Scene, load_scene
+from nerf_ssim.datasets.loading import load_scene
+from nerf_ssim.datasets.options import DataConfig
+from nerf_ssim.datasets.scene import Scene
 
 HEIGHT, WIDTH = 12, 18
 

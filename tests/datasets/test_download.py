@@ -167,7 +167,6 @@ def zipped(*entries: tuple[str, int]) -> bytes:
     return stream.getvalue()
 
 
-
 FILE = stat.S_IFREG | 0o644
 BAD_ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "tar upwards": (lambda: tar(member("a/b"), member("../evil")), "leave the folder"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scene_files import load, pose, write_monosdf
 
-from nerf_ssim.datasets.monosdf import decompose_projection
+from nerf_ssim.datasets.formats.monosdf import decompose_projection
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scene_files import load
 
-from nerf_ssim.datasets.replica import METADATA
+from nerf_ssim.datasets.formats.replica import METADATA
 from nerf_ssim.datasets.room import build_room, camera_rays, intrinsics, place_cameras, render_view, write_room
 from nerf_ssim.datasets.room_geometry import Box, Sphere
 from nerf_ssim.errors import SceneError

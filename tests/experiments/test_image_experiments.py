@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from nerf_ssim.config.image_config import ImageConfig
-from nerf_ssim.experiments import image_reports, images
+from nerf_ssim.experiments import images
 from nerf_ssim.experiments.__main__ import main
+from nerf_ssim.experiments.report import pictures as picture_reports
+from nerf_ssim.images.options import ImageConfig
 
 SMALL = "--size 16 --hidden 16 --hidden_layers 2 --n_iters 12".split()
 
@@ -91,7 +92,7 @@ def test_costs_and_accelerations_are_those_of_the_results(tmp_path):
         costs = {"50": cost, "55": None if method == "plain" else cost, "60": cost * 2}
         results = {"cost": costs, "psnr_best": 70.0, "lr": 0.5, "variance": dict.fromkeys(("30", "40", "50", "60"))}
         (folder / "results.json").write_text(json.dumps(results))
-    text = image_reports.table2(tmp_path)
+    text = picture_reports.table2(tmp_path)
     assert "| kodim01 | guided + RPP | 100 | 100 | 200 | 3.00 | – | 3.00 | 70.00 | 0.50 |" in text
     assert "| mean of 1 | RPP | 150.00 | 150.00 | 300.00 | 2.00 | – | 2.00 | 70.00 | – |" in text
 

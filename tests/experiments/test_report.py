@@ -7,7 +7,7 @@ import json
 import pytest
 
 from nerf_ssim.cli.main import main
-from nerf_ssim.experiments import report
+from nerf_ssim.experiments.report import comparison as report
 
 SCORES = {"psnr": 20.0, "ssim": 0.75, "lpips_alex": 0.25, "lpips_vgg": None, "ssim_variant": "tensorf"}
 SCHEDULE = {"weight": 1.0, "add_at": 0, "remove_at": "auto", "removed_at": 70}

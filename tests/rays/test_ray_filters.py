@@ -6,7 +6,7 @@ import torch
 
 from nerf_ssim.ops.marching import OccupancyGrid
 from nerf_ssim.rays.cameras import Rays
-from nerf_ssim.rays.marching import all_inside, crosses_box, meets_occupied
+from nerf_ssim.rays.filters import all_inside, crosses_box, meets_occupied
 
 AABB = torch.tensor([[-1.0, -0.5, -2.0], [1.0, 1.5, 3.0]])
 

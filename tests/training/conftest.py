@@ -9,9 +9,9 @@ from tiny_scene import NO_MILESTONES, tiny_config, write_tiny_scene
 
 @pytest.fixture(autouse=True)
 def without_tensorboard(request, monkeypatch):
-    """Its import takes seconds and nothing here looks at its events (test_logging has tests of its own for it)."""
-    if request.node.path.name != "test_logging.py":
-        monkeypatch.setattr("nerf_ssim.training.logging._open_events", lambda folder, resume_iteration: None)
+    """Its import takes seconds and nothing here looks at its events (test_metrics_log has tests of its own for it)."""
+    if request.node.path.name != "test_metrics_log.py":
+        monkeypatch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda folder, resume_iteration: None)
 
 
 @pytest.fixture(autouse=True, scope="package")

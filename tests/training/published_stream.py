@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nerf_ssim.config import parse
+from nerf_ssim.models.config import parse
 from nerf_ssim.rays.batches import PixelBatches, RayBatch
 from nerf_ssim.training.objective import photometric_terms
 from nerf_ssim.training.scoring import score_test_views
@@ -70,7 +70,7 @@ def main() -> None:
         session = Session(parse([*rest, "--basedir", folder, "--expname", "published_stream", "--N_vis", "-1"]))
         torch.manual_seed(SEED)
         np.random.seed(SEED)
-        recipe, size = session.recipe, session.config.optim.batch_size
+        recipe, size = session.recipe, session.config.model.batch_size
         draw_initial_weights(recipe.field)
         batches = PublishedBatches(session.batches)
 

@@ -15,16 +15,19 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import nerf_ssim
-from nerf_ssim.fields import dvgo, dvgo_contracted, rendering, tensorf
+from nerf_ssim.models.dvgo import contracted as dvgo_contracted
+from nerf_ssim.models.dvgo import field as dvgo
+from nerf_ssim.models.parts import rendering
+from nerf_ssim.models.parts.optimizers import make_adam
+from nerf_ssim.models.tensorf import field as tensorf
 from nerf_ssim.ops import backend
 from nerf_ssim.ops.contracted import ContractedSamples
 from nerf_ssim.ops.marching import Samples
 from nerf_ssim.rays.batches import AHEAD, RayBatch
 from nerf_ssim.rays.cameras import Rays
-from nerf_ssim.training.interrupts import GracefulStop
+from nerf_ssim.runs.interrupts import GracefulStop
+from nerf_ssim.runs.progress import Progress
 from nerf_ssim.training.loop import train
-from nerf_ssim.training.optimizers import make_adam
-from nerf_ssim.training.progress import Progress
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
 
@@ -33,14 +36,14 @@ PACKAGE = str(Path(nerf_ssim.__file__).parent)
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique"}
 # The places where a step may do so. A new place is a slower GPU. (The marchers wait too, inside their operators.)
 ALLOWED = {
-    ("fields/thinning.py", "above_threshold"): "how many samples get a colour",
-    ("fields/dvgo_bounded.py", "march"): "how many samples the mask lets through",
+    ("parts/thinning.py", "above_threshold"): "how many samples get a colour",
+    ("dvgo/bounded.py", "march"): "how many samples the mask lets through",
     ("rays/batches.py", "_look_ahead"): f"where the walk to the next {AHEAD} batches ends",
     ("rays/permutation.py", "__call__"): "how many positions of that walk fall outside the pixels and walk on",
     # What follows never waits: the tensors are the CPU's.
     ("ops/compositing.py", "check_offsets"): "offsets are checked on the CPU only",
     ("ops/adam.py", "step"): "the number of updates, which is kept on the CPU",
-    ("training/voxel_optimizer.py", "_update"): "the number of updates, which is kept on the CPU",
+    ("dvgo/optimizer.py", "_update"): "the number of updates, which is kept on the CPU",
 }
 ONCE_IN_A_WHILE = {place for place in ALLOWED if place[0].startswith("rays/")}
 MODELS = ("tensorf", "dvgo", "bounded dvgo")
@@ -86,7 +89,7 @@ def test_a_step_waits_for_the_device_only_where_it_is_known_to(model, scene, tmp
             take_step(session.recipe, session.batches, session.s3im, 1.0, iteration)
         steps.append(reads.places)
     assert set().union(*steps) <= set(ALLOWED)
-    assert steps[0]["fields/thinning.py", "above_threshold"] == 1, "the count itself does not work"
+    assert steps[0]["parts/thinning.py", "above_threshold"] == 1, "the count itself does not work"
     later = set(steps[1]) | set(steps[2])
     assert not later & ONCE_IN_A_WHILE, "pixels are found ahead"
 

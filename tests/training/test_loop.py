@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny_scene import first_grid, rows_of, tiny_config, train_session, weights_of
 
-from nerf_ssim.fields.dvgo import VoxelField
-from nerf_ssim.fields.tensorf import TensoRF
+from nerf_ssim.models.dvgo.field import VoxelField
+from nerf_ssim.models.tensorf.field import TensoRF
 from nerf_ssim.ssim.losses import S3IM
 
 SCHEDULES = {

@@ -10,17 +10,23 @@ from tiny_scene import NO_MILESTONES, command_line, folder_of, rows_of, tiny_con
 
 from nerf_ssim.cli.main import main
 from nerf_ssim.errors import TrainingError
+from nerf_ssim.models.registry import model_options
 from nerf_ssim.rays.batches import PixelBatches
-from nerf_ssim.training.checkpoints import load_checkpoint
-from nerf_ssim.training.recipes import RECIPES
+from nerf_ssim.runs.checkpoints import load_checkpoint
 from nerf_ssim.training.session import Session
 
 SPOILT = {"tensorf": "tv_density", "dvgo": "entropy_last"}  # a term of each model's own
 
 
+def recipe_of(kind: str) -> type:
+    """The class that all recipes of a model are or derive from."""
+    recipe = model_options(kind)().recipe()
+    return next(part for part in reversed(recipe.__mro__) if hasattr(part, "regularizers"))
+
+
 def spoil(monkeypatch, iteration: int, kind: str = "tensorf", value: float = math.nan) -> None:
     """A term of that iteration, and with it every weight from then on, is not a number."""
-    original = RECIPES[kind].regularizers
+    original = recipe_of(kind).regularizers
 
     def regularizers(self, now, *args):
         terms = original(self, now, *args)
@@ -28,7 +34,7 @@ def spoil(monkeypatch, iteration: int, kind: str = "tensorf", value: float = mat
             terms[SPOILT[kind]] = terms[SPOILT[kind]] * value
         return terms
 
-    monkeypatch.setattr(RECIPES[kind], "regularizers", regularizers)
+    monkeypatch.setattr(recipe_of(kind), "regularizers", regularizers)
 
 
 @pytest.mark.parametrize("iteration", [4, 5, 6])
@@ -46,7 +52,7 @@ def test_a_term_that_is_not_finite_stops_with_its_iteration_and_name_and_keeps_a
     assert all(tensor.isfinite().all() for tensor in checkpoint["recipe"]["field"]["weights"].values())
     assert int(rows_of(config)[-1]["iteration"]) < iteration
     monkeypatch.undo()
-    monkeypatch.setattr("nerf_ssim.training.logging._open_events", lambda *args: None)
+    monkeypatch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
     assert train_session(config.replace(resume=True)).iteration == 8
 
 
@@ -61,7 +67,7 @@ def test_a_term_that_is_not_finite_is_named_before_a_milestone_can_stumble_over_
 
 def test_a_gradient_that_is_not_finite_leaves_no_bad_checkpoint(config, kind, monkeypatch):
     """Every term may be finite and the update still spoil the weights, which only the next iteration's terms show."""
-    original = RECIPES[kind].render
+    original = recipe_of(kind).render
 
     def render(self, rays, iteration):
         rendered = original(self, rays, iteration)
@@ -69,7 +75,7 @@ def test_a_gradient_that_is_not_finite_leaves_no_bad_checkpoint(config, kind, mo
             rendered.rgb.register_hook(lambda gradient: gradient * math.nan)
         return rendered
 
-    monkeypatch.setattr(RECIPES[kind], "render", render)
+    monkeypatch.setattr(recipe_of(kind), "render", render)
     config = config.replace(save_every=2)
     with pytest.raises(TrainingError, match=r"iteration [34]"):
         train_session(config)
@@ -81,7 +87,7 @@ def test_a_gradient_that_is_not_finite_leaves_no_bad_checkpoint(config, kind, mo
 
 
 def test_a_batch_without_a_sample_stops_the_run(config, kind, capsys, monkeypatch):
-    original = RECIPES[kind].render
+    original = recipe_of(kind).render
 
     def render(self, rays, iteration):
         if iteration == 2 and kind == "dvgo":
@@ -90,7 +96,7 @@ def test_a_batch_without_a_sample_stops_the_run(config, kind, capsys, monkeypatc
             self.field.occupancy = type(self.field.refresh_occupancy([3, 3, 3]))(torch.zeros(3, 3, 3), self.field.aabb)
         return original(self, rays, iteration)
 
-    monkeypatch.setattr(RECIPES[kind], "render", render)
+    monkeypatch.setattr(recipe_of(kind), "render", render)
     assert main(command_line(config)) == 2
     assert "iteration 2: no ray of the batch has a sample" in capsys.readouterr().err
 

@@ -28,10 +28,7 @@ def dense_session(tmp_path, grid: str, s3im_weight: float = 1.5) -> Session:
     field = session.recipe.field
     with torch.no_grad():
         for parameter in field.density_grid.parameters():
-            parameter.copy_(
-                (0.9 if grid == "vm" else 1.1)
-                * torch.randn(parameter.shape, generator=generator).abs()
-            )
+            parameter.copy_((0.9 if grid == "vm" else 1.1) * torch.randn(parameter.shape, generator=generator).abs())
         for parameter in field.appearance_grid.parameters():
             parameter.mul_(10)
     return session

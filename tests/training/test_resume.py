@@ -18,7 +18,7 @@ from kill_resume import compare_runs, differences, kill_and_resume, newest_itera
 from tiny_scene import differing, tiny_config, train_session, weights_of
 
 from nerf_ssim.cli.main import main
-from nerf_ssim.training.manifest import read_manifest
+from nerf_ssim.runs.manifest import read_manifest
 from nerf_ssim.training.session import Session
 
 SCHEDULES = {
@@ -39,7 +39,7 @@ def unbroken(request, scene, tmp_path_factory):
     kind, schedule = request.param
     options = {"kind": kind, **SCHEDULES[schedule]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nerf_ssim.training.logging._open_events", lambda *args: None)
+        patch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
         session = train_session(tiny_config(scene, tmp_path_factory.mktemp("unbroken"), **options))
     return options, session
 
@@ -76,7 +76,7 @@ def check_resumed(scene, tmp_path, whole: Session, stops: list[int], schedule: d
 
 
 def column_of(session: Session, name: str) -> list[str]:
-    lines = (session.folder / "metrics.csv").read_text().splitlines()
+    lines = (session.folder.path / "metrics.csv").read_text().splitlines()
     index = lines[0].split(",").index(name)
     return [line.split(",")[index] for line in lines[1:]]
 
@@ -193,7 +193,7 @@ def test_a_signal_saves_and_exits_with_its_code_and_the_run_can_be_resumed(scene
 def stopped(request, scene, tmp_path_factory):
     """A model's run that stopped after two updates."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nerf_ssim.training.logging._open_events", lambda *args: None)
+        patch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
         folder = tmp_path_factory.mktemp("stopped")
         train_session(tiny_config(scene, folder, request.param, stop_at=2))
     return folder

@@ -9,10 +9,10 @@ import torch
 from tiny_scene import differing, tiny_config, train_session, weights_of
 
 from nerf_ssim.cli.main import main
-from nerf_ssim.config import Config, parse
 from nerf_ssim.errors import CheckpointError, ConfigError
-from nerf_ssim.fields.tensorf import TensoRF
-from nerf_ssim.training.manifest import read_manifest
+from nerf_ssim.models.config import Config, parse
+from nerf_ssim.models.tensorf.field import TensoRF
+from nerf_ssim.runs.manifest import read_manifest
 from nerf_ssim.training.session import Session
 from tests.ops.native_parity import pretend_bf16_unit
 
@@ -71,7 +71,7 @@ def test_test_color_samples_colour_fewer_samples_alike_each_time_and_hardly_move
 
 
 def test_recomputing_trains_alike(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr("nerf_ssim.fields.rendering.SAMPLES_IN_A_PART", 100)
+    monkeypatch.setattr("nerf_ssim.models.parts.rendering.SAMPLES_IN_A_PART", 100)
     kept = weights_of(train_session(tiny_config(scene, tmp_path / "kept", **SHORT)))
     again = weights_of(train_session(tiny_config(scene, tmp_path / "again", recompute=True, **SHORT)))
     for name, value in kept.items():
@@ -91,7 +91,7 @@ def test_bf16_is_applied_by_the_reference_and_recorded(config, tmp_path, monkeyp
     plain = weights_of(train_session(config.replace(stop_at=3, expname="plain")))
     session = train_session(config.replace(stop_at=3, decoder_precision="bf16"))
     assert differing(plain, weights_of(session)) != []
-    record = read_manifest(session.folder)["decoder_precision"]
+    record = read_manifest(session.folder.path)["decoder_precision"]
     assert (record["asked"], record["ran"]) == ("bf16", "bf16")
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from nerf_ssim.cli.data.check import check_scene
-from nerf_ssim.config import DataConfig
-from nerf_ssim.datasets import scene_folder
+from nerf_ssim.config.command_line import OneLineErrors, number_within
 from nerf_ssim.datasets.download import ARCHIVES, download_dataset
-from nerf_ssim.datasets.monosdf import CAMERAS
-from nerf_ssim.datasets.replica import METADATA
+from nerf_ssim.datasets.formats import FORMATS, detect_format
+from nerf_ssim.datasets.loading import scene_folder
+from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.datasets.room import write_room
-from nerf_ssim.errors import ConfigError
 
 _MIN_ROOM_VIEWS = 11  # every tenth is a test view, and two are needed
 
@@ -32,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     folder = scene_folder(arguments.dir)
     data = DataConfig(
-        dataset_name=arguments.dataset_name or _layout(folder),
+        dataset_name=arguments.dataset_name or detect_format(folder) or FORMATS[0],
         datadir=arguments.dir,
         downsample_train=arguments.downsample_train,
         test_every=arguments.test_every,
@@ -54,46 +52,36 @@ def _room(arguments: argparse.Namespace) -> int:
 
 def _download(arguments: argparse.Namespace) -> int:
     unpacked = download_dataset(arguments.name, arguments.out, url=arguments.url, progress=not arguments.quiet)
-    scenes = sorted({file.parent for top in unpacked if top.is_dir() for name in (METADATA, CAMERAS)
-                     for file in top.rglob(name)})
+    folders = sorted({file.parent for top in unpacked if top.is_dir() for file in top.rglob("*")})
+    scenes = {folder: name for folder in folders if (name := detect_format(folder))}
     print(f"unpacked {', '.join(str(top) for top in unpacked)}; {len(scenes)} scenes")
-    for scene in scenes:
-        print(f"  {scene} (--dataset_name {_layout(scene)})")
+    for scene, name in scenes.items():
+        print(f"  {scene} (--dataset_name {name})")
     return 0
 
 
-def _layout(folder: Path) -> str:
-    """The dataset_name of a folder, by the file that only that layout has."""
-    return "monosdf" if (folder / CAMERAS).exists() and not (folder / METADATA).exists() else "replica"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Whose complaints are the one line that the command prints for every user's error."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="nerf-ssim data", description=__doc__, allow_abbrev=False)
+    parser = OneLineErrors(prog="nerf-ssim data", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="check|room|download")
 
     check = commands.add_parser("check", help="count, measure and draw a scene", allow_abbrev=False)
     check.add_argument("dir", metavar="DIR", help="the scene's folder, or bundled:room")
-    check.add_argument("--dataset_name", choices=("replica", "monosdf"), help="its layout (found by its files)")
+    check.add_argument("--dataset_name", choices=FORMATS, help="its layout (found by its files)")
     check.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where data_check.png goes (here)")
-    check.add_argument("--aabb_scale", type=_at_least(float, 0.01), default=1.2, help="grow the box by (1.2)")
-    check.add_argument("--downsample_train", type=_at_least(float, 1, 64), default=1.0, help="shrink images by (1)")
-    check.add_argument("--test_every", type=_at_least(int, 2), default=10, help="every so many is a test frame (10)")
+    check.add_argument("--aabb_scale", type=number_within(float, 0.01), default=1.2, help="grow the box by (1.2)")
+    check.add_argument("--downsample_train", type=number_within(float, 1, 64), default=1.0, help="shrink images by (1)")
+    check.add_argument(
+        "--test_every", type=number_within(int, 2), default=10, help="every so many is a test frame (10)"
+    )
     check.add_argument("--as_published", action="store_true", help="leave intrinsics half a pixel off")
     check.add_argument("--white_bg", action="store_true", help="blend transparency over white")
     check.set_defaults(run=_check)
 
     room = commands.add_parser("room", help="render a procedural room as a scene", allow_abbrev=False)
     room.add_argument("dir", type=Path, metavar="DIR", help="a new folder")
-    room.add_argument("--size", type=_at_least(int, 16, 4096), default=128, help="pixels a side (128)")
-    room.add_argument("--views", type=_at_least(int, _MIN_ROOM_VIEWS, 10000), default=60, help="images (60)")
-    room.add_argument("--seed", type=_at_least(int, 0), default=0, help="which room (0)")
+    room.add_argument("--size", type=number_within(int, 16, 4096), default=128, help="pixels a side (128)")
+    room.add_argument("--views", type=number_within(int, _MIN_ROOM_VIEWS, 10000), default=60, help="images (60)")
+    room.add_argument("--seed", type=number_within(int, 0), default=0, help="which room (0)")
     room.add_argument("--quiet", action="store_true", help="no progress bar")
     room.set_defaults(run=_room)
 
@@ -104,15 +92,3 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--quiet", action="store_true", help="no progress bar")
     download.set_defaults(run=_download)
     return parser
-
-
-def _at_least(kind: type, low: float, high: float = float("inf")) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = kind(text)
-        if not low <= value <= high or value == float("inf"):
-            bounds = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-            raise argparse.ArgumentTypeError(f"must be {bounds}, got {text}")
-        return value
-
-    number.__name__ = kind.__name__  # argparse names it where the text is no number
-    return number

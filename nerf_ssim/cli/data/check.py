@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.cli.data.picture import draw_scene, write_picture
-from nerf_ssim.config import DataConfig
-from nerf_ssim.datasets import Scene, Views, load_scene
+from nerf_ssim.datasets.loading import load_scene
+from nerf_ssim.datasets.options import DataConfig
+from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.rays.cameras import camera_rays
 
 PICTURE = "data_check.png"

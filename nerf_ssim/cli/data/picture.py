@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nerf_ssim.datasets import Scene, Views
+from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.errors import SceneError
 
 _PANEL, _MARGIN, _HEADER = 700, 60, 50  # pixels

@@ -1,0 +1,1 @@
+"""Runs and fits side by side: tables and figures."""

@@ -1,1 +1,0 @@
-"""Radiance fields: what is at a point, and how packed samples of it become pixels."""

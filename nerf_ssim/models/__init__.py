@@ -1,0 +1,1 @@
+"""Radiance fields: one folder a model (options, field, recipe), what they share, and the configuration of a run."""

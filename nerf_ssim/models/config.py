@@ -1,0 +1,117 @@
+"""`Config`: all options of a radiance field's run, grouped, checked and unchangeable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from nerf_ssim.config.base import BaseConfig, title_of
+from nerf_ssim.config.checks import check_moments, check_patch, check_run, check_schedule
+from nerf_ssim.config.options import Option, Section, options_of
+from nerf_ssim.config.parsing import Command, parse_command
+from nerf_ssim.config.sections import EvaluationConfig, RunConfig, SsimConfig
+from nerf_ssim.datasets.options import DataConfig
+from nerf_ssim.errors import ConfigError
+from nerf_ssim.models.options import ModelOptions
+from nerf_ssim.models.registry import MODELS, model_options
+
+DEFAULT_MODEL = options_of(ModelOptions)["model"].default
+
+M_co = TypeVar("M_co", bound=ModelOptions, covariant=True)
+
+
+@dataclass(frozen=True)
+class Config(BaseConfig, Generic[M_co]):
+    """The resolved configuration of a run. Its type says which model's options `model` holds.
+
+    Raises:
+        ConfigError: options that contradict each other (each one's own range is checked by its group).
+    Example:
+        >>> config = Config(data=DataConfig(datadir="bundled:room")).replace(ssim_remove_at=70)
+        >>> config.ssim.ssim_remove_at
+        70
+    """
+
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: M_co = field(default_factory=lambda: model_options(DEFAULT_MODEL)())  # type: ignore[arg-type, return-value]
+    ssim: SsimConfig = field(default_factory=SsimConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        check_run(self.run)
+        check_moments(self.run)
+        self.model.check(self.run.n_iters)
+        updates_of_schedule = self.run.n_iters - self.model.schedule_starts_at
+        check_schedule(self.ssim, ("s3im_weight", self.ssim.s3im_weight), updates_of_schedule)
+        check_patch(self.ssim, self.model.batch_size)
+
+    @classmethod
+    def sections(cls, values: Mapping[str, Any] | None = None) -> dict[str, type[Section]]:
+        """The groups, that of the model's options being of the model that `values` name."""
+        return super().sections() | {"model": model_options(model_of(values))}
+
+    @classmethod
+    def groups(cls) -> dict[str, tuple[str, list[Option]]]:
+        """Every group's title and options; after those that every model has, each model's own."""
+        groups = {}
+        for name, group in super().groups().items():
+            groups[name] = group
+            if name == "model":
+                shared = options_of(ModelOptions)
+                groups[name] = (title_of(ModelOptions), list(shared.values()))
+                for model in MODELS:
+                    own = model_options(model)
+                    declared = [one for option, one in options_of(own).items() if option not in shared]
+                    groups[model] = (title_of(own), declared)
+        return groups
+
+    @classmethod
+    def defaults(cls, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The default of each option, by name, for the model that `values` name."""
+        return super().defaults(values) | dict(model_options(model_of(values)).defaults)
+
+    @classmethod
+    def kinds(cls) -> dict[str, dict[str, Any]]:
+        """By model, its defaults."""
+        return {model: cls.defaults({"model": model}) for model in MODELS}
+
+    @classmethod
+    def problem_with(cls, name: str, values: Mapping[str, Any]) -> str | None:
+        """What is wrong with giving the option `name` beside `values`: that it is another model's; None for nothing."""
+        model = model_of(values)
+        ours = model_options(model)
+        owners = [other for other in MODELS if other != model and name in options_of(model_options(other))]
+        if not owners or any(name in options_of(section) for section in cls.sections(values).values()):
+            return None
+        theirs = model_options(owners[0]).counterparts
+        nearest = ours.counterparts.get(name) or next((n for n, text in theirs.items() if name in text), None)
+        advice = f"; {model} has {nearest}" if nearest else ""
+        return f"is an option of --model {owners[0]}, and this run is --model {model}{advice}"
+
+
+def model_of(values: Mapping[str, Any] | None) -> str:
+    """The model that option values name, the default one where they name none or one that is not there."""
+    model = str((values or {}).get("model", DEFAULT_MODEL))
+    return model if model in MODELS else DEFAULT_MODEL
+
+
+TRAIN = Command(
+    "train",
+    "Train a radiance field, with SSIM in the loss for as long as its schedule says.",
+    Config,
+    takes_published=True,
+)
+
+
+def parse(argv: Sequence[str]) -> Config[ModelOptions]:
+    """The configuration of a radiance field's run that a command line asks for; see `parse_command`.
+
+    Raises:
+        ConfigError: as `parse_command`, or no scene is named.
+    """
+    config: Config[ModelOptions] = parse_command(TRAIN, argv)
+    if not config.data.datadir:
+        raise ConfigError("datadir: not given; name the scene's folder, or bundled:room for the one that comes with us")
+    return config

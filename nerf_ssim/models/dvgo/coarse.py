@@ -1,0 +1,54 @@
+"""What bounded DVGO's coarse stage needs before it starts and leaves when it ends."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.datasets.scene import Views
+from nerf_ssim.errors import TrainingError
+from nerf_ssim.models.dvgo.bounded import BoundedDVGO
+from nerf_ssim.rays.cameras import camera_rays
+
+__all__ = ["fine_box", "view_counts", "mask_unseen"]
+
+RAYS_AT_ONCE = 8192
+SEEN_WEIGHT = 1.0  # a view sees a voxel if its samples' interpolation weights there add up to more than this
+FEWEST_VIEWS = 3  # voxels seen by fewer are masked out
+
+
+@torch.no_grad()
+def view_counts(field: BoundedDVGO, views: Views) -> Tensor:
+    """How many of `views` see each voxel of `field`, `[X, Y, Z]` float."""
+    counts = torch.zeros(field.resolution, device=field.aabb.device)
+    for c2w, K in zip(views.c2w, views.K, strict=True):
+        weight = torch.zeros_like(counts)
+        for rays in camera_rays(c2w, K, views.height, views.width).split(RAYS_AT_ONCE):
+            with torch.enable_grad():
+                weight += field.weight_of_samples(rays)
+        counts += weight > SEEN_WEIGHT
+    return counts
+
+
+def mask_unseen(field: BoundedDVGO, views: Views) -> Tensor:
+    """Masks out voxels that hardly any view sees; returns the rates of the others, `[X, Y, Z, 1]` of at most 1."""
+    counts = view_counts(field, views)
+    field.mask &= counts >= FEWEST_VIEWS
+    return (counts / counts.max())[..., None]
+
+
+def fine_box(coarse: BoundedDVGO, threshold: float, scale: float, iteration: int) -> Tensor:
+    """The box `[2, 3]` around the coarse voxels more opaque than `threshold`, scaled about its centre.
+
+    Raises:
+        TrainingError: there are none.
+    """
+    box = coarse.opaque_box(threshold)
+    if box is None:
+        raise TrainingError(
+            f"iteration {iteration}: no coarse voxel is more opaque than --bbox_thres {threshold}, so there is no box "
+            "for the fine stage; lower it, give the coarse stage more --coarse_iters or start it more opaque with "
+            "--coarse_alpha_init (the last checkpoint is kept)"
+        )
+    margin = (box[1] - box[0]) * (scale - 1) / 2
+    return torch.stack([box[0] - margin, box[1] + margin])

@@ -1,0 +1,77 @@
+"""DVGO around cameras that look outward: the unit ball as it is, and all beyond it drawn into a thin shell."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.models.dvgo.field import VoxelField, VoxelSamples, VoxelSettings
+from nerf_ssim.ops.contracted import march_contracted
+from nerf_ssim.rays.cameras import Rays
+
+__all__ = ["ContractedDVGO", "ray_distances"]
+
+FARTHEST = 128  # the last place on a ray is this many times farther than the first outer one
+CLOSEST_PLACES = 0.95  # of the distance between samples: outer samples nearer than this to the last are left out
+
+
+class ContractedDVGO(VoxelField):
+    """A voxel field over contracted space.
+
+    Args:
+        settings: see `VoxelSettings`.
+        aabb: the cube `[2, 3]` in world coordinates whose inner ball is not contracted.
+        num_voxels: of the grid, which is a cube about the ball and its shell.
+        bg_len: thickness of the shell, in radii of the ball.
+        generator: draws the network's initial weights.
+
+    Attributes:
+        radius: of the ball, scene units.
+    """
+
+    def __init__(
+        self,
+        settings: VoxelSettings,
+        aabb: Tensor,
+        num_voxels: int,
+        *,
+        bg_len: float,
+        generator: torch.Generator,
+    ) -> None:
+        ends = torch.ones(3, device=aabb.device) + bg_len
+        super().__init__(settings, aabb, ends - -ends, num_voxels, generator)
+        self.bg_len = bg_len
+        self.radius: float = ((aabb[1] - aabb[0]) * 0.5)[0].item()
+
+    @property
+    def centre(self) -> Tensor:
+        """Of the ball, world coordinates `[3]`."""
+        return (self.aabb[0] + self.aabb[1]) * 0.5
+
+    def march(self, rays: Rays) -> VoxelSamples:
+        """The same places on every ray: even ones up to 2 radii, then ones that are even in inverse distance."""
+        length = 2 * (1 + self.bg_len)
+        step, world_len = self.settings.stepsize, self.resolution[0]
+        t = ray_distances(int(2 / length * world_len / step) + 1, like=rays.origins)
+        samples = march_contracted(
+            (rays.origins - self.centre) / self.radius,
+            rays.directions,
+            t,
+            bg_len=self.bg_len,
+            min_distance=length / world_len * step * CLOSEST_PLACES,
+            mask=self.mask,
+        )
+        place = 1 - 1 / (1 + samples.t)
+        return VoxelSamples(
+            samples.coords, samples.t * self.radius, samples.ray_index, samples.ray_offsets, place, 1 / len(t)
+        )
+
+
+def ray_distances(n: int, like: Tensor) -> Tensor:
+    """Midpoints of `n` even intervals of [0, 2], then of `n` from 2 to 256 that are even in inverse distance: `[2 n]`.
+
+    They have the dtype and device of `like`.
+    """
+    inner = torch.linspace(0, 2, n + 1, device=like.device, dtype=like.dtype)
+    outer = 2 / torch.linspace(1, 1 / FARTHEST, n + 1, device=like.device, dtype=like.dtype)
+    return torch.cat([(ends[1:] + ends[:-1]) * 0.5 for ends in (inner, outer)])

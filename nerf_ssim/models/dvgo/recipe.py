@@ -1,0 +1,194 @@
+"""How DVGO is trained (Sun et al. 2022; S3IM's fork): what its two recipes share, and the contracted one.
+
+The order of an update is canonical: mask refresh, scaling, batch, render, losses, step. Steps count from 1 here, as in
+the published code, so that step s is iteration s - 1 of its stage.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.datasets.scene import Scene
+from nerf_ssim.models.config import Config
+from nerf_ssim.models.dvgo.contracted import ContractedDVGO
+from nerf_ssim.models.dvgo.field import VoxelField, VoxelRender
+from nerf_ssim.models.dvgo.losses import background_entropy, distortion, point_color_error
+from nerf_ssim.models.dvgo.optimizer import VoxelAdam, VoxelGroup
+from nerf_ssim.models.dvgo.options import DvgoOptions
+from nerf_ssim.models.dvgo.stages import Stage, fine_stage
+from nerf_ssim.models.parts.optimizers import set_learning_rates
+from nerf_ssim.models.parts.voxel_grid import VoxelGrid
+from nerf_ssim.rays.batches import PixelBatches
+from nerf_ssim.rays.bounds import camera_cube
+from nerf_ssim.rays.cameras import Rays
+from nerf_ssim.runs.generators import Generators
+
+__all__ = ["ContractedRecipe", "DvgoRecipe"]
+
+NEAR_CLIP = 0.05  # the points that span the contracted model's cube are this far in front of the cameras
+MASK_EVERY, MASK_FIRST = 1000, 500  # the mask is refreshed before steps 500, 1500 …
+NEIGHBOURS = 6
+VOXELS_PER_TV_UNIT = 128  # weights of total variation are meant for a grid of this side
+
+
+class DvgoRecipe(ABC):
+    """A DVGO and everything about its training that is not shared with other fields.
+
+    A subclass says which stages there are, what box the first begins with and which field a stage has.
+    """
+
+    name = VoxelField.name
+    terms = ("distortion", "entropy_last", "rgbper")
+    rates = ("lr_density", "lr_k0", "lr_rgbnet")
+
+    def __init__(self, config: Config[DvgoOptions], scene: Scene, generators: Generators) -> None:
+        self.config, self.scene, self.generators = config, scene, generators
+        self.stages = self._stages()
+        self.stage = self.stages[0]
+        self.scalings_done = 0
+        self.rates_start_at = self.stage.starts_at  # the iteration from which the learning rates decay
+        self.threshold = self.stage.threshold_at(0)  # of the last step, which masks are made with
+        self.field = self._make_field(self._first_box())
+        self.optimizer = self._make_optimizer()
+
+    @abstractmethod
+    def _stages(self) -> tuple[Stage, ...]:
+        """The stages of the run, in order."""
+
+    @abstractmethod
+    def _first_box(self) -> Tensor:
+        """The box `[2, 3]` that the first stage's field is about."""
+
+    @abstractmethod
+    def _make_field(self, aabb: Tensor) -> VoxelField:
+        """The stage's field at its present number of voxels."""
+
+    @abstractmethod
+    def prepare(self, batches: PixelBatches) -> None:
+        """What a fresh run does before its first iteration."""
+
+    def before_batch(self, iteration: int, batches: PixelBatches) -> list[str]:
+        """Mask refresh and scaling where they are due; returns what was done, for people."""
+        events: list[str] = []
+        step = self.stage.step_of(iteration)
+        if step % MASK_EVERY == MASK_FIRST:
+            self.field.refresh_mask(self.threshold)
+            events.append(f"mask: {self.field.mask.float().mean().item():.1%} occupied")
+        if step in self.stage.scalings:
+            events.append(self._scale(iteration, self.stage.scalings.index(step) + 1))
+        return events
+
+    def before_step(self, iteration: int) -> dict[str, float]:
+        """Sets this iteration's threshold, learning rates and total variation; returns the rates by column name."""
+        step = self.stage.step_of(iteration)
+        self.threshold = self.stage.threshold_at(step)
+        decay_iters = self.config.model.lrate_decay * 1000
+        set_learning_rates(self.optimizer, 0.1 ** ((iteration - self.rates_start_at) / decay_iters))
+        self._set_total_variation(step)
+        return {"lr_" + group["name"]: group["lr"] for group in self.optimizer.param_groups}
+
+    def render(self, rays: Rays, iteration: int) -> VoxelRender:
+        """The training render: nothing is jittered; behind each ray is a random colour, or the tests' background."""
+        background: Tensor | float = float(self.config.data.white_bg)
+        if self.config.model.rand_bkgd:
+            shape, device = (len(rays), 3), rays.origins.device
+            background = torch.rand(shape, generator=self.generators["background"], device=device)
+        return self.field.render(rays, threshold=self.threshold, background=background)
+
+    def render_test(self, rays: Rays, *, final: bool) -> VoxelRender:
+        """The test render, which samples as training does; colours are clamped to [0, 1]."""
+        render = self.field.render(rays, threshold=self.threshold, background=float(self.config.data.white_bg))
+        return replace(render, rgb=render.rgb.clamp(0, 1))
+
+    def regularizers(self, iteration: int, render: VoxelRender, target: Tensor) -> dict[str, Tensor]:
+        """Weighted losses of the render by name; those with weight 0 are not computed."""
+        stage = self.stage
+        terms: dict[str, Tensor] = {}
+        if stage.distortion_weight > 0:
+            terms["distortion"] = stage.distortion_weight * distortion(render)
+        if stage.entropy_weight > 0:
+            terms["entropy_last"] = stage.entropy_weight * background_entropy(render.background)
+        if stage.point_weight > 0:
+            terms["rgbper"] = stage.point_weight * point_color_error(render, target)
+        return terms
+
+    def after_step(self, iteration: int, batches: PixelBatches) -> list[str]:
+        """Nothing: every milestone of DVGO comes before a batch."""
+        return []
+
+    def state_dict(self) -> dict:
+        """The field, the optimiser and the place in the protocol, as tensors and plain values."""
+        return {
+            "field": self.field.state(),
+            "optimizer": self.optimizer.state_dict(),
+            "stage": self.stages.index(self.stage),
+            "scalings_done": self.scalings_done,
+            "rates_start_at": self.rates_start_at,
+            "threshold": self.threshold,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continues where `state` was taken."""
+        self.stage = self.stages[state["stage"]]
+        self.scalings_done = state["scalings_done"]
+        self.rates_start_at, self.threshold = state["rates_start_at"], state["threshold"]
+        self.field = self._make_field(state["field"]["aabb"].to(self.config.run.device))
+        self.field.load_state(state["field"])
+        self.optimizer = self._make_optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _make_optimizer(self) -> VoxelAdam:
+        dvgo, field, skip_zero = self.config.model, self.field, self.stage.skip_zero
+        groups = [
+            VoxelGroup("density", list(field.density.parameters()), dvgo.lrate_density, skip_zero),
+            VoxelGroup("k0", list(field.k0.parameters()), dvgo.lrate_k0, skip_zero),
+        ]
+        if field.network:
+            groups.append(VoxelGroup("rgbnet", field.network, dvgo.lrate_rgbnet, skip_zero=False))
+        grids = [grid for grid in (field.density, field.k0) if isinstance(grid, VoxelGrid)]
+        return VoxelAdam(groups, {grid.values: grid.pool for grid in grids})
+
+    def _set_total_variation(self, step: int) -> None:
+        dvgo = self.config.model
+        is_on = dvgo.tv_after < step < dvgo.tv_before and step % dvgo.tv_every == 0
+        scale = max(self.field.resolution) / VOXELS_PER_TV_UNIT / self.config.model.batch_size / NEIGHBOURS
+        weights = {"density": dvgo.weight_tv_density, "k0": dvgo.weight_tv_k0}
+        for group in self.optimizer.param_groups:
+            group["tv_weight"] = is_on * scale * weights.get(group["name"], 0.0)
+            group["tv_dense"] = step < dvgo.tv_dense_before
+
+    def _scale(self, iteration: int, scalings_done: int) -> str:
+        self.scalings_done = scalings_done
+        self.optimizer.state.clear()  # the largest memory of all, which the larger grid now needs
+        self.field.scale(self.stage.voxels_from(scalings_done), self.threshold)
+        self.optimizer = self._make_optimizer()  # moments start anew, the network's too
+        self.rates_start_at = iteration
+        self.field.shift -= self.config.model.decay_after_scale
+        share = self.field.mask.float().mean().item()
+        return f"scaled to {'x'.join(map(str, self.field.resolution))}, mask {share:.1%} occupied"
+
+
+class ContractedRecipe(DvgoRecipe):
+    """DVGO around cameras that look outward, in one stage."""
+
+    def prepare(self, batches: PixelBatches) -> None:
+        """Nothing: every pixel of the views is trained on from the start."""
+
+    def _stages(self) -> tuple[Stage, ...]:
+        return (fine_stage(self.config.model),)
+
+    def _first_box(self) -> Tensor:
+        return camera_cube(self.scene.train, NEAR_CLIP)
+
+    def _make_field(self, aabb: Tensor) -> ContractedDVGO:
+        return ContractedDVGO(
+            self.stage.settings,
+            aabb,
+            self.stage.voxels_from(self.scalings_done),
+            bg_len=self.config.model.bg_len,
+            generator=self.generators["init"],
+        )

@@ -1,0 +1,1 @@
+"""What the models share: grids, decoders, rendering, occupancy, thinning and optimisers."""

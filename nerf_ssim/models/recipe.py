@@ -1,0 +1,66 @@
+"""What a model brings to the shared training loop."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nerf_ssim.datasets.scene import Scene
+from nerf_ssim.models.config import Config
+from nerf_ssim.models.options import ModelOptions
+from nerf_ssim.models.parts.rendering import Render
+from nerf_ssim.rays.batches import PixelBatches
+from nerf_ssim.rays.cameras import Rays
+from nerf_ssim.runs.generators import Generators
+
+__all__ = ["Recipe", "make_recipe"]
+
+
+class Recipe(Protocol):
+    """What a model brings to the shared loop: its field, its optimiser, and what happens around a step.
+
+    `terms` and `rates` name all that `regularizers` and `before_step` may return, in the order of the log's columns.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+    rates: tuple[str, ...]
+    field: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, config: Config[Any], scene: Scene, generators: Generators) -> None:
+        """The field and its optimiser at the start of a run."""
+
+    def prepare(self, batches: PixelBatches) -> None:
+        """Called once before the first iteration of a fresh run."""
+
+    def before_batch(self, iteration: int, batches: PixelBatches) -> list[str]:
+        """Milestones that come before the batch of an iteration is drawn; one line each for people."""
+
+    def before_step(self, iteration: int) -> dict[str, float]:
+        """Sets learning rates (and whatever else goes by iteration); returns the rates by column name."""
+
+    def render(self, rays: Rays, iteration: int) -> Render:
+        """The training render of a batch."""
+
+    def regularizers(self, iteration: int, render: Render, target: Tensor) -> dict[str, Tensor]:
+        """Weighted loss terms of the model's own, of its training render and the colours `[rays, 3]` it should have."""
+
+    def after_step(self, iteration: int, batches: PixelBatches) -> list[str]:
+        """Milestones (mask, shrink, filter, upsampling …) that are due after an update; one line each for people."""
+
+    def render_test(self, rays: Rays, *, final: bool) -> Render:
+        """The deterministic render of test rays."""
+
+    def state_dict(self) -> dict:
+        """Tensors and plain values from which `load_state_dict` continues bit for bit."""
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continues where `state` was taken."""
+
+
+def make_recipe(config: Config[ModelOptions], scene: Scene, generators: Generators) -> Recipe:
+    """The recipe that the model's options ask for, for a scene."""
+    return config.model.recipe()(config, scene, generators)

@@ -1,0 +1,126 @@
+"""TensoRF's options, under the names that its users know, with the canonical defaults on Replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nerf_ssim.config.checks import check_ascending
+from nerf_ssim.config.options import option
+from nerf_ssim.errors import ConfigError
+from nerf_ssim.models.options import ModelOptions
+
+if TYPE_CHECKING:
+    from nerf_ssim.models.tensorf.recipe import TensorfRecipe
+
+_FEATURES_OF_MODE = {"SH": 27, "RGB": 3}
+
+
+@dataclass(frozen=True)
+class TensorfOptions(ModelOptions):
+    """TensoRF: factorised grids, decoder, sampling, occupancy and its optimiser."""
+
+    N_voxel_init: int = option(100**3, "voxels at the start", at_least=8, at_most=2**40)
+    N_voxel_final: int = option(300**3, "voxels after the last upsampling", at_least=8, at_most=2**40)
+    upsamp_list: tuple[int, ...] = option(
+        (2000, 3000, 4000, 5500, 7000), "iterations after which the grids are upsampled", at_least=0
+    )
+    update_AlphaMask_list: tuple[int, ...] = option(
+        (2000, 4000),
+        "iterations after which the occupancy mask is made anew; the first also shrinks the box, the second drops the "
+        "rays that meet nothing",
+        at_least=0,
+    )
+    data_dim_color: int = option(27, "features that the decoder gets", at_least=1, at_most=1024)
+    density_shift: float = option(-10.0, "added to the density feature before softplus")
+    distance_scale: float = option(25.0, "factor on distances in compositing", above=0)
+    alpha_mask_thre: float = option(1e-4, "opacity from which a cell counts as occupied", at_least=0, below=1)
+    rayMarch_weight_thres: float = option(1e-4, "weight above which a sample's colour is computed", at_least=0, below=1)
+    fea2denseAct: str = option("softplus", "density activation", choices=("softplus", "relu"))
+    shadingMode: str = option("MLP_PE", "colour decoder", choices=("MLP_PE", "MLP_Fea", "MLP", "SH", "RGB"))
+    pos_pe: int = option(6, "frequencies of the position's encoding (MLP_PE)", at_least=0, at_most=16)
+    view_pe: int = option(6, "frequencies of the view direction's encoding", at_least=0, at_most=16)
+    fea_pe: int = option(6, "frequencies of the features' encoding (MLP_Fea)", at_least=0, at_most=16)
+    featureC: int = option(128, "hidden width of the decoder", at_least=1, at_most=4096)
+    step_ratio: float = option(0.5, "distance between samples, in voxels", above=0, at_most=16)
+    nSamples: int = option(1000000, "most samples along a ray", at_least=1, at_most=10**9)
+    color_samples: int = option(
+        0,
+        "in training, samples a ray that get a colour, drawn in proportion to their weight from those above "
+        "rayMarch_weight_thres so that colours and gradients are unbiased; 0 for all of them, as published",
+        at_least=0,
+        at_most=10**6,
+    )
+    test_color_samples: int = option(
+        0,
+        "the same in tests, evenly spread over the weights instead of drawn; 0 for all of them, as published",
+        at_least=0,
+        at_most=10**6,
+        may_change=True,
+    )
+    recompute: bool = option(
+        False, "less memory: colours are computed again for their gradient, instead of keeping what they were made of"
+    )
+    aabb_scale: float = option(1.2, "factor on the scene's box, about the origin", above=0, at_most=100)
+
+    lr_init: float = option(0.02, "learning rate of the grids", above=0, at_most=1e37)
+    lr_basis: float = option(1e-3, "learning rate of the basis and the decoder", above=0, at_most=1e37)
+    lr_decay_iters: int = option(
+        -1, "iterations over which the rates fall by lr_decay_target_ratio; -1 for n_iters", at_least=-1
+    )
+    lr_decay_target_ratio: float = option(0.1, "factor of that fall", above=0, at_most=1)
+    lr_upsample_reset: bool = option(True, "rates go back to the initial ones at each upsampling")
+    L1_weight_inital: float = option(0.0, "weight of density's L1 until the first mask", at_least=0)
+    L1_weight_rest: float = option(0.0, "weight of density's L1 from the first mask on", at_least=0)
+    Ortho_weight: float = option(0.0, "weight of the components' orthogonality", at_least=0)
+    TV_weight_density: float = option(0.0, "weight of the density grids' total variation", at_least=0)
+    TV_weight_app: float = option(0.0, "weight of the appearance grids' total variation", at_least=0)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The jitter of samples, the coin for the background, initial weights and, where they are drawn, colours."""
+        names = ("jitter", "background", "init")
+        return (*names, "colors") if self.color_samples else names
+
+    def recipe(self) -> type[TensorfRecipe]:
+        """Coarse to fine, with an occupancy mask."""
+        from nerf_ssim.models.tensorf.recipe import TensorfRecipe
+
+        return TensorfRecipe
+
+    def check(self, n_iters: int) -> None:
+        """Refuse TensoRF's options that contradict each other; raises `ConfigError`."""
+        super().check(n_iters)
+        self._check_field()
+        for name in ("upsamp_list", "update_AlphaMask_list"):
+            iterations = getattr(self, name)
+            check_ascending(name, iterations)
+            if iterations and iterations[-1] >= n_iters:
+                raise ConfigError(
+                    f"{name}: {iterations[-1]} would never come with n_iters {n_iters}; shorten the list, or keep "
+                    "n_iters and end early with stop_at"
+                )
+
+    def _check_field(self) -> None:
+        if self.lr_decay_iters == 0:
+            raise ConfigError("lr_decay_iters: 0 is out of range; it must be at least 1, or -1 for n_iters")
+        if self.N_voxel_final < self.N_voxel_init:
+            raise ConfigError(
+                f"N_voxel_final: {self.N_voxel_final} is less than N_voxel_init {self.N_voxel_init}; "
+                "upsampling cannot make a grid coarser"
+            )
+        if self.grid == "dense" and self.Ortho_weight > 0:
+            raise ConfigError(
+                f"Ortho_weight: {self.Ortho_weight} is of components, which grid dense does not have; give 0"
+            )
+        needed = _FEATURES_OF_MODE.get(self.shadingMode)
+        if needed is not None and self.data_dim_color != needed:
+            raise ConfigError(
+                f"data_dim_color: {self.data_dim_color} does not go with shadingMode {self.shadingMode}, "
+                f"which takes {needed}"
+            )
+        if self.decoder_precision != "float32" and self.shadingMode != "MLP_Fea":
+            raise ConfigError(
+                f"decoder_precision: {self.decoder_precision} is there for shadingMode MLP_Fea only, not "
+                f"{self.shadingMode}; use float32"
+            )

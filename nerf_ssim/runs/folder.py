@@ -1,0 +1,157 @@
+"""A run's folder: found again or begun, held by one process, refused where it does not fit, and written to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from nerf_ssim.config.base import BaseConfig
+from nerf_ssim.config.sections import CommonRunConfig
+from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError
+from nerf_ssim.files import plain_value
+from nerf_ssim.runs.checkpoints import CheckpointFolder
+from nerf_ssim.runs.device import backend_record, choose_device
+from nerf_ssim.runs.lock import lock_folder
+from nerf_ssim.runs.manifest import changed_circumstances, read_manifest, write_manifest
+from nerf_ssim.runs.metrics_log import MetricsLog
+
+__all__ = ["RunFolder", "run_path"]
+
+C = TypeVar("C", bound=BaseConfig)
+
+
+def run_path(run: CommonRunConfig) -> Path:
+    """`basedir/expname`, where everything that a run leaves is."""
+    return Path(run.basedir) / run.expname
+
+
+class RunFolder(Generic[C]):
+    """The folder of a run, locked for this process until `close` (or the process ends, however it does).
+
+    Args:
+        config: the run's options; they say whether the run begins anew or continues.
+        model: the model's name in its checkpoints.
+        required: what its checkpoints hold beside the model, the options and the iteration.
+        lasting: iterations whose checkpoints stay.
+    Attributes:
+        config: the options with the device resolved: `auto` is chosen here, or taken from the run that continues.
+        path: the folder.
+        checkpoints: its checkpoints.
+        resumed: path and payload of the checkpoint that this start continues; None where it begins anew.
+    Raises:
+        ConfigError: the folder holds a run and neither `resume` nor `overwrite` says what to do with it, it has seen
+            more updates than `stop_at`, or there is no such device.
+        CheckpointError: none of its checkpoints can be read, or the newest is another model's or of other options.
+        TrainingError: another process holds the folder.
+    """
+
+    def __init__(self, config: C, *, model: str, required: Sequence[str], lasting: Collection[int] = ()) -> None:
+        self.model = model
+        self.path = run_path(config.run)
+        self._lock = lock_folder(self.path)
+        self.checkpoints = CheckpointFolder(self.path, lasting=lasting)
+        self.resumed = self._find_checkpoint(config.run, ("config", *required))
+        saved = {} if self.resumed is None else self.resumed[1]["config"]
+        asked = config.run.device
+        device = choose_device(str(saved.get("device", asked)) if asked == "auto" else asked)
+        self.config: C = config.replace(device=device)
+        if self.resumed is not None:
+            self._refuse_other_options(saved)
+
+    @property
+    def resumed_at(self) -> int | None:
+        """Updates done before this start; None where it begins anew."""
+        return None if self.resumed is None else int(self.resumed[1]["iteration"])
+
+    def close(self) -> None:
+        """Lets another process have the folder."""
+        self._lock.close()
+
+    def refuse_other_data(self, key: str, content_hash: str, data: str) -> None:
+        """Raises `CheckpointError` where the run was made of other data than is there now.
+
+        Args:
+            key: under which the checkpoint has the hash of its data.
+            content_hash: of the data as it is now.
+            data: how the message names it and the option that gives it, such as `("datadir", path)` in words.
+        """
+        if self.resumed is not None and self.resumed[1].get(key) != content_hash:
+            raise CheckpointError(
+                f"{self.resumed[0]}: was trained on other data than {data} holds now (the content hashes differ); "
+                "give the original one or start anew with --overwrite"
+            )
+
+    def refuse_past_the_end(self, last: int, advice: str) -> None:
+        """Raises `ConfigError` where the run has already seen more than `last` updates."""
+        if self.resumed_at is not None and self.resumed_at > last:
+            raise ConfigError(
+                f"{self.path} has already seen {self.resumed_at} updates, more than --stop_at {last}: {advice}"
+            )
+
+    def changed_circumstances(self) -> list[str]:
+        """What differs from the start that this one continues and can change a result's last bits."""
+        if self.resumed is None:
+            return []
+        try:
+            previous = read_manifest(self.path)
+        except TrainingError:  # a run continues without its manifest: the checkpoint has all that counts
+            return []
+        device = self.config.run.device
+        return changed_circumstances(previous, backend_record(device), device)
+
+    def open_log(
+        self, *, data: dict[str, Any], columns: Sequence[str], precision: dict[str, dict[str, str]]
+    ) -> MetricsLog:
+        """Writes the manifest and the resolved options, and opens `metrics.csv` where this start begins.
+
+        A run that begins anew first drops what an overwritten one left that could be taken for its own.
+
+        Args:
+            data: what identifies the data, for the manifest.
+            columns: of `metrics.csv`.
+            precision: what the manifest calls the network's precision, with what `precision_record` says of it.
+        """
+        if self.resumed is None:
+            self.checkpoints.clear()
+            for scores in (self.path / "results.json", *self.path.glob("evaluation_*/results.json")):
+                scores.unlink(missing_ok=True)
+        self.config.write(self.path / "config.txt")
+        write_manifest(
+            self.path,
+            config=self.config.to_dict(),
+            backend=backend_record(self.config.run.device),
+            precision=precision,
+            scene=data,
+            seed=self.config.run.seed,
+            device=self.config.run.device,
+            resume_iteration=self.resumed_at,
+        )
+        return MetricsLog(self.path, columns, resume_iteration=self.resumed_at)
+
+    def save(self, state: dict[str, Any], iteration: int) -> Path:
+        """Writes a checkpoint of `state` after `iteration` updates, with the model's name and the options."""
+        return self.checkpoints.save({"model": self.model, "config": self.config.to_dict(), **state}, iteration)
+
+    def _find_checkpoint(self, run: CommonRunConfig, required: Sequence[str]) -> tuple[Path, dict[str, Any]] | None:
+        if run.overwrite or not self.checkpoints.paths():
+            return None
+        if not run.resume:
+            raise ConfigError(
+                f"{self.path} already holds a run: continue it with --resume, start it anew with --overwrite, or give "
+                "another --expname"
+            )
+        return self.checkpoints.load_latest(model=self.model, required=required)
+
+    def _refuse_other_options(self, saved: dict[str, Any]) -> None:
+        assert self.resumed is not None
+        changed = [
+            f"{name} was {saved[name]!r}, is {value!r}"
+            for name, value in self.config.fixed_options().items()
+            if name in saved and value != plain_value(saved[name])
+        ]
+        if changed:
+            raise CheckpointError(
+                f"{self.resumed[0]}: belongs to a run with other options ({'; '.join(changed[:3])}); resume with its "
+                f"own ({self.path / 'config.txt'}) or start anew with --overwrite"
+            )

@@ -1,0 +1,91 @@
+"""Named random generators: randomness belongs to its consumer, so removing one consumer changes no other's draws."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.errors import CheckpointError
+
+ON_THE_CPU = ("ssim", "monitor")
+"""Consumers whose numbers are drawn on the CPU, so that every device sees the same orders of SSIM's pixels."""
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """The seed of the stream `name` under the run's `seed`: a 63-bit hash, the same in every process and version.
+
+    Python's own `hash` is salted per process, and `seed + index` makes neighbouring runs share streams.
+    """
+    digest = hashlib.blake2b(f"nerf_ssim/{int(seed)}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class Generators:
+    """One `torch.Generator` per consumer of randomness.
+
+    Example:
+        >>> generators = Generators(20211202, ["jitter"])
+        >>> jitter = torch.rand(4096, generator=generators["jitter"])
+
+    Args:
+        seed: the run's seed, any integer.
+        names: the consumers, distinct.
+        device: where the generators live, except those of `ON_THE_CPU`; their states are saved on the CPU.
+    Raises:
+        ValueError: a name that comes twice.
+    """
+
+    def __init__(self, seed: int, names: Sequence[str], device: torch.device | str = "cpu") -> None:
+        if len(set(names)) != len(names):
+            raise ValueError(f"generator names must be distinct, got {tuple(names)}")
+        self.seed = int(seed)
+        self.device = torch.device(device)
+        self._streams = {
+            name: torch.Generator(device="cpu" if name in ON_THE_CPU else self.device).manual_seed(
+                stream_seed(self.seed, name)
+            )
+            for name in names
+        }
+
+    def __getitem__(self, name: str) -> torch.Generator:
+        try:
+            return self._streams[name]
+        except KeyError:
+            raise KeyError(f"no generator named {name!r}; there are: {', '.join(self._streams)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Each generator's state by name, uint8 tensors on the CPU, copies."""
+        return {name: stream.get_state().clone() for name, stream in self._streams.items()}
+
+    def load_state_dict(self, states: Mapping[str, Tensor]) -> None:
+        """Continue each stream exactly where `states` (from `state_dict`) left it.
+
+        Nothing changes unless every state fits. A state without a generator is left out: earlier versions had a stream
+        that nothing drew from.
+
+        Raises:
+            CheckpointError: a generator without a state, or one of another device.
+        """
+        if missing := sorted(set(self._streams) - set(states)):
+            raise CheckpointError(f"random generator states don't fit this run (missing: {', '.join(missing)})")
+        states = {name: states[name] for name in self._streams}
+        # Rehearsed on fresh generators first: a state that doesn't fit must not leave half of the streams moved.
+        for name, state in states.items():
+            try:
+                torch.Generator(device=self._streams[name].device).set_state(state)
+            except (RuntimeError, TypeError) as error:
+                raise CheckpointError(
+                    f"the state of random generator {name!r} doesn't fit device {self.device}; "
+                    "resume on the kind of device that the run was started on"
+                ) from error
+        for name, state in states.items():
+            self._streams[name].set_state(state)
