@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, options: Sequence[str] = ()) -> list[dict[str, object]]:
-    """Time training, training with kept activations, and forward; GFLOP/s count no product that is computed twice."""
+    """Time training and forward; GFLOP/s count no product that is computed twice."""
     torch.set_num_threads(args.threads)
     generator = torch.Generator().manual_seed(0)
     inputs = decoder_inputs(FEATURES, FREQUENCIES, FREQUENCIES)
@@ -32,17 +32,17 @@ def run(args: argparse.Namespace, options: Sequence[str] = ()) -> list[dict[str,
     directions = torch.nn.functional.normalize(torch.randn(args.samples, 3, generator=generator), dim=-1)
     upstream = torch.randn(args.samples, 3, generator=generator)
 
-    def forward(keep_activations: bool = False) -> torch.Tensor:
+    def forward() -> torch.Tensor:
         return decode_color(
             features, directions, weights, feature_frequencies=FREQUENCIES, view_frequencies=FREQUENCIES,
-            precision=args.decoder_precision, keep_activations=keep_activations,
+            precision=args.decoder_precision,
         )  # fmt: skip
 
-    def train(keep_activations: bool = False) -> None:
-        torch.autograd.grad(forward(keep_activations), (features, *weights), upstream)
+    def train() -> None:
+        torch.autograd.grad(forward(), (features, *weights), upstream)
 
     left, right = torch.randn(args.samples, inputs), torch.randn(inputs, HIDDEN)
-    others = {"kept": lambda: train(keep_activations=True), "product": lambda: left @ right}
+    others = {"product": lambda: left @ right}
     products = inputs * HIDDEN + HIDDEN * HIDDEN + HIDDEN * 3
     flops = {"train": 6 * products - 2 * HIDDEN * (3 + 6 * FREQUENCIES), "forward": 2 * products}
     records = []
@@ -55,5 +55,4 @@ def run(args: argparse.Namespace, options: Sequence[str] = ()) -> list[dict[str,
         ceiling = 2e-6 * args.samples * inputs * HIDDEN / record["product_ms"]
         figures = {"gflops": rate, "gflops_torch_mm": ceiling, "share_of_torch_mm": rate / ceiling}
         records.append(record | {name: round(value, 3) for name, value in figures.items()})
-        others = {"product": others["product"]}
     return records

@@ -5,7 +5,6 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
-#include <tuple>
 #include <vector>
 
 #include "../cpu/decoder.h"
@@ -64,51 +63,41 @@ const nerf_ssim::DecoderKernels& kernels_of(c10::string_view precision) {
   return nerf_ssim::decoder_kernels(unit);
 }
 
-std::tuple<Tensor, Tensor, Tensor> decode_color(
+Tensor decode_color(
     const Tensor& features, const Tensor& directions, const Tensor& w1, const Tensor& b1, const Tensor& w2,
     const Tensor& b2, const Tensor& w3, const Tensor& b3, int64_t feature_frequencies, int64_t view_frequencies,
-    bool keep_activations, c10::string_view precision) {
+    c10::string_view precision) {
   const Layers layers(w1, b1, w2, b2, w3, b3);
   const auto shape = checked_shape(features, directions, layers, feature_frequencies, view_frequencies);
   const Tensor feature_rows = features.contiguous(), direction_rows = directions.contiguous();
   const int64_t samples = features.size(0);
-  const int64_t kept = keep_activations ? samples : 0;
   Tensor rgb = at::empty({samples, 3}, features.options());
-  Tensor hidden1 = at::empty({kept, shape.hidden1}, features.options());
-  Tensor hidden2 = at::empty({kept, shape.hidden2}, features.options());
   const nerf_ssim::DecoderForward arrays{
-      feature_rows.const_data_ptr<float>(), direction_rows.const_data_ptr<float>(), rgb.mutable_data_ptr<float>(),
-      keep_activations ? hidden1.mutable_data_ptr<float>() : nullptr,
-      keep_activations ? hidden2.mutable_data_ptr<float>() : nullptr};
+      feature_rows.const_data_ptr<float>(), direction_rows.const_data_ptr<float>(), rgb.mutable_data_ptr<float>()};
   nerf_ssim::decoder_forward(kernels_of(precision), shape, layers.pointers(), arrays, samples, at::get_num_threads());
-  return {rgb, hidden1, hidden2};
+  return rgb;
 }
 
-// Gradients of features (empty when not wanted), w1, b1, w2, b2, w3, b3. Empty hidden1 and hidden2 mean that forward
-// kept none, and they are computed again.
+// Gradients of features (empty when not wanted), w1, b1, w2, b2, w3, b3.
 std::vector<Tensor> decode_color_backward(
-    const Tensor& grad_rgb, const Tensor& rgb, const Tensor& hidden1, const Tensor& hidden2, const Tensor& features,
-    const Tensor& directions, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& w3,
-    const Tensor& b3, int64_t feature_frequencies, int64_t view_frequencies, bool want_features,
-    c10::string_view precision) {
+    const Tensor& grad_rgb, const Tensor& rgb, const Tensor& features, const Tensor& directions, const Tensor& w1,
+    const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& w3, const Tensor& b3,
+    int64_t feature_frequencies, int64_t view_frequencies, bool want_features, c10::string_view precision) {
   const Layers layers(w1, b1, w2, b2, w3, b3);
   const auto shape = checked_shape(features, directions, layers, feature_frequencies, view_frequencies);
   const int64_t samples = features.size(0);
-  const bool has_activations = hidden1.size(0) == samples && hidden2.size(0) == samples;
   TORCH_CHECK(
       grad_rgb.sizes() == rgb.sizes() && rgb.size(0) == samples && grad_rgb.scalar_type() == at::kFloat,
       "decode_color_backward: grad_rgb must be float32 [n, 3]");
   const Tensor feature_rows = features.contiguous(), direction_rows = directions.contiguous();
   const Tensor rgb_rows = rgb.contiguous(), grad_rows = grad_rgb.contiguous();
-  const Tensor rows1 = hidden1.contiguous(), rows2 = hidden2.contiguous();
 
   std::vector<Tensor> gradients{at::empty({want_features ? samples : 0, features.size(1)}, features.options())};
   for (const Tensor& weight : layers.tensors) gradients.push_back(at::empty(weight.sizes(), weight.options()));
   const auto out = [&](int i) { return gradients[i].mutable_data_ptr<float>(); };
   const nerf_ssim::DecoderBackward arrays{
       feature_rows.const_data_ptr<float>(), direction_rows.const_data_ptr<float>(), rgb_rows.const_data_ptr<float>(),
-      grad_rows.const_data_ptr<float>(), has_activations ? rows1.const_data_ptr<float>() : nullptr,
-      has_activations ? rows2.const_data_ptr<float>() : nullptr, want_features ? out(0) : nullptr};
+      grad_rows.const_data_ptr<float>(), want_features ? out(0) : nullptr};
   nerf_ssim::decoder_backward(
       kernels_of(precision), shape, layers.pointers(), arrays, {out(1), out(2), out(3), out(4), out(5), out(6)}, samples,
       at::get_num_threads());
@@ -120,12 +109,11 @@ std::vector<Tensor> decode_color_backward(
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
   m.def(
       "decode_color(Tensor features, Tensor directions, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, "
-      "Tensor b3, int feature_frequencies, int view_frequencies, bool keep_activations, str precision) -> (Tensor, Tensor, "
-      "Tensor)");
+      "Tensor b3, int feature_frequencies, int view_frequencies, str precision) -> Tensor");
   m.def(
-      "decode_color_backward(Tensor grad_rgb, Tensor rgb, Tensor hidden1, Tensor hidden2, Tensor features, "
-      "Tensor directions, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3, int feature_frequencies, "
-      "int view_frequencies, bool want_features, str precision) -> Tensor[]");
+      "decode_color_backward(Tensor grad_rgb, Tensor rgb, Tensor features, Tensor directions, Tensor w1, Tensor b1, "
+      "Tensor w2, Tensor b2, Tensor w3, Tensor b3, int feature_frequencies, int view_frequencies, bool want_features, "
+      "str precision) -> Tensor[]");
 }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, m) {

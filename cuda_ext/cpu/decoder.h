@@ -30,13 +30,11 @@ struct DecoderWeightGradients {
   float *w1, *b1, *w2, *b2, *w3, *b3;
 };
 
-// Per-sample arrays, row-major. hidden1/hidden2 [samples][width] are null when activations are not kept.
+// Per-sample arrays, row-major.
 struct DecoderForward {
   const float* features;
   const float* directions;
   float* rgb;
-  float* hidden1;
-  float* hidden2;
 };
 
 // As above; `grad_features` is null when nobody asks for it.
@@ -45,8 +43,6 @@ struct DecoderBackward {
   const float* directions;
   const float* rgb;
   const float* grad_rgb;
-  const float* hidden1;
-  const float* hidden2;
   float* grad_features;
 };
 

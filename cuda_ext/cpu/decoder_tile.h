@@ -186,11 +186,6 @@ inline void forward(
   }
   for (int i = 0; i < count * kColors; i += kLanes) store(logits + i, sigmoid(load(logits + i)));
   std::memcpy(arrays.rgb + begin * kColors, logits, count * kColors * sizeof(float));
-
-  if (arrays.hidden1 != nullptr) {
-    gather_rows(scratch + at.activation1, count, at.hidden1, at.hidden1_stride, arrays.hidden1 + begin * at.hidden1);
-    gather_rows(activation2, count, at.hidden2, at.hidden2_stride, arrays.hidden2 + begin * at.hidden2);
-  }
 }
 
 // Gradient of the features from the gradient of the input's first columns: d sin(2^k x) = 2^k cos(2^k x) dx.
@@ -221,14 +216,9 @@ inline void backward(
   float* activation2 = scratch + at.activation2;
   float* operands = scratch + at.operands;
 
-  // 1. The tile's forward again, or what forward kept of it.
+  // 1. The tile's hidden layers again: fetching and filling the memory to keep them would cost as much.
   encode(shape, at, arrays.features + begin * shape.features, arrays.directions + begin * 3, count, scratch);
-  if (arrays.hidden1 == nullptr) {
-    hidden_layers<Products>(at, packed, count, scratch);
-  } else {
-    scatter_rows(arrays.hidden1 + begin * at.hidden1, count, at.hidden1, activation1, at.hidden1_stride);
-    scatter_rows(arrays.hidden2 + begin * at.hidden2, count, at.hidden2, activation2, at.hidden2_stride);
-  }
+  hidden_layers<Products>(at, packed, count, scratch);
 
   // 2. Through the sigmoid and the last layer; the gradient of layer 2 replaces its activation.
   float* grad_logits = scratch + at.color;

@@ -58,7 +58,6 @@ def decode_color(
     feature_frequencies: int,
     view_frequencies: int,
     precision: str = "float32",
-    keep_activations: bool = False,
 ) -> Tensor:
     """Colour of each sample: `sigmoid(L3(relu(L2(relu(L1(input))))))`.
 
@@ -71,9 +70,6 @@ def decode_color(
         feature_frequencies, view_frequencies: octaves of the two encodings; 0 leaves that encoding out.
         precision: `"float32"`, or `"bf16"`: both operands of each product are rounded to bfloat16 and sums stay
             float32, where `effective_precision` says that the device does so; else as float32.
-        keep_activations: whether the native forward keeps both hidden layers for backward (1 KiB a sample at 128 +
-            128). By default backward computes them again: with many samples, fetching and filling that memory costs
-            at least as much.
     Returns:
         rgb in (0, 1), `[n, 3]`, differentiable in `features` and in all six weights.
     Raises:
@@ -85,8 +81,7 @@ def decode_color(
     precision = effective_precision(precision, features.device)[0]
     frequencies = feature_frequencies, view_frequencies
     if backend.implementation("decode_color", features, directions, *layers) == "native":
-        keeps = keep_activations and torch.is_grad_enabled() and any(t.requires_grad for t in (features, *layers))
-        return torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies, keeps, precision)[0]
+        return torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies, precision)
     if precision == "float32":
         return reference.decode_color(features, directions, *layers, *frequencies)
     if features.dtype == torch.float32 and not _rounds_in_software():
@@ -146,34 +141,31 @@ def _check_shapes(
 
 
 def _forward_fake(
-    features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies, keep_activations, precision
+    features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies, precision
 ):  # fmt: skip
-    samples = features.shape[0]
-    kept = samples if keep_activations else 0
-    return features.new_empty(samples, 3), features.new_empty(kept, w1.shape[0]), features.new_empty(kept, w2.shape[0])
+    return features.new_empty(features.shape[0], 3)
 
 
 def _backward_fake(
-    grad_rgb, rgb, hidden1, hidden2, features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies,
-    view_frequencies, want_features, precision,
+    grad_rgb, rgb, features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies,
+    want_features, precision,
 ):  # fmt: skip
     grad_features = features.new_empty(features.shape[0] if want_features else 0, features.shape[1])
     return [grad_features, *(torch.empty_like(weight) for weight in (w1, b1, w2, b2, w3, b3))]
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    *tensors, ctx.feature_frequencies, ctx.view_frequencies, _, ctx.precision = inputs
-    ctx.mark_non_differentiable(*output[1:])
-    ctx.save_for_backward(*output, *tensors)
+    *tensors, ctx.feature_frequencies, ctx.view_frequencies, ctx.precision = inputs
+    ctx.save_for_backward(output, *tensors)
 
 
-def _backward(ctx, grad_rgb, _grad_hidden1, _grad_hidden2):
+def _backward(ctx, grad_rgb):
     gradients = torch.ops.nerf_ssim.decode_color_backward(
         grad_rgb, *ctx.saved_tensors, ctx.feature_frequencies, ctx.view_frequencies, ctx.needs_input_grad[0],
         ctx.precision,
     )  # fmt: skip
     grad_features, *grad_weights = gradients
-    return grad_features if ctx.needs_input_grad[0] else None, None, *grad_weights, None, None, None, None
+    return grad_features if ctx.needs_input_grad[0] else None, None, *grad_weights, None, None, None
 
 
 if _HAS_NATIVE:

@@ -38,12 +38,10 @@ def test_native_bfloat16_agrees_with_its_specification_on_every_unit(samples, sh
 
     arguments = (features, directions, *layers, *frequencies.values())
     expected = gradients_of(reference.decode_color(*arguments, linear=reference.linear_bfloat16))
-    for keep_activations in (False, True):
-        with threads(count):
-            rgb = torch.ops.nerf_ssim.decode_color(*arguments, keep_activations, f"bf16:{unit}")[0]
-            results = gradients_of(rgb)
-        for result, exact in zip(results, expected, strict=True):
-            assert (result - exact).norm() <= 2e-4 * exact.norm()
+    with threads(count):
+        results = gradients_of(torch.ops.nerf_ssim.decode_color(*arguments, f"bf16:{unit}"))
+    for result, exact in zip(results, expected, strict=True):
+        assert (result - exact).norm() <= 2e-4 * exact.norm()
 
 
 @needs_native
@@ -51,7 +49,7 @@ def test_bf16_goes_to_the_native_kernel_of_that_precision(monkeypatch):
     pretend_bf16_unit(monkeypatch, "AMX")
     features, directions, layers, frequencies = case = make_case(50)
     rgb, gradients = values_and_gradients(case, precision="bf16")
-    direct = torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies.values(), False, "bf16")[0]
+    direct = torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies.values(), "bf16")
     assert torch.equal(rgb, direct) and not torch.equal(rgb, values_and_gradients(case)[0])
     upstream = torch.linspace(-1.0, 2.0, rgb.numel()).reshape(rgb.shape)
     expected = torch.autograd.grad((direct * upstream).sum(), (features, *layers))
@@ -64,8 +62,8 @@ def test_undefined_features_stay_undefined_in_native_bfloat16(unit):
     features, directions, layers, frequencies = make_case(40, "plain_odd")
     with torch.no_grad():
         features[7, 1] = float("nan")
-        rgb, _, _ = torch.ops.nerf_ssim.decode_color(
-            features, directions, *layers, *frequencies.values(), False, f"bf16:{unit}"
+        rgb = torch.ops.nerf_ssim.decode_color(
+            features, directions, *layers, *frequencies.values(), f"bf16:{unit}"
         )
     assert rgb[7].isnan().all() and not rgb[torch.arange(40) != 7].isnan().any()
 
@@ -75,7 +73,7 @@ def test_undefined_features_stay_undefined_in_native_bfloat16(unit):
 def test_a_precision_or_unit_that_is_not_there_is_refused(precision):
     features, directions, layers, frequencies = make_case(4, "plain_odd")
     with pytest.raises((RuntimeError, ValueError), match=precision.split(":")[-1]):
-        torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies.values(), False, precision)
+        torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies.values(), precision)
 
 
 def test_tiled_bfloat16_agrees_with_its_specification(monkeypatch):
