@@ -23,9 +23,9 @@ from nerf_ssim.models.dvgo.recipe import DvgoRecipe
 from nerf_ssim.models.parts.voxel_grid import node_coords
 from nerf_ssim.ops.voxels import resize_volume
 from nerf_ssim.rays.batches import PixelBatches
-from nerf_ssim.runs.generators import Generators
+from nerf_ssim.runs.device import choose_device
 from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.session import make_s3im
+from nerf_ssim.training.session import make_generators, make_s3im
 from nerf_ssim.training.step import take_step
 
 __all__ = ["add_arguments", "run"]
@@ -84,8 +84,9 @@ def run(args: argparse.Namespace, options: Sequence[str], **settings: object) ->
 
 def make_workload(state: str, config: Config, *, size: int) -> Workload:
     """The canonical recipe in `state`, on a synthetic scene of `size` x `size` views; its learning rates are tiny."""
-    config = config.replace(lrate_density=_STILL, lrate_k0=_STILL, lrate_rgbnet=_STILL)
-    scene, generators = room_scene(size), Generators(config.run.seed)
+    device = choose_device(config.run.device)
+    config = config.replace(device=device, lrate_density=_STILL, lrate_k0=_STILL, lrate_rgbnet=_STILL)
+    scene, generators = room_scene(size), make_generators(config)
     recipe = DvgoRecipe(config, scene, generators)
     batches = PixelBatches(scene.train, config.model.batch_size, generators["pixels"])
     recipe.prepare(batches)

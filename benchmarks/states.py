@@ -27,9 +27,9 @@ from nerf_ssim.models.tensorf.recipe import TensorfRecipe
 from nerf_ssim.ops.marching import OccupancyGrid
 from nerf_ssim.ops.resize import resize_line, resize_plane
 from nerf_ssim.rays.batches import PixelBatches
-from nerf_ssim.runs.generators import Generators, generator_names
+from nerf_ssim.runs.device import choose_device
 from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.session import make_s3im
+from nerf_ssim.training.session import make_generators, make_s3im
 
 STATES = ("start", "trained")
 _SEED = 0
@@ -66,9 +66,10 @@ def canonical_config(options: Sequence[str]) -> Config:
 
 def make_workload(state: str, config: Config, *, size: int = 384) -> Workload:
     """The canonical recipe in `state`, on a synthetic scene of `size` x `size` views; its learning rates are tiny."""
-    config = config.replace(lr_init=_STILL, lr_basis=_STILL)
+    device = choose_device(config.run.device)
+    config = config.replace(device=device, lr_init=_STILL, lr_basis=_STILL)
     scene = room_scene(size)
-    generators = Generators(config.run.seed, generator_names(config))
+    generators = make_generators(config)
     recipe = TensorfRecipe(config, scene, generators)
     batches = PixelBatches(scene.train, config.model.batch_size, generators["pixels"])
     recipe.prepare(batches)

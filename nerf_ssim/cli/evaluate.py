@@ -102,7 +102,7 @@ def _label(trained: Trained) -> str | None:
 
 def _table(results: dict[str, Any]) -> str:
     """One line a view and the mean, the way a person compares them."""
-    from nerf_ssim.evaluation.protocol import SCORE_COLUMNS, score_cells
+    from nerf_ssim.evaluation.scores import score_cells, score_titles
 
     width = max(len(name) for name in ("mean", *(image["name"] for image in results["per_image"])))
 
@@ -112,7 +112,7 @@ def _table(results: dict[str, Any]) -> str:
     label = f" ({results['label']})" if results["label"] else ""
     progress = f"{results['stopped_at']} of {results['iterations']} iterations"
     lines = [f"{results['scene']}{label}, {results['model']}, {progress}"]
-    lines.append("  ".join(("view".ljust(width), *(head.rjust(10) for _, head, _ in SCORE_COLUMNS))))
+    lines.append("  ".join(("view".ljust(width), *(title.rjust(10) for title in score_titles()))))
     lines += [row(image["name"], image) for image in results["per_image"]]
     lines.append(row("mean", results))
     lines.append(f"SSIM as {results['ssim_variant']}; LPIPS: {results['lpips_note']}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nerf_ssim.models.config import parse
 
 if TYPE_CHECKING:
-    from nerf_ssim.evaluation.protocol import Scores
+    from nerf_ssim.evaluation.scores import Scores
 
 
 def run(argv: Sequence[str]) -> int:
@@ -44,11 +44,17 @@ def run(argv: Sequence[str]) -> int:
 
 def print_scores(folder: Path, scores: Scores) -> None:
     """The scores in one line, and where to look."""
-    figures = [("PSNR", scores.psnr, ".2f"), ("SSIM", scores.ssim, ".4f")]
-    figures += [("LPIPS alex", scores.lpips_alex, ".4f"), ("LPIPS vgg", scores.lpips_vgg, ".4f")]
-    line = ", ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)
+    from nerf_ssim.evaluation.scores import METRICS
+
+    means = scores.means
+    known = [
+        f"{METRICS[name].title} {value:.{METRICS[name].decimals}f}"
+        for name, value in means.items()
+        if value is not None
+    ]
+    line = ", ".join(known)
     print(f"test views: {line} (SSIM variant: {scores.ssim_variant})")
-    if scores.lpips_alex is None or scores.lpips_vgg is None:
+    if None in means.values():
         print(f"LPIPS: {scores.lpips_note}")
     if (folder / "test" / "contact_sheet.png").exists():
         print(f"pictures: {folder / 'test' / 'contact_sheet.png'}")

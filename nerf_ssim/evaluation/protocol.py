@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from nerf_ssim.datasets.scene import Views
-from nerf_ssim.errors import MissingDependency
 from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import LpipsScorer
-from nerf_ssim.files import atomic_file
+from nerf_ssim.evaluation.scores import METRICS, NO_LPIPS, ImageScore, Scores, Scoring, score_image
+from nerf_ssim.files import plain_value, write_json
 
 SHEET_ROWS = 8
-# Key in `results.json`, title and decimals of each metric, for tables.
-SCORE_COLUMNS = (
-    ("psnr", "PSNR dB", 2),
-    ("ssim", "SSIM", 4),
-    ("lpips_alex", "LPIPS alex", 4),
-    ("lpips_vgg", "LPIPS vgg", 4),
-)
-
-
-def score_cells(scores: Mapping[str, Any]) -> list[str]:
-    """What stands below the titles of `SCORE_COLUMNS`: digits, or a dash where a metric could not be computed."""
-    return ["-" if scores[key] is None else f"{scores[key]:.{digits}f}" for key, _, digits in SCORE_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -43,55 +29,6 @@ class RenderedView:
     rgb: Tensor
     depth: Tensor
     opacity: Tensor
-
-
-@dataclass(frozen=True)
-class ImageScore:
-    """The metrics of one image; None where one could not be computed."""
-
-    name: str
-    psnr: float | None
-    ssim: float | None
-    lpips_alex: float | None
-    lpips_vgg: float | None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The metrics of a split, means over its images.
-
-    A mean is None as soon as one image lacks the metric: a mean over the others would compare with nothing.
-    `notes[metric]` says why a metric is None; `lpips_note` also says where LPIPS's weights came from.
-    """
-
-    per_image: tuple[ImageScore, ...]
-    ssim_variant: str
-    lpips_note: str
-    notes: Mapping[str, str]
-
-    def _mean(self, metric: str) -> float | None:
-        values = [getattr(score, metric) for score in self.per_image]
-        return None if not values or None in values else math.fsum(values) / len(values)
-
-    @property
-    def psnr(self) -> float | None:
-        """Mean over images of the PSNR, dB (not the PSNR of the mean error)."""
-        return self._mean("psnr")
-
-    @property
-    def ssim(self) -> float | None:
-        """Mean SSIM in the variant `ssim_variant`."""
-        return self._mean("ssim")
-
-    @property
-    def lpips_alex(self) -> float | None:
-        """Mean LPIPS distance, AlexNet."""
-        return self._mean("lpips_alex")
-
-    @property
-    def lpips_vgg(self) -> float | None:
-        """Mean LPIPS distance, VGG16."""
-        return self._mean("lpips_vgg")
 
 
 def score_views(
@@ -140,13 +77,13 @@ def score_views(
         for index in bar:
             view = render_view(index)
             truth = views.images[index].to(view.rgb.device).float() / 255.0
-            scores.append(_score_image(views.names[index], view.rgb, truth, ssim_variant, lpips, notes))
+            scores.append(score_image(views.names[index], view.rgb, truth, Scoring(ssim_variant, lpips), notes))
             if folder is not None:
                 _save_view(folder, names[index], view, truth, depth_range)
                 if index in on_sheet:
                     shown = (truth, view.rgb, view.depth, view.opacity)
-                    rows.append(pictures.sheet_row(names[index], scores[-1].psnr, *shown, depth_range))
-            known = [score.psnr for score in scores if score.psnr is not None]
+                    rows.append(pictures.sheet_row(names[index], scores[-1].values["psnr"], *shown, depth_range))
+            known = [psnr for score in scores if (psnr := score.values["psnr"]) is not None]
             if known:
                 bar.set_postfix_str(f"PSNR {math.fsum(known) / len(known):.2f} dB")
     finally:
@@ -155,9 +92,6 @@ def score_views(
             pictures.save_png(
                 folder / "contact_sheet.png", pictures.contact_sheet(rows, title or f"{len(scores)} views")
             )
-    if not lpips:
-        notes.setdefault("lpips_alex", "LPIPS was not asked for")
-        notes.setdefault("lpips_vgg", "LPIPS was not asked for")
     return Scores(tuple(scores), ssim_variant, _lpips_note(lpips, notes), notes)
 
 
@@ -206,23 +140,19 @@ def write_results(
         "backend": backend,
         "decoder_precision": decoder_precision,
         "seconds_train": seconds_train,
-        "psnr": scores.psnr,
-        "ssim": scores.ssim,
+        **scores.means,
         "ssim_variant": scores.ssim_variant,
-        "lpips_alex": scores.lpips_alex,
-        "lpips_vgg": scores.lpips_vgg,
         "lpips_note": scores.lpips_note,
     }
-    for metric in ("psnr", "ssim"):
-        if results[metric] is None:
+    for metric in METRICS:
+        if results[metric] is None and not metric.startswith("lpips"):  # both of LPIPS's are in lpips_note
             results[f"{metric}_note"] = scores.notes.get(metric, "no view was scored")
     if seconds_train is None:
         results["seconds_train_note"] = "the run did not record it"
-    results["per_image"] = [asdict(score) for score in scores.per_image]
-    results = _finite(results)
-    with atomic_file(path) as file:
-        file.write((json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
-    return results
+    results["per_image"] = [{"name": score.name, **score.values} for score in scores.per_image]
+    plain: dict[str, Any] = plain_value(results)
+    write_json(path, plain)
+    return plain
 
 
 def picture_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -232,30 +162,6 @@ def picture_names(names: Sequence[str]) -> tuple[str, ...]:
     if "contact_sheet" in files or any(count > 1 for count in files.values()):
         return tuple(f"{index:04d}_{stem}" for index, stem in enumerate(stems))
     return tuple(stems)
-
-
-def _score_image(
-    name: str, rendered: Tensor, truth: Tensor, variant: str, lpips: Sequence[LpipsScorer], notes: dict[str, str]
-) -> ImageScore:
-    found: dict[str, float | None] = dict.fromkeys(key for key, _, _ in SCORE_COLUMNS)
-    if not bool(torch.isfinite(rendered).all()):
-        for metric in ("psnr", "ssim", *(f"lpips_{scorer.net}" for scorer in lpips)):
-            notes.setdefault(metric, f"{name}: the render holds NaN or infinity")
-        return ImageScore(name, **found)
-    decibel = metrics.psnr(rendered, truth)
-    if math.isfinite(decibel):
-        found["psnr"] = decibel
-    else:
-        notes.setdefault("psnr", f"{name}: the render equals the truth, its PSNR is infinite")
-    try:
-        found["ssim"] = metrics.ssim(rendered, truth, variant)
-    except (ValueError, MissingDependency) as error:
-        notes.setdefault("ssim", f"{name}: {error}")
-    for scorer in lpips:
-        found[f"lpips_{scorer.net}"] = scorer.score(rendered, truth)
-        if found[f"lpips_{scorer.net}"] is None:
-            notes.setdefault(f"lpips_{scorer.net}", scorer.note)
-    return ImageScore(name, **found)
 
 
 def _save_view(
@@ -269,7 +175,7 @@ def _save_view(
 
 def _lpips_note(lpips: Sequence[LpipsScorer], notes: Mapping[str, str]) -> str:
     if not lpips:
-        return "LPIPS was not asked for"
+        return NO_LPIPS
     return "; ".join(dict.fromkeys(notes.get(f"lpips_{scorer.net}", scorer.note) for scorer in lpips))
 
 
@@ -278,13 +184,3 @@ def _spread(indices: Sequence[int], count: int) -> list[int]:
     if len(indices) <= count:
         return list(indices)
     return [indices[round(place * (len(indices) - 1) / (count - 1))] for place in range(count)]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value

@@ -9,7 +9,8 @@ import numpy as np
 from nerf_ssim.datasets.scene import Views
 from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import lpips_scorers
-from nerf_ssim.evaluation.protocol import RenderedView, Scores, score_views, write_results
+from nerf_ssim.evaluation.protocol import RenderedView, score_views, write_results
+from nerf_ssim.evaluation.scores import Scores, score_cells, score_titles
 from nerf_ssim.runs.device import backend_record
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.trained import render_camera
@@ -61,7 +62,7 @@ def score_run(session: Session) -> Scores:
     )
     if config.run.render_train:
         train = score_split(session, "train", session.folder.path / "train")
-        print(f"training views: PSNR {train.psnr:.2f}, SSIM {train.ssim:.4f}")
+        print(f"training views: {', '.join(map(' '.join, zip(score_titles(), score_cells(train.means), strict=True)))}")
     return scores
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nerf_ssim.datasets.scene import Views
-from nerf_ssim.evaluation import metrics
+from nerf_ssim.evaluation import metrics, scores
 from nerf_ssim.evaluation.protocol import RenderedView, picture_names, score_views, write_results
 
 SIZE = (20, 28)
@@ -17,7 +17,7 @@ SCHEDULE = {"weight": 1.0, "add_at": 0, "remove_at": 70, "removed_at": 70}
 KEYS = [
     *("scene", "model", "label", "iterations", "stopped_at", "schedule", "seed", "backend", "decoder_precision"),
     "seconds_train",
-    *("psnr", "ssim", "ssim_variant", "lpips_alex", "lpips_vgg", "lpips_note", "per_image"),
+    *("psnr", "ssim", "lpips_alex", "lpips_vgg", "ssim_variant", "lpips_note", "per_image"),
 ]
 
 
@@ -60,8 +60,8 @@ def test_the_mean_is_over_images_of_the_clamped_render(tmp_path):
         truth = views.images[index].double() / 255.0
         error = (render(index).rgb.double().clamp(0, 1) - truth).square().mean().item()
         expected.append(-10.0 * math.log10(error))
-    assert [score.psnr for score in scores.per_image] == pytest.approx(expected, abs=1e-4)
-    assert scores.psnr == pytest.approx(sum(expected) / 3, abs=1e-4)
+    assert [score.values["psnr"] for score in scores.per_image] == pytest.approx(expected, abs=1e-4)
+    assert scores.mean("psnr") == pytest.approx(sum(expected) / 3, abs=1e-4)
     assert [score.name for score in scores.per_image] == list(views.names)
 
 
@@ -173,7 +173,7 @@ def test_the_variant_is_the_one_asked_for(tmp_path):
     views = make_views(1)
     found = score_views(renderer(views), views, None, ssim_variant="s3im", progress=False)
     truth = views.images[0].float() / 255.0
-    assert found.ssim == pytest.approx(metrics.ssim(renderer(views)(0).rgb, truth, "s3im"))
+    assert found.mean("ssim") == pytest.approx(metrics.ssim(renderer(views)(0).rgb, truth, "s3im"))
     with pytest.raises(ValueError, match="not one of"):
         score_views(renderer(views), views, None, ssim_variant="other", progress=False)
 
@@ -193,3 +193,16 @@ def test_no_two_pictures_share_a_file(names):
     files = [kind + stem for stem in stems for kind in ("", "error_", "depth_")] + ["contact_sheet"]
     assert len(set(files)) == len(files)
     assert not any("/" in stem for stem in stems)
+
+
+def test_a_metric_is_one_entry_of_the_table(tmp_path, monkeypatch):
+    """Results and tables follow the table; results that were written before the metric came have a dash for it."""
+    brightness = scores.Metric("brightness", 3, lambda rendered, truth, scoring: float(rendered.mean()))
+    before = write(
+        tmp_path / "results.json", score_views(renderer(views := make_views(2)), views, None, progress=False)
+    )
+    monkeypatch.setitem(scores.METRICS, "brightness", brightness)
+    after = write(tmp_path / "results.json", score_views(renderer(views), views, None, progress=False))
+    assert after["brightness"] == pytest.approx(sum(image["brightness"] for image in after["per_image"]) / 2)
+    assert (scores.score_titles()[-1], scores.score_cells(after)[-1]) == ("brightness", f"{after['brightness']:.3f}")
+    assert scores.score_cells(before)[-1] == "-"

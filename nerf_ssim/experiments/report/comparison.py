@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from nerf_ssim.errors import ConfigError
-from nerf_ssim.evaluation.protocol import SCORE_COLUMNS, score_cells
+from nerf_ssim.evaluation.scores import score_cells, score_titles
 from nerf_ssim.experiments.report.layout import load_pyplot, metrics_columns, save_figure, table
 
 __all__ = ["ReportedRun", "draw_psnr", "load_runs", "report"]
 
 COLUMNS = ("iteration", "seconds", "psnr_train", "psnr_test")
-RESULTS = ("label", "stopped_at", "schedule", "seconds_train", "ssim_variant", *(key for key, _, _ in SCORE_COLUMNS))
+RESULTS = ("label", "stopped_at", "schedule", "seconds_train", "ssim_variant", "psnr")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _scored(runs: Sequence[ReportedRun]) -> str:
             facts = [results["label"], _ssim_from_to(results["schedule"]), results["stopped_at"]]
             rows.append([run.name, *facts, None if seconds is None else f"{seconds:,.0f}", *score_cells(results)])
             rows[-1].append(results["ssim_variant"])
-    header = ["run", "label", "SSIM loss", "updates", "seconds", *(title for _, title, _ in SCORE_COLUMNS), "SSIM as"]
+    header = ["run", "label", "SSIM loss", "updates", "seconds", *score_titles(), "SSIM as"]
     return f"# Scores of whole test splits\n\n{table(header, rows)}"
 
 

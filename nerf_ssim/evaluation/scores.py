@@ -1,0 +1,129 @@
+"""The table of metrics of a view, and the scores of a split. A new metric is one entry of `METRICS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nerf_ssim.errors import MissingDependency
+from nerf_ssim.evaluation import metrics
+from nerf_ssim.evaluation.perceptual import LpipsScorer
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One entry of `METRICS`: its title in tables, its decimals, and how it is computed.
+
+    `score` takes a render and the truth, both `[height, width, 3]` in [0, 1], and what the scores are made with. It
+    returns a finite number, or the reason why there is none.
+    """
+
+    title: str
+    decimals: int
+    score: Callable[[Tensor, Tensor, Scoring], float | str]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What scores are made with: the variant of SSIM, and LPIPS's scorers."""
+
+    ssim_variant: str
+    lpips: Sequence[LpipsScorer]
+
+
+def _psnr(rendered: Tensor, truth: Tensor, scoring: Scoring) -> float | str:
+    value = metrics.psnr(rendered, truth)
+    return value if math.isfinite(value) else "the render equals the truth, its PSNR is infinite"
+
+
+def _ssim(rendered: Tensor, truth: Tensor, scoring: Scoring) -> float | str:
+    try:
+        return metrics.ssim(rendered, truth, scoring.ssim_variant)
+    except (ValueError, MissingDependency) as error:
+        return str(error)
+
+
+def _lpips(net: str) -> Callable[[Tensor, Tensor, Scoring], float | str]:
+    def score(rendered: Tensor, truth: Tensor, scoring: Scoring) -> float | str:
+        scorer = next((one for one in scoring.lpips if one.net == net), None)
+        if scorer is None:
+            return NO_LPIPS
+        value = scorer.score(rendered, truth)
+        return scorer.note if value is None else value
+
+    return score
+
+
+NO_LPIPS = "LPIPS was not asked for"
+
+METRICS = {
+    "psnr": Metric("PSNR dB", 2, _psnr),
+    "ssim": Metric("SSIM", 4, _ssim),
+    "lpips_alex": Metric("LPIPS alex", 4, _lpips("alex")),
+    "lpips_vgg": Metric("LPIPS vgg", 4, _lpips("vgg")),
+}
+"""Every metric of a view, by its key in `results.json`: results, tables, command lines and reports follow this."""
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The metrics of one image by name; None where one could not be computed."""
+
+    name: str
+    values: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metrics of a split, means over its images.
+
+    `notes[metric]` says why a metric is None; `lpips_note` also says where LPIPS's weights came from.
+    """
+
+    per_image: tuple[ImageScore, ...]
+    ssim_variant: str
+    lpips_note: str
+    notes: Mapping[str, str]
+
+    def mean(self, metric: str) -> float | None:
+        """The mean over images (of PSNR: dB, not the PSNR of the mean error).
+
+        It is None as soon as one image lacks the metric: a mean over the others would compare with nothing.
+        """
+        values = [score.values[metric] for score in self.per_image]
+        known = [value for value in values if value is not None]
+        return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+    @property
+    def means(self) -> dict[str, float | None]:
+        """The mean of each metric, by name."""
+        return {name: self.mean(name) for name in METRICS}
+
+
+def score_image(name: str, rendered: Tensor, truth: Tensor, scoring: Scoring, notes: dict[str, str]) -> ImageScore:
+    """Every metric of one view; why one could not be computed goes to `notes`, the first such view's reason."""
+    values: dict[str, float | None] = {}
+    is_finite = bool(torch.isfinite(rendered).all())
+    for metric, entry in METRICS.items():
+        found = entry.score(rendered, truth, scoring) if is_finite else "the render holds NaN or infinity"
+        values[metric] = None if isinstance(found, str) else found
+        if isinstance(found, str):
+            is_of_view = not metric.startswith("lpips") or not is_finite  # LPIPS lacks weights, whichever the view
+            notes.setdefault(metric, f"{name}: {found}" if is_of_view else found)
+    return ImageScore(name, values)
+
+
+def score_cells(scores: Mapping[str, Any]) -> list[str]:
+    """The digits of each metric of `METRICS`, or a dash where it could not be computed or was not there yet."""
+    values = [(scores.get(name), metric.decimals) for name, metric in METRICS.items()]
+    return ["-" if value is None else f"{value:.{decimals}f}" for value, decimals in values]
+
+
+def score_titles() -> list[str]:
+    """What stands above those cells."""
+    return [metric.title for metric in METRICS.values()]
