@@ -19,7 +19,7 @@ from benchmarks.timing import compare
 from nerf_ssim.datasets.room import HALF_ROOM
 from nerf_ssim.models.config import Config, parse
 from nerf_ssim.models.dvgo.contracted import ContractedDVGO
-from nerf_ssim.models.dvgo.recipe import DvgoRecipe
+from nerf_ssim.models.dvgo.recipe import ContractedRecipe, DvgoRecipe
 from nerf_ssim.models.parts.voxel_grid import node_coords
 from nerf_ssim.ops.voxels import resize_volume
 from nerf_ssim.rays.batches import PixelBatches
@@ -87,7 +87,7 @@ def make_workload(state: str, config: Config, *, size: int) -> Workload:
     device = choose_device(config.run.device)
     config = config.replace(device=device, lrate_density=_STILL, lrate_k0=_STILL, lrate_rgbnet=_STILL)
     scene, generators = room_scene(size), make_generators(config)
-    recipe = DvgoRecipe(config, scene, generators)
+    recipe = ContractedRecipe(config, scene, generators)
     batches = PixelBatches(scene.train, config.model.batch_size, generators["pixels"])
     recipe.prepare(batches)
     iteration = 0
