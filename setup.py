@@ -176,7 +176,7 @@ def extensions_and_builder() -> tuple[list, type[build_ext]]:
     os.environ["PATH"] = f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"
     extension = CppExtension(
         "nerf_ssim._C",
-        sources_in("cpu/*.cpp", "bindings/*.cpp"),
+        sources_in("cpu/**/*.cpp", "bindings/*.cpp"),
         depends=sources_in("**/*.h"),
         extra_compile_args=compiler_flags(),
         extra_link_args=["-fopenmp"] if sys.platform == "linux" else [],

@@ -1,55 +1,43 @@
-// Torch operators over cuda_ext/cpu/compositing.h.
-#include "../cpu/compositing.h"
+// Torch operators of volume compositing, and of weighted sums over rays.
+#include "../include/compositing.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <optional>
 #include <tuple>
 
+#include "arguments.h"
+
+namespace nerf_ssim {
 namespace {
 
 using at::Tensor;
 
-Tensor checked(const Tensor& tensor, at::IntArrayRef shape, const char* name) {
-  TORCH_CHECK(
-      tensor.scalar_type() == at::kFloat && tensor.sizes() == shape, name, ": expected float32 ", shape, ", not ",
-      tensor.scalar_type(), " ", tensor.sizes());
-  return tensor.contiguous();
-}
-
-// Contiguous tensors beside the pointers into them. Offsets that would lead out of the arrays are refused.
-struct Samples {
+// Contiguous tensors beside the pointers into them.
+struct VolumeSamples {
   Tensor sigma, delta, offsets;
-  nerf_ssim::RaySamples rays;
+  RaySamples rays;
 
-  Samples(const Tensor& sigma_, const Tensor& delta_, const Tensor& offsets_, double distance_scale)
-      : sigma(checked(sigma_, {sigma_.numel()}, "sigma")),
-        delta(checked(delta_, {sigma_.numel()}, "delta")),
-        offsets(offsets_.contiguous()) {
-    TORCH_CHECK(
-        offsets.scalar_type() == at::kLong && offsets.dim() == 1 && offsets.numel() > 0,
-        "ray_offsets: expected int64 [rays + 1]");
-    const int64_t* first = offsets.const_data_ptr<int64_t>();
-    const int64_t n = offsets.numel();
-    TORCH_CHECK(
-        first[0] == 0 && first[n - 1] == sigma.numel() && std::is_sorted(first, first + n),
-        "ray_offsets: must ascend from 0 to the number of samples");
-    rays = {sigma.const_data_ptr<float>(), delta.const_data_ptr<float>(), first, n - 1, static_cast<float>(distance_scale)};
+  VolumeSamples(const Tensor& sigma_, const Tensor& delta_, const Tensor& offsets_, double distance_scale)
+      : sigma(checked(sigma_, {sigma_.numel()}, "sigma", sigma_)),
+        delta(checked(delta_, {sigma_.numel()}, "delta", sigma_)),
+        offsets(checked_offsets(offsets_, sigma_)),
+        rays{sigma.const_data_ptr<float>(),     delta.const_data_ptr<float>(), offsets.const_data_ptr<int64_t>(),
+             offsets.numel() - 1, sigma.numel(), static_cast<float>(distance_scale)} {
+    check_ascending(offsets, sigma.numel());
   }
 };
 
 std::tuple<Tensor, Tensor, Tensor> composite(
     const Tensor& sigma, const Tensor& delta, const Tensor& ray_offsets, double distance_scale) {
-  const Samples samples(sigma, delta, ray_offsets, distance_scale);
+  const VolumeSamples samples(sigma, delta, ray_offsets, distance_scale);
   Tensor weights = at::empty(sigma.sizes(), sigma.options()), light = at::empty(sigma.sizes(), sigma.options());
   Tensor opacity = at::empty({samples.rays.rays}, sigma.options());
-  nerf_ssim::composite(
-      samples.rays, weights.data_ptr<float>(), opacity.data_ptr<float>(), light.data_ptr<float>(), at::get_num_threads());
+  cpu::composite(
+      samples.rays, weights.mutable_data_ptr<float>(), opacity.mutable_data_ptr<float>(),
+      light.mutable_data_ptr<float>(), at::get_num_threads());
   return {weights, opacity, light};
 }
 
@@ -57,71 +45,71 @@ Tensor composite_backward(
     const std::optional<Tensor>& grad_weights, const std::optional<Tensor>& grad_opacity,
     const std::optional<Tensor>& grad_transmittance, const Tensor& sigma, const Tensor& delta,
     const Tensor& ray_offsets, const Tensor& transmittance, double distance_scale) {
-  const Samples samples(sigma, delta, ray_offsets, distance_scale);
+  const VolumeSamples samples(sigma, delta, ray_offsets, distance_scale);
   const int64_t n = sigma.numel();
-  const auto upstream = [](const std::optional<Tensor>& grad, int64_t size) {
-    return grad && grad->defined() ? checked(*grad, {size}, "upstream gradient") : Tensor();
-  };
-  const auto pointer = [](const Tensor& grad) { return grad.defined() ? grad.const_data_ptr<float>() : nullptr; };
-  const Tensor of_weights = upstream(grad_weights, n), of_opacity = upstream(grad_opacity, samples.rays.rays);
-  const Tensor of_light = upstream(grad_transmittance, n), light = checked(transmittance, {n}, "transmittance");
+  const Tensor of_weights = checked_upstream(grad_weights, {n}, sigma);
+  const Tensor of_opacity = checked_upstream(grad_opacity, {samples.rays.rays}, sigma);
+  const Tensor of_light = checked_upstream(grad_transmittance, {n}, sigma);
+  const Tensor light = checked(transmittance, {n}, "transmittance", sigma);
   Tensor grad_sigma = at::empty(sigma.sizes(), sigma.options());
-  nerf_ssim::composite_backward(
-      samples.rays, light.const_data_ptr<float>(), pointer(of_weights), pointer(of_opacity), pointer(of_light),
-      grad_sigma.data_ptr<float>(), at::get_num_threads());
+  cpu::composite_backward(
+      samples.rays, light.const_data_ptr<float>(), pointer_or_null(of_weights), pointer_or_null(of_opacity),
+      pointer_or_null(of_light), grad_sigma.mutable_data_ptr<float>(), at::get_num_threads());
   return grad_sigma;
 }
 
-Tensor checked_rays(const Tensor& ray_index, int64_t samples, int64_t n_rays) {
-  TORCH_CHECK(ray_index.scalar_type() == at::kLong && ray_index.dim() == 1 && ray_index.numel() == samples,
-              "ray_index: expected int64 [samples]");
-  const Tensor rays = ray_index.contiguous();
-  const int64_t* first = rays.const_data_ptr<int64_t>();
-  TORCH_CHECK(
-      std::all_of(first, first + samples, [&](int64_t ray) { return ray >= 0 && ray < n_rays; }),
-      "ray_index: an entry is outside [0, ", n_rays, ")");
-  return rays;
-}
+// Contiguous tensors beside the pointers into them.
+struct WeightedValues {
+  Tensor weights, values, ray_index;
+  RaySums sums;
+
+  WeightedValues(const Tensor& weights_, const Tensor& values_, const Tensor& ray_index_, int64_t rays)
+      : weights(checked(weights_, {weights_.numel()}, "weights", weights_)),
+        values(checked(values_, {weights_.numel(), values_.size(1)}, "values", weights_)),
+        ray_index(checked_integers(ray_index_, weights_.numel(), "ray_index", weights_)),
+        sums{weights.const_data_ptr<float>(), values.const_data_ptr<float>(), ray_index.const_data_ptr<int64_t>(),
+             weights.numel(), values.size(1), rays} {
+    TORCH_CHECK(
+        std::all_of(
+            sums.ray_index, sums.ray_index + sums.samples, [=](int64_t ray) { return ray >= 0 && ray < rays; }),
+        "ray_index: an entry is outside [0, ", rays, ")");
+  }
+};
 
 Tensor accumulate(const Tensor& weights, const Tensor& values, const Tensor& ray_index, int64_t n_rays) {
-  const int64_t samples = weights.numel();
-  const Tensor w = checked(weights, {samples}, "weights"), v = checked(values, {samples, values.size(1)}, "values");
-  const Tensor rays = checked_rays(ray_index, samples, n_rays);
-  Tensor out = at::zeros({n_rays, v.size(1)}, v.options());
-  nerf_ssim::accumulate(
-      w.const_data_ptr<float>(), v.const_data_ptr<float>(), rays.const_data_ptr<int64_t>(), samples, v.size(1),
-      out.data_ptr<float>(), at::get_num_threads());
+  const WeightedValues weighted(weights, values, ray_index, n_rays);
+  Tensor out = at::zeros({n_rays, weighted.sums.channels}, values.options());
+  cpu::accumulate(weighted.sums, out.mutable_data_ptr<float>(), at::get_num_threads());
   return out;
 }
 
 std::tuple<Tensor, Tensor> accumulate_backward(
     const Tensor& grad, const Tensor& weights, const Tensor& values, const Tensor& ray_index) {
-  const int64_t samples = weights.numel(), channels = values.size(1);
-  const Tensor g = checked(grad, {grad.size(0), channels}, "grad"), w = checked(weights, {samples}, "weights");
-  const Tensor v = checked(values, {samples, channels}, "values");
-  const Tensor rays = checked_rays(ray_index, samples, grad.size(0));
-  Tensor grad_weights = at::empty({samples}, w.options()), grad_values = at::empty({samples, channels}, v.options());
-  nerf_ssim::accumulate_backward(
-      g.const_data_ptr<float>(), w.const_data_ptr<float>(), v.const_data_ptr<float>(), rays.const_data_ptr<int64_t>(),
-      samples, channels, grad_weights.data_ptr<float>(), grad_values.data_ptr<float>(), at::get_num_threads());
+  const WeightedValues weighted(weights, values, ray_index, grad.size(0));
+  const Tensor upstream = checked(grad, {grad.size(0), weighted.sums.channels}, "grad", weights);
+  Tensor grad_weights = at::empty(weights.sizes(), weights.options());
+  Tensor grad_values = at::empty(values.sizes(), values.options());
+  cpu::accumulate_backward(
+      weighted.sums, upstream.const_data_ptr<float>(), grad_weights.mutable_data_ptr<float>(),
+      grad_values.mutable_data_ptr<float>(), at::get_num_threads());
   return {grad_weights, grad_values};
 }
 
-}  // namespace
-
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
   library.def(
-      "composite(Tensor sigma, Tensor delta, Tensor ray_offsets, float distance_scale) -> (Tensor, Tensor, Tensor)");
+      "composite(Tensor sigma, Tensor delta, Tensor ray_offsets, float distance_scale) -> (Tensor, Tensor, Tensor)",
+      torch::dispatch(at::kCPU, &composite));
   library.def(
       "composite_backward(Tensor? grad_weights, Tensor? grad_opacity, Tensor? grad_transmittance, Tensor sigma,"
-      " Tensor delta, Tensor ray_offsets, Tensor transmittance, float distance_scale) -> Tensor");
-  library.def("accumulate(Tensor weights, Tensor values, Tensor ray_index, SymInt n_rays) -> Tensor");
-  library.def("accumulate_backward(Tensor grad, Tensor weights, Tensor values, Tensor ray_index) -> (Tensor, Tensor)");
+      " Tensor delta, Tensor ray_offsets, Tensor transmittance, float distance_scale) -> Tensor",
+      torch::dispatch(at::kCPU, &composite_backward));
+  library.def(
+      "accumulate(Tensor weights, Tensor values, Tensor ray_index, SymInt n_rays) -> Tensor",
+      torch::dispatch(at::kCPU, &accumulate));
+  library.def(
+      "accumulate_backward(Tensor grad, Tensor weights, Tensor values, Tensor ray_index) -> (Tensor, Tensor)",
+      torch::dispatch(at::kCPU, &accumulate_backward));
 }
 
-TORCH_LIBRARY_IMPL(nerf_ssim, CPU, library) {
-  library.impl("composite", &composite);
-  library.impl("composite_backward", &composite_backward);
-  library.impl("accumulate", &accumulate);
-  library.impl("accumulate_backward", &accumulate_backward);
-}
+}  // namespace
+}  // namespace nerf_ssim

@@ -1,9 +1,11 @@
 // Adam's update of a whole tensor: which kernel, and which thread takes which part.
-#include "adam.h"
+#include "../include/adam.h"
 
 #include <algorithm>
 
-namespace nerf_ssim {
+#include "levels/tables.h"
+
+namespace nerf_ssim::cpu {
 namespace {
 
 const AdamKernels& adam_kernels() {
@@ -18,18 +20,16 @@ constexpr int64_t kAlign = 64;            // parts start at whole cache lines
 
 }  // namespace
 
-void adam_update(
-    const AdamStep& step, bool is_masked, int64_t count, float* param, const float* grad, float* exp_avg,
-    float* exp_avg_sq, int threads) {
-  const auto kernel = is_masked ? adam_kernels().masked_update : adam_kernels().update;
-  const int64_t parts = std::clamp<int64_t>(count / kWorthAThread, 1, threads);
-  const int64_t size = (count + parts * kAlign - 1) / (parts * kAlign) * kAlign;
+void adam_step(const AdamStep& step, const AdamState& state, int threads) {
+  const int64_t parts = std::clamp<int64_t>(state.count / kWorthAThread, 1, threads);
+  const int64_t size = (state.count + parts * kAlign - 1) / (parts * kAlign) * kAlign;
 #pragma omp parallel for num_threads(static_cast<int>(parts)) schedule(static, 1)
   for (int64_t part = 0; part < parts; ++part) {
-    const int64_t begin = std::min(part * size, count);
-    const int64_t length = std::min(size, count - begin);
-    kernel(step, length, param + begin, grad + begin, exp_avg + begin, exp_avg_sq + begin);
+    const int64_t begin = std::min(part * size, state.count);
+    const int64_t length = std::min(size, state.count - begin);
+    adam_kernels().update(
+        step, {state.param + begin, state.grad + begin, state.exp_avg + begin, state.exp_avg_sq + begin, length});
   }
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

@@ -1,12 +1,11 @@
-// Adam's update of a run of elements, each read once and written once; included by adam_<instruction set>.cpp.
+// Adam's update of a run of elements, each read once and written once; included by levels/adam_kernels.h.
 //
-// Operations and their rounding are those of torch.optim.Adam's tensor operations one after the other (which is why the
-// including file forbids the compiler to fuse multiplications and additions on its own). The moments then agree bit for
-// bit; parameters do up to the square root, which is correctly rounded here and not in the library that torch calls. The
-// including file also lets it divide where the quotient is thrown away: the masked form takes half as long so.
+// Operations and their rounding are those of torch.optim.Adam's tensor operations one after the other. The moments then
+// agree bit for bit; parameters do up to the square root, which is correctly rounded here and not in the library that
+// torch calls.
 #pragma once
 
-#include "adam.h"
+#include "levels/tables.h"
 #include "square_roots.h"
 
 namespace nerf_ssim::NERF_SSIM_ISA {
@@ -46,22 +45,15 @@ NERF_SSIM_INLINE void update_run(
   }
 }
 
-NERF_SSIM_INLINE bool has_gradient(const float* grad, int count) {
-  int touched = 0;
-  for (int i = 0; i < count; ++i) touched |= grad[i] != 0.0f;
-  return touched != 0;
-}
-
-template <bool kMasked>
-inline void update(
-    const AdamStep& shared_step, int64_t count, float* param, const float* grad, float* exp_avg, float* exp_avg_sq) {
+static void update_all(const AdamStep& shared_step, const AdamState& state) {
   const AdamStep step = shared_step;  // a copy that the stores below cannot change
+  float *param = state.param, *exp_avg = state.exp_avg, *exp_avg_sq = state.exp_avg_sq;
+  const float* grad = state.grad;
   int64_t i = 0;
-  for (; i + kRun <= count; i += kRun)  // a run without any gradient is only read, and only its gradient
-    if (!kMasked || has_gradient(grad + i, kRun))
-      update_run<kMasked>(step, kRun, param + i, grad + i, exp_avg + i, exp_avg_sq + i);
-  const int rest = static_cast<int>(count - i);
-  update_run<kMasked>(step, rest, param + i, grad + i, exp_avg + i, exp_avg_sq + i);
+  for (; i + kRun <= state.count; i += kRun)
+    update_run<false>(step, kRun, param + i, grad + i, exp_avg + i, exp_avg_sq + i);
+  const int rest = static_cast<int>(state.count - i);
+  update_run<false>(step, rest, param + i, grad + i, exp_avg + i, exp_avg_sq + i);
 }
 
 }  // namespace nerf_ssim::NERF_SSIM_ISA

@@ -1,6 +1,6 @@
 // Compositing of voxel densities: one thread owns a run of rays, the forward pass goes along each ray as far as light
 // is left, the backward pass goes there too and then back.
-#include "alpha_compositing.h"
+#include "../include/alpha_compositing.h"
 
 #include <cmath>
 
@@ -8,7 +8,7 @@
 #include "exponential.h"
 #include "ray_shares.h"
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 constexpr int kBlock = 64;  // opacities worked out together: a ray often ends after a few blocks
@@ -115,7 +115,9 @@ NERF_SSIM_CLONES void composite_rays_backward(
 }
 
 // Distortion of the samples [begin, end) of one ray, and its gradient.
-double distortion_of_ray(const float* weights, const float* s, int64_t begin, int64_t end, float interval, float* gradient) {
+double distortion_of_ray(const PackedWeights& packed, int64_t begin, int64_t end, float* gradient) {
+  const float *weights = packed.weights, *s = packed.s;
+  const float interval = packed.interval;
   float total = 0.0f, total_moment = 0.0f;
   for (int64_t i = begin; i < end; ++i) {
     total += weights[i];
@@ -155,9 +157,9 @@ void composite_voxels_backward(
     composite_rays_backward(samples, boundary[share], boundary[share + 1], grad_weights, grad_background, grad_density);
 }
 
-double distortion(
-    const float* weights, const float* s, const int64_t* ray_index, int64_t samples, float interval, float* gradient,
-    int threads) {
+double distortion(const PackedWeights& packed, float* gradient, int threads) {
+  const int64_t* ray_index = packed.ray_index;
+  const int64_t samples = packed.samples;
   std::vector<int64_t> starts;  // of each ray that has samples, and the end
   for (int64_t i = 0; i < samples; ++i)
     if (i == 0 || ray_index[i] != ray_index[i - 1]) starts.push_back(i);
@@ -169,10 +171,10 @@ double distortion(
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     for (int64_t r = boundary[share]; r < boundary[share + 1]; ++r)
-      of_ray[r] = distortion_of_ray(weights, s, starts[r], starts[r + 1], interval, gradient);
+      of_ray[r] = distortion_of_ray(packed, starts[r], starts[r + 1], gradient);
   double total = 0.0;
   for (const double sum : of_ray) total += sum;
   return total;
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

@@ -1,5 +1,5 @@
 // Volume compositing: one thread owns a run of rays, the forward pass goes along each ray and the backward pass back.
-#include "compositing.h"
+#include "../include/compositing.h"
 
 #include <algorithm>
 #include <vector>
@@ -11,7 +11,7 @@
 #include "exponential.h"
 #include "ray_shares.h"
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 constexpr float kFactorFloor = 1e-10f;  // TensoRF's: a fully opaque sample leaves a trace of light
@@ -88,9 +88,9 @@ void composite_backward(
     }
 }
 
-void accumulate(
-    const float* weights, const float* values, const int64_t* ray_index, int64_t samples, int64_t channels, float* out,
-    int threads) {
+void accumulate(const RaySums& sums, float* out, int threads) {
+  const int64_t* ray_index = sums.ray_index;
+  const int64_t samples = sums.samples, channels = sums.channels;
   // Rays in ascending order, as the marcher gives them, can be split between threads; else one adds them all.
   const bool is_sorted = std::is_sorted(ray_index, ray_index + samples);
   const int shares = is_sorted ? shares_of(samples, samples, threads) : 1;
@@ -102,12 +102,14 @@ void accumulate(
   const auto run = channels == 1 ? accumulate_run<1> : channels == 3 ? accumulate_run<3> : accumulate_any;
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
-    run(weights, values, ray_index, boundary[share], boundary[share + 1], channels, out);
+    run(sums.weights, sums.values, ray_index, boundary[share], boundary[share + 1], channels, out);
 }
 
 void accumulate_backward(
-    const float* grad, const float* weights, const float* values, const int64_t* ray_index, int64_t samples,
-    int64_t channels, float* grad_weights, float* grad_values, int threads) {
+    const RaySums& sums, const float* grad, float* grad_weights, float* grad_values, int threads) {
+  const float *weights = sums.weights, *values = sums.values;
+  const int64_t* ray_index = sums.ray_index;
+  const int64_t samples = sums.samples, channels = sums.channels;
   const int shares = shares_of(samples, samples, threads);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
@@ -122,4 +124,4 @@ void accumulate_backward(
     }
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

@@ -1,7 +1,7 @@
 // Marching through contracted space: one thread owns a run of rays. Every operation is rounded on its own and in the
 // order of ops/reference/contracted.py, so that exactly the reference's samples are kept: no fused multiply-add here,
 // whatever the processor.
-#include "contracted.h"
+#include "../include/contracted.h"
 
 #include <algorithm>
 
@@ -13,7 +13,7 @@
 #pragma GCC optimize("fp-contract=off", "no-trapping-math")
 #endif
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 constexpr int kBlock = 64;  // places of a ray worked out together
@@ -149,4 +149,4 @@ void fill_contracted(
   }
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "gemm_vector.h"
-#include "grids.h"
+#include "levels/tables.h"
 
 namespace nerf_ssim::NERF_SSIM_ISA {
 

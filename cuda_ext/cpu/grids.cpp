@@ -1,13 +1,14 @@
-// Factorised grids: how the samples are shared between threads. The inner loops are in grids_kernels.h.
-#include "grids.h"
+// Factorised grids: how the samples are shared between threads. The inner loops are in levels/.
+#include "../include/grids.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "buffer.h"
+#include "levels/tables.h"
 #include "sample_shares.h"
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 const GridKernels& grid_kernels() {
@@ -90,16 +91,16 @@ void vm_features(const VmGrid& grid, const float* coords, int64_t samples, float
 }
 
 void vm_backward(
-    const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
+    const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
     const VmGradient& gradient, int threads) {
-  const int64_t width = features ? width_of(grid) : 0;
+  const int64_t width = is_features ? width_of(grid) : 0;
   const int64_t first_channel[3] = {0, grid.channels[0], grid.channels[0] + grid.channels[1]};
   vm_backward_shares(
       grid, coords, samples, 0, gradient, threads,
       [&](const VmShare& share) {
         const int m = share.orientation;
         grid_kernels().vm_backward(
-            grid, share, coords, samples, features ? grad + first_channel[m] : grad, width, gradient.planes[m]);
+            grid, share, coords, samples, is_features ? grad + first_channel[m] : grad, width, gradient.planes[m]);
       },
       [](int, const float*) {});
 }
@@ -145,7 +146,7 @@ void cp_features(const CpGrid& grid, const float* coords, int64_t samples, float
 }
 
 void cp_backward(
-    const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool features,
+    const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
     const CpGradient& gradient, int threads) {
   const int shares = sample_shares(samples, threads);
   int64_t start[4] = {0};  // of each axis in a share's private copy
@@ -154,11 +155,11 @@ void cp_backward(
   for_each_share(samples, shares, [&](int share, int64_t begin, int64_t end) {
     float* mine = copies.data() + share * start[3];
     float* const lines[3] = {mine, mine + start[1], mine + start[2]};
-    grid_kernels().cp_backward(grid, coords, begin, end, grad, features ? grid.channels : 0, lines);
+    grid_kernels().cp_backward(grid, coords, begin, end, grad, is_features ? grid.channels : 0, lines);
   });
   for (int share = 0; share < shares; ++share)
     for (int axis = 0; axis < 3; ++axis)
       add(copies.data() + share * start[3] + start[axis], start[axis + 1] - start[axis], gradient.lines[axis]);
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

@@ -1,6 +1,6 @@
 // Ray marching. Every operation is rounded on its own and in the order of ops/reference/marching.py, so that exactly
 // the reference's samples are kept: no fused multiply-add here, whatever the processor.
-#include "marching.h"
+#include "../include/marching.h"
 
 #include <algorithm>
 
@@ -9,7 +9,7 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 constexpr float kZeroDirection = 1e-6f;  // stands in for a zero component when the entry is found
@@ -30,7 +30,7 @@ Ray ray_at(const March& march, int64_t index) {
   for (int axis = 0; axis < 3; ++axis) {
     const float origin = march.origins[3 * index + axis], direction = march.directions[3 * index + axis];
     const float divisor = direction == 0.0f ? kZeroDirection : direction;
-    const float first = std::min((march.upper[axis] - origin) / divisor, (march.lower[axis] - origin) / divisor);
+    const float first = std::min((march.aabb[3 + axis] - origin) / divisor, (march.aabb[axis] - origin) / divisor);
     entry = axis == 0 ? first : std::max(entry, first);
     ray.origin[axis] = origin;
     ray.direction[axis] = direction;
@@ -47,7 +47,7 @@ bool has_entered(const March& march, const Ray& ray, int64_t place) {
   const float t = ray.t(place);
   for (int axis = 0; axis < 3; ++axis) {
     const float x = ray.position(axis, t), d = ray.direction[axis];
-    if (!((d < 0.0f || x >= march.lower[axis]) && (d > 0.0f || x <= march.upper[axis]))) return false;
+    if (!((d < 0.0f || x >= march.aabb[axis]) && (d > 0.0f || x <= march.aabb[3 + axis]))) return false;
   }
   return true;
 }
@@ -56,7 +56,7 @@ bool has_not_left(const March& march, const Ray& ray, int64_t place) {
   const float t = ray.t(place);
   for (int axis = 0; axis < 3; ++axis) {
     const float x = ray.position(axis, t), d = ray.direction[axis];
-    if (!((d > 0.0f || x >= march.lower[axis]) && (d < 0.0f || x <= march.upper[axis]))) return false;
+    if (!((d > 0.0f || x >= march.aabb[axis]) && (d < 0.0f || x <= march.aabb[3 + axis]))) return false;
   }
   return true;
 }
@@ -79,7 +79,7 @@ constexpr uint8_t kNearCorners[3] = {0b00001111, 0b00110011, 0b01010101};
 void append_occupied(const March& march, const Ray& ray, int64_t begin, int64_t end, std::vector<int32_t>& kept) {
   float scale[3];
   for (int axis = 0; axis < 3; ++axis)
-    scale[axis] = static_cast<float>(march.cells[axis] - 2) / (march.bits_upper[axis] - march.bits_lower[axis]);
+    scale[axis] = static_cast<float>(march.cells[axis] - 2) / (march.bits_aabb[3 + axis] - march.bits_aabb[axis]);
   for (int64_t first = begin; first < end; first += kBlock) {
     const int count = static_cast<int>(std::min<int64_t>(kBlock, end - first));
     int32_t node[3][kBlock], is_inside[kBlock], corners[kBlock];
@@ -88,7 +88,7 @@ void append_occupied(const March& march, const Ray& ray, int64_t begin, int64_t 
       corners[i] = 255;
     }
     for (int axis = 0; axis < 3; ++axis) {
-      const float beyond = static_cast<float>(march.cells[axis] - 1), lower = march.bits_lower[axis];
+      const float beyond = static_cast<float>(march.cells[axis] - 1), lower = march.bits_aabb[axis];
       const int32_t near_corners = kNearCorners[axis];
       for (int i = 0; i < kBlock; ++i) {
         float p = (ray.position(axis, ray.t(first + i)) - lower) * scale[axis];
@@ -134,10 +134,10 @@ KeptPlaces find_samples(const March& march, int64_t* ray_offsets, int threads) {
   return kept;
 }
 
-void fill_samples(const March& march, const int64_t* ray_offsets, const KeptPlaces& kept, const MarchOutput& out) {
+void fill_samples(const March& march, const int64_t* ray_offsets, const KeptPlaces& kept, const PackedSamples& out) {
   const int shares = static_cast<int>(kept.size());
   float scale[3];
-  for (int axis = 0; axis < 3; ++axis) scale[axis] = 2.0f / (march.upper[axis] - march.lower[axis]);
+  for (int axis = 0; axis < 3; ++axis) scale[axis] = 2.0f / (march.aabb[3 + axis] - march.aabb[axis]);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share) {
     const int64_t first_ray = march.rays * share / shares;
@@ -148,7 +148,7 @@ void fill_samples(const March& march, const int64_t* ray_offsets, const KeptPlac
         const int64_t place = places[s - ray_offsets[first_ray]];
         const float t = ray.t(place);
         for (int axis = 0; axis < 3; ++axis)
-          out.coords[3 * s + axis] = (ray.position(axis, t) - march.lower[axis]) * scale[axis] - 1.0f;
+          out.coords[3 * s + axis] = (ray.position(axis, t) - march.aabb[axis]) * scale[axis] - 1.0f;
         out.t[s] = t;
         out.delta[s] = place == march.places - 1 ? 0.0f : march.step;
         out.ray_index[s] = r;
@@ -157,4 +157,4 @@ void fill_samples(const March& march, const int64_t* ray_offsets, const KeptPlac
   }
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

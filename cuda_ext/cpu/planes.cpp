@@ -1,12 +1,12 @@
 // Whole-plane operations: one thread owns a run of rows. Loops run over a row's floats and vectorise as they are.
-#include "planes.h"
+#include "../include/planes.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "x86_levels.h"
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 constexpr int64_t kFloatsPerShare = 1 << 15;
@@ -108,4 +108,4 @@ void resize_plane(const Plane& plane, int64_t n_v, int64_t n_u, float* out, int 
   }
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

@@ -3,7 +3,7 @@
 //
 // Rays are first packed to four channels each, so that a colour is one vector register: 128 KB for a batch of 4096, which
 // stays in the second-level cache while it is read ten times. No pixel of the stochastic image is ever stored.
-#include "s3im.h"
+#include "../include/s3im.h"
 
 #include <omp.h>
 
@@ -12,7 +12,7 @@
 
 #include "x86_levels.h"
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 typedef float Channels __attribute__((vector_size(sizeof(float) * kMostChannels)));
@@ -146,4 +146,4 @@ SsimSums s3im(const S3imGeometry& s, const float* rendered, const float* target,
   return total;
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

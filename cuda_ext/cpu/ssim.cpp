@@ -5,7 +5,7 @@
 //
 // One thread owns a band of rows of one plane. Bands have a fixed height and their sums are added in order, so that the
 // result depends neither on the number of threads nor on their timing.
-#include "ssim.h"
+#include "../include/ssim.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +15,7 @@
 #include "x86_levels.h"
 #include "ssim_rows.h"
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 constexpr int64_t kBand = 64;     // rows of a band: ten rows shared by two bands are filtered twice
@@ -97,7 +97,7 @@ int rows_together(const SsimGeometry& g) { return g.stride == 1 ? kTogether : 1;
 
 NERF_SSIM_CLONES
 SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Band band, const ForwardTarget& target) {
-  const int taps = g.taps, together = rows_together(g), ring_rows = taps + together - 1;
+  const int taps = static_cast<int>(g.taps), together = rows_together(g), ring_rows = taps + together - 1;
   const int64_t padded = (g.columns - 1) * g.stride + taps;     // columns that windows reach
   const int64_t inside = std::min(g.width, padded - g.before);  // those of them in the image
   const Scratch scratch(kQuantities * (1 + ring_rows + together) + 1, kLine + std::max(padded - g.before, g.width));
@@ -163,7 +163,7 @@ SsimSums forward(const SsimGeometry& g, const float* x, const float* y, const Fo
 // `row` has room for a window's reach before and after it, where there are zeros.
 NERF_SSIM_PART void spread_along(const SsimGeometry& g, const float* row, const float* mirrored, float* spread,
                                  float* out, int64_t length) {
-  const int taps = g.taps;
+  const int taps = static_cast<int>(g.taps);
   if (g.stride == 1) {
     filter_along(row - (taps - 1) + g.before, mirrored, taps, 1, g.width, out);
     return;
@@ -193,7 +193,7 @@ NERF_SSIM_PART void gradient_of_row(const float* __restrict own, const float* __
 
 NERF_SSIM_CLONES
 void adjoint_band(const SsimGeometry& g, const AdjointJob& job, Band band) {
-  const int taps = g.taps, together = rows_together(g);
+  const int taps = static_cast<int>(g.taps), together = rows_together(g);
   const float* const maps[kQuantities] = {job.square, job.product, job.mean_own, job.mean_other};
   const int quantities = job.mean_other == nullptr ? 3 : 4;
   const int64_t length = std::max(g.columns * g.stride, g.width + g.before) + 2 * kLine;
@@ -261,4 +261,4 @@ void ssim_adjoint(const SsimGeometry& g, const float* x, const float* y, const S
   for (int64_t index = 0; index < bands; ++index) adjoint_band(g, job, band_at(index, g.height, bands_of_plane));
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

@@ -5,10 +5,10 @@
 #include <cstring>
 #include <vector>
 
-#include "ssim.h"
+#include "../include/ssim.h"
 #include "x86_levels.h"
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 
 constexpr int kUsualWindow = 11;  // its number of taps is known to the compiler, which is faster
 constexpr int kTogether = 4;      // neighbouring rows of sums that are made at once
@@ -124,4 +124,4 @@ class Scratch {
   float* start_;
 };
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

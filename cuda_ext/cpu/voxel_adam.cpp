@@ -1,13 +1,26 @@
 // Voxel grids, updated: which thread takes which part, and how each part sees its neighbours' old values.
-#include "voxel_adam.h"
+#include "../include/voxel_adam.h"
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
 
-namespace nerf_ssim {
+#include "levels/tables.h"
+
+namespace nerf_ssim::cpu {
 namespace {
+
+// A grid [slabs, lines, line]: x, y, and z times channels.
+struct VoxelLines {
+  int64_t slabs, lines, line, channels;
+
+  explicit VoxelLines(const VoxelShape& shape)
+      : slabs(shape.nodes[0]), lines(shape.nodes[1]), line(shape.nodes[2] * shape.channels), channels(shape.channels) {}
+
+  int64_t slab() const { return lines * line; }
+  int64_t size() const { return slabs * slab(); }
+};
 
 constexpr int64_t kWorthAThread = 16384;    // elements; fewer cost less than waking a thread
 constexpr float kNoGradient[kVoxelRun] = {};
@@ -184,13 +197,10 @@ class DenseShare {
 
 }  // namespace
 
-void add_voxel_tv(const VoxelTv& tv, const VoxelLines& lines, const float* grid, float* grad, int threads) {
-  add_tv(tv, lines, grid, grad, nullptr, shares_of(lines.size(), lines.slabs * lines.lines, threads), nullptr);
-}
-
 void voxel_adam(
-    const AdamStep& step, bool skip_zero, const VoxelTv* tv, const VoxelLines& lines, const VoxelState& state,
+    const AdamStep& step, bool skip_zero, const VoxelTv* tv, const VoxelShape& shape, const VoxelState& state,
     int threads) {
+  const VoxelLines lines(shape);
   const int shares = shares_of(lines.size(), lines.lines, threads);
   if (!tv) return update_all(step, skip_zero, state, lines.size(), shares);
   if (!tv->is_dense && skip_zero) return update_touched(step, *tv, lines, state, shares);
@@ -206,4 +216,4 @@ void voxel_adam(
   for (int share = 0; share < shares; ++share) parts[share][0].update(step, skip_zero, *tv, state);
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

@@ -1,11 +1,8 @@
-// A run of voxels: its total variation and its update; included by voxel_adam_<instruction set>.cpp, with the same
-// rounding as adam_loop.h, which does the update.
+// A run of voxels: its total variation and its update; with the same rounding as adam_loop.h, which does the
+// update.
 #pragma once
 
-#include <cstring>
-
 #include "adam_loop.h"
-#include "voxel_adam.h"
 
 namespace nerf_ssim::NERF_SSIM_ISA {
 
@@ -40,7 +37,11 @@ static void add_tv(
   std::memcpy(total, sums, count * sizeof(float));
 }
 
-static bool any_gradient(const float* grad, int count) { return has_gradient(grad, count); }
+static bool has_gradient(const float* grad, int count) {
+  int touched = 0;
+  for (int i = 0; i < count; ++i) touched |= grad[i] != 0.0f;
+  return touched != 0;
+}
 
 static void update_elements(
     const AdamStep& shared_step, bool skip_zero, const VoxelState& state, int64_t first, int count,

@@ -1,6 +1,6 @@
 // Dense voxel grids. Forward, a thread owns a run of samples; backward, a run of x-slabs of the gradient, to which it
 // alone adds, every node receiving its samples in their order.
-#include "voxels.h"
+#include "../include/voxels.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +9,7 @@
 #include "sample_shares.h"
 #include "x86_levels.h"
 
-namespace nerf_ssim {
+namespace nerf_ssim::cpu {
 namespace {
 
 constexpr int kBlock = 64;                 // samples whose places are worked out together
@@ -233,4 +233,4 @@ void add_voxel_features_gradient(
     add_share(shape, {boundary[share], boundary[share + 1], near.data()}, coords, samples, grad, gradient, touched);
 }
 
-}  // namespace nerf_ssim
+}  // namespace nerf_ssim::cpu

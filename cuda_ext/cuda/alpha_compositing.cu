@@ -1,6 +1,6 @@
 // Compositing of voxel densities: a warp owns a ray and takes its samples 32 at a time, one a lane. Distortion: a warp
 // owns 32 samples and takes the rays that begin among them, one after the other.
-#include "alpha_compositing.h"
+#include "../include/alpha_compositing.h"
 
 #include "launch.h"
 #include "warp.cuh"
@@ -10,13 +10,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarpsPerBlock = kThreads / kWarpLanes;
-
-struct VoxelRays {
-  const float* density;
-  const int64_t* offsets;
-  int64_t rays, samples;
-  float shift, interval, threshold, stop;
-};
 
 __device__ __forceinline__ int64_t warp_number() {
   return (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
@@ -138,14 +131,6 @@ __global__ void __launch_bounds__(kThreads) composite_voxels_backward(
   }
 }
 
-struct PackedWeights {
-  const float* weights;
-  const float* s;
-  const int64_t* ray_index;
-  int64_t samples;
-  float interval;
-};
-
 // Distortion of the ray whose first sample is `begin`, the lane's share of it; writes the gradient, times `scale`.
 __device__ __forceinline__ float distortion_of_ray(
     const PackedWeights& packed, int64_t begin, float scale, float* gradient) {
@@ -205,39 +190,31 @@ __global__ void __launch_bounds__(kThreads) add_in_order(const float* parts, int
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_composite_voxels(
-    const float* density, const int64_t* ray_offsets, int64_t rays, int64_t samples, float shift, float interval,
-    float threshold, float stop, float* weights, float* background, cudaStream_t stream) {
-  if (rays == 0) return cudaSuccess;
+int launch_composite_voxels(const VoxelRays& samples, float* weights, float* background, cudaStream_t stream) {
+  if (samples.rays == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(
-      composite_voxels, blocks_for(rays, kWarpsPerBlock), kThreads, stream,
-      VoxelRays{density, ray_offsets, rays, samples, shift, interval, threshold, stop}, weights, background);
+      composite_voxels, blocks_for(samples.rays, kWarpsPerBlock), kThreads, stream, samples, weights, background);
 }
 
-extern "C" cudaError_t launch_composite_voxels_backward(
-    const float* density, const int64_t* ray_offsets, int64_t rays, int64_t samples, float shift, float interval,
-    float threshold, float stop, const float* grad_weights, const float* grad_background, float* grad_density,
+int launch_composite_voxels_backward(
+    const VoxelRays& samples, const float* grad_weights, const float* grad_background, float* grad_density,
     cudaStream_t stream) {
-  if (rays == 0) return cudaSuccess;
+  if (samples.rays == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(
-      composite_voxels_backward, blocks_for(rays, kWarpsPerBlock), kThreads, stream,
-      VoxelRays{density, ray_offsets, rays, samples, shift, interval, threshold, stop}, grad_weights, grad_background,
-      grad_density);
+      composite_voxels_backward, blocks_for(samples.rays, kWarpsPerBlock), kThreads, stream, samples, grad_weights,
+      grad_background, grad_density);
 }
 
-extern "C" int64_t distortion_scratch(int64_t samples) { return ceil_divide(samples, kWarpLanes); }
+int64_t distortion_scratch(int64_t samples) { return ceil_divide(samples, kWarpLanes); }
 
-extern "C" cudaError_t launch_distortion(
-    const float* weights, const float* s, const int64_t* ray_index, int64_t samples, float interval, float* scratch,
-    float* loss, float* gradient, cudaStream_t stream) {
-  const int64_t warps = distortion_scratch(samples);
+int launch_distortion(
+    const PackedWeights& packed, float* scratch, float* loss, float* gradient, cudaStream_t stream) {
+  const int64_t warps = distortion_scratch(packed.samples);
   if (const cudaError_t error = NERF_SSIM_LAUNCH(
-          distortion, blocks_for(warps, kWarpsPerBlock), kThreads, stream,
-          PackedWeights{weights, s, ray_index, samples, interval}, scratch, gradient))
+          distortion, blocks_for(warps, kWarpsPerBlock), kThreads, stream, packed, scratch, gradient))
     return error;
   return NERF_SSIM_LAUNCH(add_in_order, 1, kThreads, stream, scratch, warps, loss);
 }
+
+}  // namespace nerf_ssim

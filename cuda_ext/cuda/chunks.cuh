@@ -2,7 +2,7 @@
 // come in fours, and a single float elsewhere.
 #pragma once
 
-#include "../simulator/gpu.h"
+#include <cuda_runtime.h>
 
 namespace nerf_ssim {
 namespace {

@@ -1,5 +1,5 @@
 // Volume compositing: a warp owns a ray and takes its samples 32 at a time, one a lane.
-#include "compositing.h"
+#include "../include/compositing.h"
 
 #include "launch.h"
 #include "segments.cuh"
@@ -11,14 +11,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kRaysPerBlock = kThreads / kWarpLanes;
 constexpr float kFactorFloor = 1e-10f;  // TensoRF's: a fully opaque sample leaves a trace of light
-
-struct RaySamples {
-  const float* sigma;
-  const float* delta;
-  const int64_t* offsets;
-  int64_t rays, samples;
-  float distance_scale;
-};
 
 // The samples of a ray, kept inside the arrays whatever the offsets say.
 struct Range {
@@ -109,17 +101,15 @@ __global__ void __launch_bounds__(kThreads) composite_backward(
 }
 
 // One thread owns a sample. Neighbouring lanes on one ray, the usual case, add up among themselves first.
-__global__ void __launch_bounds__(kThreads) accumulate(
-    const float* weights, const float* values, const int64_t* ray_index, int64_t samples, int64_t channels,
-    int64_t rays, float* out) {
-  const int64_t s = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  const bool is_sample = s < samples;
-  const int64_t ray = is_sample ? ray_index[s] : -1;
+__global__ void __launch_bounds__(kThreads) accumulate(RaySums sums, float* out) {
+  const int64_t s = int64_t{blockIdx.x} * kThreads + threadIdx.x, channels = sums.channels;
+  const bool is_sample = s < sums.samples;
+  const int64_t ray = is_sample ? sums.ray_index[s] : -1;
   const Segment segment = segment_of<1>(ray);
-  const bool writes = segment.is_head && ray >= 0 && ray < rays;
-  const float weight = is_sample ? weights[s] : 0.0f;
+  const bool writes = segment.is_head && ray >= 0 && ray < sums.rays;
+  const float weight = is_sample ? sums.weights[s] : 0.0f;
   for (int64_t c = 0; c < channels; ++c) {
-    const float sum = segment_sum<1>(is_sample ? weight * values[s * channels + c] : 0.0f, segment);
+    const float sum = segment_sum<1>(is_sample ? weight * sums.values[s * channels + c] : 0.0f, segment);
     if (writes) atomicAdd(out + ray * channels + c, sum);
   }
 }
@@ -137,15 +127,15 @@ __device__ __forceinline__ int64_t first_of_ray(const int64_t* rays, int64_t cou
 
 // A warp owns a ray and adds its samples in their order: each lane every 32nd, then the lanes.
 __global__ void __launch_bounds__(kThreads) accumulate_ordered(
-    const float* weights, const float* values, const int64_t* sorted_rays, const int64_t* order, int64_t samples,
-    int64_t channels, int64_t rays, float* out) {
-  const int64_t ray = ray_of_warp();
+    RaySums sums, const int64_t* sorted_rays, const int64_t* order, float* out) {
+  const int64_t ray = ray_of_warp(), samples = sums.samples, channels = sums.channels;
   const int lane = threadIdx.x % kWarpLanes;
-  if (ray >= rays) return;  // a whole warp
+  if (ray >= sums.rays) return;  // a whole warp
   const int64_t begin = first_of_ray(sorted_rays, samples, ray), end = first_of_ray(sorted_rays, samples, ray + 1);
   for (int64_t c = 0; c < channels; ++c) {
     float sum = 0.0f;
-    for (int64_t i = begin + lane; i < end; i += kWarpLanes) sum += weights[order[i]] * values[order[i] * channels + c];
+    for (int64_t i = begin + lane; i < end; i += kWarpLanes)
+      sum += sums.weights[order[i]] * sums.values[order[i] * channels + c];
     sum = warp_sum(sum);
     if (lane == 0) out[ray * channels + c] = sum;
   }
@@ -153,70 +143,56 @@ __global__ void __launch_bounds__(kThreads) accumulate_ordered(
 
 // One thread owns a sample.
 __global__ void __launch_bounds__(kThreads) accumulate_backward(
-    const float* grad, const float* weights, const float* values, const int64_t* ray_index, int64_t samples,
-    int64_t channels, int64_t rays, float* grad_weights, float* grad_values) {
-  const int64_t s = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (s >= samples) return;
-  const int64_t ray = ray_index[s];
-  const bool is_ray = ray >= 0 && ray < rays;
-  const float weight = weights[s];
+    RaySums sums, const float* grad, float* grad_weights, float* grad_values) {
+  const int64_t s = int64_t{blockIdx.x} * kThreads + threadIdx.x, channels = sums.channels;
+  if (s >= sums.samples) return;
+  const int64_t ray = sums.ray_index[s];
+  const bool is_ray = ray >= 0 && ray < sums.rays;
+  const float weight = sums.weights[s];
   float sum = 0.0f;
   for (int64_t c = 0; c < channels; ++c) {
     const float upstream = is_ray ? grad[ray * channels + c] : 0.0f;
-    sum += upstream * values[s * channels + c];
+    sum += upstream * sums.values[s * channels + c];
     grad_values[s * channels + c] = upstream * weight;
   }
   grad_weights[s] = sum;
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_composite(
-    const float* sigma, const float* delta, const int64_t* ray_offsets, int64_t rays, int64_t samples,
-    float distance_scale, float* weights, float* opacity, float* transmittance, cudaStream_t stream) {
-  if (rays == 0) return cudaSuccess;
+int launch_composite(
+    const RaySamples& samples, float* weights, float* opacity, float* transmittance, cudaStream_t stream) {
+  if (samples.rays == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(
-      composite, blocks_for(rays, kRaysPerBlock), kThreads, stream,
-      RaySamples{sigma, delta, ray_offsets, rays, samples, distance_scale}, weights, opacity, transmittance);
+      composite, blocks_for(samples.rays, kRaysPerBlock), kThreads, stream, samples, weights, opacity, transmittance);
 }
 
-extern "C" cudaError_t launch_composite_backward(
-    const float* sigma, const float* delta, const int64_t* ray_offsets, int64_t rays, int64_t samples,
-    float distance_scale, const float* transmittance, const float* grad_weights, const float* grad_opacity,
+int launch_composite_backward(
+    const RaySamples& samples, const float* transmittance, const float* grad_weights, const float* grad_opacity,
     const float* grad_transmittance, float* grad_sigma, cudaStream_t stream) {
-  if (rays == 0) return cudaSuccess;
+  if (samples.rays == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(
-      composite_backward, blocks_for(rays, kRaysPerBlock), kThreads, stream,
-      RaySamples{sigma, delta, ray_offsets, rays, samples, distance_scale}, transmittance, grad_weights, grad_opacity,
-      grad_transmittance, grad_sigma);
+      composite_backward, blocks_for(samples.rays, kRaysPerBlock), kThreads, stream, samples, transmittance,
+      grad_weights, grad_opacity, grad_transmittance, grad_sigma);
 }
 
-extern "C" cudaError_t launch_accumulate(
-    const float* weights, const float* values, const int64_t* ray_index, int64_t samples, int64_t channels,
-    int64_t rays, float* out, cudaStream_t stream) {
-  if (samples * channels == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      accumulate, blocks_for(samples, kThreads), kThreads, stream, weights, values, ray_index, samples, channels, rays,
-      out);
+int launch_accumulate(const RaySums& sums, float* out, cudaStream_t stream) {
+  if (sums.samples * sums.channels == 0) return cudaSuccess;
+  return NERF_SSIM_LAUNCH(accumulate, blocks_for(sums.samples, kThreads), kThreads, stream, sums, out);
 }
 
-extern "C" cudaError_t launch_accumulate_ordered(
-    const float* weights, const float* values, const int64_t* sorted_rays, const int64_t* order, int64_t samples,
-    int64_t channels, int64_t rays, float* out, cudaStream_t stream) {
-  if (rays * channels == 0) return cudaSuccess;
+int launch_accumulate_ordered(
+    const RaySums& sums, const int64_t* sorted_rays, const int64_t* order, float* out, cudaStream_t stream) {
+  if (sums.rays * sums.channels == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(
-      accumulate_ordered, blocks_for(rays, kRaysPerBlock), kThreads, stream, weights, values, sorted_rays, order,
-      samples, channels, rays, out);
+      accumulate_ordered, blocks_for(sums.rays, kRaysPerBlock), kThreads, stream, sums, sorted_rays, order, out);
 }
 
-extern "C" cudaError_t launch_accumulate_backward(
-    const float* grad, const float* weights, const float* values, const int64_t* ray_index, int64_t samples,
-    int64_t channels, int64_t rays, float* grad_weights, float* grad_values, cudaStream_t stream) {
-  if (samples == 0) return cudaSuccess;
+int launch_accumulate_backward(
+    const RaySums& sums, const float* grad, float* grad_weights, float* grad_values, cudaStream_t stream) {
+  if (sums.samples == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(
-      accumulate_backward, blocks_for(samples, kThreads), kThreads, stream, grad, weights, values, ray_index, samples,
-      channels, rays, grad_weights, grad_values);
+      accumulate_backward, blocks_for(sums.samples, kThreads), kThreads, stream, sums, grad, grad_weights, grad_values);
 }
+
+}  // namespace nerf_ssim

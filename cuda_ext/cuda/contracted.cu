@@ -1,6 +1,6 @@
 // Marching through contracted space. Every operation is rounded on its own and in the order of
 // ops/reference/contracted.py, so that exactly the reference's samples are kept: the intrinsics below are never fused.
-#include "contracted.h"
+#include "../include/contracted.h"
 
 #include "launch.h"
 #include "warp.cuh"
@@ -10,17 +10,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kRaysPerBlock = kThreads / kWarpLanes;
-
-struct ContractedMarch {
-  const float* origins;     // [rays, 3], in radii of the unit ball
-  const float* directions;  // [rays, 3]
-  int64_t rays;
-  const float* t;  // [places]
-  int64_t places;
-  float outer_radius, bg_len, min_distance;
-  const uint8_t* mask;  // [nodes] or null
-  int64_t nodes[3];
-};
 
 struct Position {
   float x, y, z;
@@ -50,7 +39,7 @@ __device__ __forceinline__ bool add_nearest(float coord, int64_t nodes, int64_t&
 __device__ __forceinline__ bool is_open(const ContractedMarch& march, const Position& coords) {
   int64_t cell = 0;
   return add_nearest(coords.x, march.nodes[0], cell) && add_nearest(coords.y, march.nodes[1], cell) &&
-         add_nearest(coords.z, march.nodes[2], cell) && march.mask[cell] != 0;
+         add_nearest(coords.z, march.nodes[2], cell) && march.mask[cell];
 }
 
 // One warp owns a ray and takes its places 32 at a time, one a lane: visit(place, coords, is_kept), all lanes together.
@@ -129,27 +118,19 @@ __global__ void __launch_bounds__(kThreads) fill_contracted(
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_count_contracted(
-    const float* origins, const float* directions, int64_t rays, const float* t, int64_t places, float outer_radius,
-    float bg_len, float min_distance, const uint8_t* mask, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z,
-    int64_t* counts, cudaStream_t stream) {
-  if (rays == 0) return cudaSuccess;
-  const ContractedMarch march{
-      origins, directions, rays, t, places, outer_radius, bg_len, min_distance, mask, {nodes_x, nodes_y, nodes_z}};
-  return NERF_SSIM_LAUNCH(count_contracted, blocks_for(rays, kRaysPerBlock), kThreads, stream, march, counts);
+int launch_count_contracted(const ContractedMarch& march, int64_t* counts, cudaStream_t stream) {
+  if (march.rays == 0) return cudaSuccess;
+  return NERF_SSIM_LAUNCH(count_contracted, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, counts);
 }
 
-extern "C" cudaError_t launch_fill_contracted(
-    const float* origins, const float* directions, int64_t rays, const float* t, int64_t places, float outer_radius,
-    float bg_len, float min_distance, const uint8_t* mask, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z,
-    const int64_t* offsets, float* coords, float* kept_t, int64_t* ray_index, cudaStream_t stream) {
-  if (rays == 0) return cudaSuccess;
-  const ContractedMarch march{
-      origins, directions, rays, t, places, outer_radius, bg_len, min_distance, mask, {nodes_x, nodes_y, nodes_z}};
+int launch_fill_contracted(
+    const ContractedMarch& march, const int64_t* ray_offsets, float* coords, float* t, int64_t* ray_index,
+    cudaStream_t stream) {
+  if (march.rays == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(
-      fill_contracted, blocks_for(rays, kRaysPerBlock), kThreads, stream, march, offsets, coords, kept_t, ray_index);
+      fill_contracted, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, ray_offsets, coords, t,
+      ray_index);
 }
+
+}  // namespace nerf_ssim

@@ -1,6 +1,4 @@
 // The CP grid, forward and backward: four lanes own a sample (see grid.cuh).
-#include "cp.h"
-
 #include "grid.cuh"
 #include "launch.h"
 
@@ -85,17 +83,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) cp_backward(
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_cp(
-    const float* line_x, const float* line_y, const float* line_z, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z,
-    int64_t channels, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t stream) {
+int launch_cp(
+    const CpGrid& grid, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
-  const CpGrid grid{{line_x, line_y, line_z}, {nodes_x, nodes_y, nodes_z}, channels};
-  const bool in_fours =
-      comes_in_fours(channels, line_x, line_y, line_z) && (!is_features || comes_in_fours(channels, out));
+  const bool in_fours = comes_in_fours(grid.channels, grid.lines[0], grid.lines[1], grid.lines[2]) &&
+                        (!is_features || comes_in_fours(grid.channels, out));
   const auto density = in_fours ? cp_forward<4, false> : cp_forward<1, false>;
   const auto features = in_fours ? cp_forward<4, true> : cp_forward<1, true>;
   return NERF_SSIM_LAUNCH(
@@ -103,18 +96,18 @@ extern "C" cudaError_t launch_cp(
       out);
 }
 
-extern "C" cudaError_t launch_cp_backward(
-    const float* line_x, const float* line_y, const float* line_z, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z,
-    int64_t channels, const float* coords, int64_t samples, bool is_features, const float* grad, float* grad_line_x,
-    float* grad_line_y, float* grad_line_z, cudaStream_t stream) {
+int launch_cp_backward(
+    const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
+    const CpGradient& gradient, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
-  const CpGrid grid{{line_x, line_y, line_z}, {nodes_x, nodes_y, nodes_z}, channels};
-  const CpGradient gradient{{grad_line_x, grad_line_y, grad_line_z}};
-  const bool in_fours = comes_in_fours(channels, line_x, line_y, line_z, grad_line_x, grad_line_y, grad_line_z) &&
-                        (!is_features || comes_in_fours(channels, grad));
+  bool in_fours = !is_features || comes_in_fours(grid.channels, grad);
+  for (int axis = 0; axis < 3; ++axis)
+    in_fours &= comes_in_fours(grid.channels, grid.lines[axis], gradient.lines[axis]);
   const auto density = in_fours ? cp_backward<4, false> : cp_backward<1, false>;
   const auto features = in_fours ? cp_backward<4, true> : cp_backward<1, true>;
   return NERF_SSIM_LAUNCH(
       is_features ? features : density, blocks_for(samples, kSamplesPerBlock), kThreads, stream, grid, coords, samples,
       grad, gradient);
 }
+
+}  // namespace nerf_ssim

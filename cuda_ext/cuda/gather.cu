@@ -1,6 +1,4 @@
 // The grids' backward passes in a fixed order: a warp owns a node of a plane or line and visits the samples around it.
-#include "gather.h"
-
 #include "grid.cuh"
 #include "launch.h"
 
@@ -131,11 +129,8 @@ cudaError_t launch(
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_grid_cells(
+int launch_grid_cells(
     const float* coords, int64_t samples, int64_t axis_v, int64_t nodes_v, int64_t axis_u, int64_t nodes_u,
     int64_t* cells, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
@@ -144,40 +139,38 @@ extern "C" cudaError_t launch_grid_cells(
       static_cast<int>(axis_u), nodes_u, cells);
 }
 
-extern "C" cudaError_t launch_gather_vm_plane(
-    const float* line, int64_t orientation, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels,
-    const float* coords, const float* grad, int64_t grad_stride, const int64_t* order, const int64_t* starts,
-    float* gradient, cudaStream_t stream) {
-  const int64_t nodes[3] = {nodes_x, nodes_y, nodes_z};
-  const int u = kAxisU[orientation], v = kAxisV[orientation], w = kAxisW[orientation];
-  const int width = static_cast<int>(channels);
-  return launch(
-      Nodes{v, u, nodes[v], nodes[u], width, order, starts}, VmLineFactor{line, w, nodes[w], width},
-      comes_in_fours(channels, line), coords, grad, grad_stride, gradient, stream);
-}
-
-extern "C" cudaError_t launch_gather_vm_line(
-    const float* plane, int64_t orientation, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels,
-    const float* coords, const float* grad, int64_t grad_stride, const int64_t* order, const int64_t* starts,
-    float* gradient, cudaStream_t stream) {
-  const int64_t nodes[3] = {nodes_x, nodes_y, nodes_z};
-  const int u = kAxisU[orientation], v = kAxisV[orientation], w = kAxisW[orientation];
-  const int width = static_cast<int>(channels);
-  return launch(
-      Nodes{w, kNoAxis, nodes[w], 1, width, order, starts}, VmPlaneFactor{plane, v, u, nodes[v], nodes[u], width},
-      comes_in_fours(channels, plane), coords, grad, grad_stride, gradient, stream);
-}
-
-extern "C" cudaError_t launch_gather_cp_line(
-    const float* line_x, const float* line_y, const float* line_z, int64_t axis, int64_t nodes_x, int64_t nodes_y,
-    int64_t nodes_z, int64_t channels, const float* coords, const float* grad, int64_t grad_stride,
+int launch_gather_vm_plane(
+    const VmGrid& grid, int64_t orientation, const float* coords, const float* grad, int64_t grad_stride,
     const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t stream) {
-  const float* lines[3] = {line_x, line_y, line_z};
-  const int64_t nodes[3] = {nodes_x, nodes_y, nodes_z};
-  const int own = static_cast<int>(axis), first = (own + 1) % 3, second = (own + 2) % 3;
-  const int width = static_cast<int>(channels);
+  const int u = kAxisU[orientation], v = kAxisV[orientation], w = kAxisW[orientation];
+  const int width = static_cast<int>(grid.channels[orientation]);
+  const float* line = grid.lines[orientation];
   return launch(
-      Nodes{own, kNoAxis, nodes[own], 1, width, order, starts},
-      CpFactor{{lines[first], first, nodes[first], width}, {lines[second], second, nodes[second], width}},
-      comes_in_fours(channels, line_x, line_y, line_z), coords, grad, grad_stride, gradient, stream);
+      Nodes{v, u, grid.nodes[v], grid.nodes[u], width, order, starts}, VmLineFactor{line, w, grid.nodes[w], width},
+      comes_in_fours(width, line), coords, grad, grad_stride, gradient, stream);
 }
+
+int launch_gather_vm_line(
+    const VmGrid& grid, int64_t orientation, const float* coords, const float* grad, int64_t grad_stride,
+    const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t stream) {
+  const int u = kAxisU[orientation], v = kAxisV[orientation], w = kAxisW[orientation];
+  const int width = static_cast<int>(grid.channels[orientation]);
+  const float* plane = grid.planes[orientation];
+  return launch(
+      Nodes{w, kNoAxis, grid.nodes[w], 1, width, order, starts},
+      VmPlaneFactor{plane, v, u, grid.nodes[v], grid.nodes[u], width}, comes_in_fours(width, plane), coords, grad,
+      grad_stride, gradient, stream);
+}
+
+int launch_gather_cp_line(
+    const CpGrid& grid, int64_t axis, const float* coords, const float* grad, int64_t grad_stride, const int64_t* order,
+    const int64_t* starts, float* gradient, cudaStream_t stream) {
+  const int own = static_cast<int>(axis), first = (own + 1) % 3, second = (own + 2) % 3;
+  const int width = static_cast<int>(grid.channels);
+  const auto line = [&](int along) { return VmLineFactor{grid.lines[along], along, grid.nodes[along], width}; };
+  return launch(
+      Nodes{own, kNoAxis, grid.nodes[own], 1, width, order, starts}, CpFactor{line(first), line(second)},
+      comes_in_fours(width, grid.lines[0], grid.lines[1], grid.lines[2]), coords, grad, grad_stride, gradient, stream);
+}
+
+}  // namespace nerf_ssim

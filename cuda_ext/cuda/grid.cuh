@@ -2,7 +2,7 @@
 // of channels i, i + 4, ... so that they read neighbouring memory.
 #pragma once
 
-#include "../include/grid.h"
+#include "../include/grids.h"
 #include "chunks.cuh"
 #include "segments.cuh"
 

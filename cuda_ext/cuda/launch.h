@@ -1,7 +1,16 @@
-// Arithmetic of launches that is right past 2^31 items.
+// How kernels are launched, and arithmetic of launches that is right past 2^31 items.
 #pragma once
 
+#include <cuda_runtime.h>
+
 #include <cstdint>
+
+// Launches `kernel` and is the launch's cudaError_t. A template's name goes in parentheses: (kernel<11, 1>). The
+// simulator's cuda_runtime.h brings a launch of its own.
+#ifndef NERF_SSIM_LAUNCH
+#define NERF_SSIM_LAUNCH(kernel, grid, block, stream, ...) \
+  ((kernel)<<<grid, block, 0, stream>>>(__VA_ARGS__), cudaGetLastError())
+#endif
 
 namespace nerf_ssim {
 

@@ -1,6 +1,6 @@
 // Ray marching. Every operation is rounded on its own and in the order of ops/reference/marching.py, so that exactly
 // the reference's samples are kept: the intrinsics below are never fused into multiply-adds.
-#include "marching.h"
+#include "../include/marching.h"
 
 #include "launch.h"
 #include "segments.cuh"
@@ -13,19 +13,6 @@ constexpr int kBlocksAtOnce = 4;  // on a multiprocessor: at most 64 registers a
 constexpr int kRaysPerBlock = kThreads / kWarpLanes;
 constexpr int kScanThreads = 1024;
 constexpr float kZeroDirection = 1e-6f;  // stands in for a zero component when the entry is found
-
-struct March {
-  const float* origins;     // [rays, 3]
-  const float* directions;  // [rays, 3]
-  int64_t rays;
-  const float* aabb;  // lower and upper corner
-  float near, far, step;
-  int64_t places;       // samples a ray before any is left out
-  const float* jitter;  // [rays] or null
-  const uint8_t* bits;  // one byte a cell, a bit for each occupied corner, or null
-  int64_t cells[3];     // one more than the volume's nodes
-  const float* bits_aabb;
-};
 
 // A ray with the box and the volume's box, read once.
 struct Ray {
@@ -143,13 +130,6 @@ __global__ void __launch_bounds__(kScanThreads) sample_offsets(const int64_t* co
   }
 }
 
-struct PackedSamples {
-  float* coords;       // [samples, 3]
-  float* t;            // [samples]
-  float* delta;        // [samples]
-  int64_t* ray_index;  // [samples]
-};
-
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) fill_samples(
     March march, const int64_t* offsets, PackedSamples out) {
   const int64_t index = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
@@ -175,34 +155,21 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) fill_samples(
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_count_samples(
-    const float* origins, const float* directions, int64_t rays, const float* aabb, float near, float far, float step,
-    int64_t places, const float* jitter, const uint8_t* bits, int64_t cells_x, int64_t cells_y, int64_t cells_z,
-    const float* bits_aabb, int64_t* counts, cudaStream_t stream) {
-  if (rays == 0) return cudaSuccess;
-  const March march{origins, directions, rays, aabb, near, far, step, places, jitter, bits,
-                    {cells_x, cells_y, cells_z}, bits_aabb};
-  return NERF_SSIM_LAUNCH(count_samples, blocks_for(rays, kRaysPerBlock), kThreads, stream, march, counts);
+int launch_count_samples(const March& march, int64_t* counts, cudaStream_t stream) {
+  if (march.rays == 0) return cudaSuccess;
+  return NERF_SSIM_LAUNCH(count_samples, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, counts);
 }
 
-extern "C" cudaError_t launch_sample_offsets(
-    const int64_t* counts, int64_t rays, int64_t* offsets, cudaStream_t stream) {
-  return NERF_SSIM_LAUNCH(sample_offsets, 1, kScanThreads, stream, counts, rays, offsets);
+int launch_sample_offsets(const int64_t* counts, int64_t rays, int64_t* ray_offsets, cudaStream_t stream) {
+  return NERF_SSIM_LAUNCH(sample_offsets, 1, kScanThreads, stream, counts, rays, ray_offsets);
 }
 
-extern "C" cudaError_t launch_fill_samples(
-    const float* origins, const float* directions, int64_t rays, const float* aabb, float near, float far, float step,
-    int64_t places, const float* jitter, const uint8_t* bits, int64_t cells_x, int64_t cells_y, int64_t cells_z,
-    const float* bits_aabb, const int64_t* offsets, float* coords, float* t, float* delta, int64_t* ray_index,
-    cudaStream_t stream) {
-  if (rays == 0) return cudaSuccess;
-  const March march{origins, directions, rays, aabb, near, far, step, places, jitter, bits,
-                    {cells_x, cells_y, cells_z}, bits_aabb};
+int launch_fill_samples(
+    const March& march, const int64_t* ray_offsets, const PackedSamples& out, cudaStream_t stream) {
+  if (march.rays == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(
-      fill_samples, blocks_for(rays, kRaysPerBlock), kThreads, stream, march, offsets,
-      PackedSamples{coords, t, delta, ray_index});
+      fill_samples, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, ray_offsets, out);
 }
+
+}  // namespace nerf_ssim

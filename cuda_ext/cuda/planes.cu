@@ -1,5 +1,5 @@
 // Whole-plane operations: a block owns rows of the plane, its threads go along them a chunk of channels at a time.
-#include "planes.h"
+#include "../include/planes.h"
 
 #include <algorithm>
 
@@ -12,12 +12,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct Plane {
-  const float* values;
-  int64_t n_v, n_u, channels;
-
-  __host__ __device__ int64_t row() const { return n_u * channels; }
-};
+__host__ __device__ __forceinline__ int64_t row_of(const Plane& plane) { return plane.n_u * plane.channels; }
 
 // What a difference along either side counts: two over their number, at least one so that it divides.
 struct TvFactors {
@@ -28,7 +23,7 @@ TvFactors tv_factors(const Plane& plane) {
   const auto inverse = [](int64_t count) {
     return static_cast<float>(2.0 / static_cast<double>(std::max<int64_t>(1, count)));
   };
-  return {inverse((plane.n_v - 1) * plane.row()), inverse(plane.n_v * (plane.n_u - 1) * plane.channels)};
+  return {inverse((plane.n_v - 1) * row_of(plane)), inverse(plane.n_v * (plane.n_u - 1) * plane.channels)};
 }
 
 template <int kWidth>
@@ -42,7 +37,7 @@ __device__ __forceinline__ float squared_difference(const Chunk<kWidth>& a, cons
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads) plane_tv(Plane plane, TvFactors factors, float* partial_sums) {
   // 1. squared differences of the thread's chunks
-  const int64_t row = plane.row();
+  const int64_t row = row_of(plane);
   float along_u = 0.0f, along_v = 0.0f;
   for (int64_t v = blockIdx.x; v < plane.n_v; v += gridDim.x)
     for (int64_t i = threadIdx.x * kWidth; i < row; i += kThreads * kWidth) {
@@ -78,7 +73,7 @@ template <int kWidth>
 __global__ void __launch_bounds__(kThreads) plane_tv_backward(
     Plane plane, TvFactors factors, const float* scale, float* gradient) {
   const float of_u = 2.0f * factors.along_u * *scale, of_v = 2.0f * factors.along_v * *scale;
-  const int64_t row = plane.row();
+  const int64_t row = row_of(plane);
   for (int64_t v = blockIdx.x; v < plane.n_v; v += gridDim.x)
     for (int64_t i = threadIdx.x * kWidth; i < row; i += kThreads * kWidth) {
       const float* at = plane.values + v * row + i;
@@ -108,7 +103,7 @@ __device__ __forceinline__ Between between(int64_t place, float step, int64_t no
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads) resize_plane(
     Plane plane, int64_t to_v, int64_t to_u, float step_v, float step_u, float* out) {
-  const int64_t row = plane.row(), to_row = to_u * plane.channels;
+  const int64_t row = row_of(plane), to_row = to_u * plane.channels;
   for (int64_t v = blockIdx.x; v < to_v; v += gridDim.x) {
     const Between rows = between(v, step_v, plane.n_v);
     for (int64_t i = threadIdx.x * kWidth; i < to_row; i += kThreads * kWidth) {
@@ -137,37 +132,30 @@ float step_between(int64_t nodes, int64_t places) {
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_plane_tv(
-    const float* plane, int64_t n_v, int64_t n_u, int64_t channels, float* partial_sums, float* out,
-    cudaStream_t stream) {
-  const Plane values{plane, n_v, n_u, channels};
-  const int64_t blocks = std::clamp<int64_t>(n_v, 1, kPlaneTvPartialSums);
-  const auto kernel = comes_in_fours(channels, plane) ? plane_tv<4> : plane_tv<1>;
+int launch_plane_tv(const Plane& plane, float* partial_sums, float* out, cudaStream_t stream) {
+  const int64_t blocks = std::clamp<int64_t>(plane.n_v, 1, kPlaneTvPartialSums);
+  const auto kernel = comes_in_fours(plane.channels, plane.values) ? plane_tv<4> : plane_tv<1>;
   if (const cudaError_t error = NERF_SSIM_LAUNCH(
-          kernel, blocks_for(blocks, 1), kThreads, stream, values, tv_factors(values), partial_sums))
+          kernel, blocks_for(blocks, 1), kThreads, stream, plane, tv_factors(plane), partial_sums))
     return error;
   return NERF_SSIM_LAUNCH(add_partial_sums, 1, kThreads, stream, partial_sums, blocks, out);
 }
 
-extern "C" cudaError_t launch_plane_tv_backward(
-    const float* plane, int64_t n_v, int64_t n_u, int64_t channels, const float* scale, float* gradient,
-    cudaStream_t stream) {
-  const Plane values{plane, n_v, n_u, channels};
-  if (n_v * values.row() == 0) return cudaSuccess;
-  const auto kernel = comes_in_fours(channels, plane, gradient) ? plane_tv_backward<4> : plane_tv_backward<1>;
-  return NERF_SSIM_LAUNCH(kernel, blocks_for(n_v, 1), kThreads, stream, values, tv_factors(values), scale, gradient);
+int launch_plane_tv_backward(const Plane& plane, const float* scale, float* gradient, cudaStream_t stream) {
+  if (plane.n_v * row_of(plane) == 0) return cudaSuccess;
+  const bool in_fours = comes_in_fours(plane.channels, plane.values, gradient);
+  const auto kernel = in_fours ? plane_tv_backward<4> : plane_tv_backward<1>;
+  return NERF_SSIM_LAUNCH(
+      kernel, blocks_for(plane.n_v, 1), kThreads, stream, plane, tv_factors(plane), scale, gradient);
 }
 
-extern "C" cudaError_t launch_resize_plane(
-    const float* plane, int64_t n_v, int64_t n_u, int64_t channels, int64_t to_v, int64_t to_u, float* out,
-    cudaStream_t stream) {
-  if (to_v * to_u * channels == 0) return cudaSuccess;
-  const auto kernel = comes_in_fours(channels, plane, out) ? resize_plane<4> : resize_plane<1>;
+int launch_resize_plane(const Plane& plane, int64_t n_v, int64_t n_u, float* out, cudaStream_t stream) {
+  if (n_v * n_u * plane.channels == 0) return cudaSuccess;
+  const auto kernel = comes_in_fours(plane.channels, plane.values, out) ? resize_plane<4> : resize_plane<1>;
   return NERF_SSIM_LAUNCH(
-      kernel, blocks_for(to_v, 1), kThreads, stream, Plane{plane, n_v, n_u, channels}, to_v, to_u,
-      step_between(n_v, to_v), step_between(n_u, to_u), out);
+      kernel, blocks_for(n_v, 1), kThreads, stream, plane, n_v, n_u, step_between(plane.n_v, n_v),
+      step_between(plane.n_u, n_u), out);
 }
+
+}  // namespace nerf_ssim

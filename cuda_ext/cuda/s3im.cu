@@ -1,6 +1,6 @@
 // S3IM fused with its gather, value and gradient in one pass: the loss is one number, so that its gradient can be made
 // at once and scaled later.
-#include "s3im.h"
+#include "../include/s3im.h"
 
 #include "ssim_index.cuh"
 
@@ -138,61 +138,48 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-S3imPlaces places(int64_t rays, int64_t channels, int64_t height, int64_t width, int64_t rows, int64_t columns,
-                  int64_t size, int64_t stride, int64_t padding) {
-  return {rays,
-          height * width,
-          rows,
-          static_cast<int>(height),
-          static_cast<int>(width),
-          static_cast<int>(columns),
-          static_cast<int>(channels),
-          static_cast<int>(size),
-          static_cast<int>(stride),
-          static_cast<int>(padding)};
+S3imPlaces places(const S3imGeometry& s) {
+  const auto narrow = [](int64_t value) { return static_cast<int>(value); };
+  const SsimGeometry& g = s.windows;
+  return {s.rays,           g.height * g.width, g.rows,         narrow(g.height), narrow(g.width),
+          narrow(g.columns), narrow(s.channels), narrow(g.taps), narrow(g.stride), narrow(g.before)};
 }
 
 // Sides, windows of a row and blocks are kept in 32 bits; numbers of rays and pixels are not.
-bool fits(int64_t height, int64_t width, int64_t stride, int64_t channels, int64_t blocks) {
+bool fits(const S3imGeometry& s, int64_t blocks) {
   constexpr int64_t kMost = 0x7FFFFFFF - 2 * kThreads;
-  return height <= kMost && width * channels <= kMost && stride <= kMost && blocks <= kMostBlocks;
+  const SsimGeometry& g = s.windows;
+  return g.height <= kMost && g.width * s.channels <= kMost && g.stride <= kMost && blocks <= kMostBlocks;
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-int64_t s3im_blocks(int64_t rows, int64_t columns, int64_t channels) {
-  return rows * ceil_divide(columns * channels, kThreads);
+int64_t s3im_blocks(const S3imGeometry& s) {
+  return s.windows.rows * ceil_divide(s.windows.columns * s.channels, kThreads);
 }
 
-cudaError_t launch_s3im(const float* rendered, const float* target, const int64_t* orders, int64_t rays,
-                        int64_t channels, int64_t height, int64_t width, int64_t rows, int64_t columns,
-                        const float* taps, int64_t size, int64_t stride, int64_t padding, float c1, float c2,
-                        float* gradient, float* derivatives, float* block_sums, float* loss, float* statistics,
-                        cudaStream_t stream) {
-  const S3imPlaces g = places(rays, channels, height, width, rows, columns, size, stride, padding);
-  const Taps weights = taps_of(taps, size);
-  const int64_t blocks = s3im_blocks(rows, columns, channels);
-  if (!fits(height, width, stride, channels, blocks)) return cudaErrorInvalidConfiguration;
-  const auto windows = static_cast<float>(rows * columns * channels);
-  const auto grid = static_cast<unsigned>(blocks);
-  const cudaError_t error =
-      size == 4 ? NERF_SSIM_LAUNCH((s3im_windows<4>), grid, kThreads, stream, rendered, target, orders, g, weights, c1,
-                                   c2, -1.f / windows, gradient, derivatives, block_sums)
-                : NERF_SSIM_LAUNCH((s3im_windows<0>), grid, kThreads, stream, rendered, target, orders, g, weights, c1,
-                                   c2, -1.f / windows, gradient, derivatives, block_sums);
+int launch_s3im(
+    const S3imGeometry& s, const float* rendered, const float* target, float* gradient, float* derivatives,
+    float* block_sums, float* loss, float* statistics, cudaStream_t stream) {
+  const int64_t blocks = s3im_blocks(s);
+  if (!fits(s, blocks)) return cudaErrorInvalidConfiguration;
+  const SsimGeometry& windows = s.windows;
+  const auto count = static_cast<float>(windows.rows * windows.columns * s.channels);
+  const auto kernel = windows.taps == 4 ? s3im_windows<4> : s3im_windows<0>;
+  const cudaError_t error = NERF_SSIM_LAUNCH(
+      kernel, static_cast<unsigned>(blocks), kThreads, stream, rendered, target, s.orders, places(s), taps_of(windows),
+      windows.c1, windows.c2, -1.f / count, gradient, derivatives, block_sums);
   if (error != cudaSuccess) return error;
-  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums, blocks, windows, true, loss, statistics);
+  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums, blocks, count, true, loss, statistics);
 }
 
-cudaError_t launch_s3im_collect(const float* rendered, const float* target, const int64_t* sorted_rays,
-                                const int64_t* positions, int64_t rays, int64_t channels, int64_t height, int64_t width,
-                                int64_t rows, int64_t columns, const float* taps, int64_t size, int64_t stride,
-                                int64_t padding, const float* derivatives, float* gradient, cudaStream_t stream) {
-  if (!fits(height, width, stride, channels, 1)) return cudaErrorInvalidConfiguration;
-  const S3imPlaces g = places(rays, channels, height, width, rows, columns, size, stride, padding);
-  return NERF_SSIM_LAUNCH(s3im_collect, blocks_for(rays * channels, kThreads), kThreads, stream, rendered, target,
-                          sorted_rays, positions, g, taps_of(taps, size), derivatives, gradient);
+int launch_s3im_collect(
+    const S3imGeometry& s, const float* rendered, const float* target, const int64_t* sorted_rays,
+    const int64_t* positions, const float* derivatives, float* gradient, cudaStream_t stream) {
+  if (!fits(s, 1)) return cudaErrorInvalidConfiguration;
+  return NERF_SSIM_LAUNCH(
+      s3im_collect, blocks_for(s.rays * s.channels, kThreads), kThreads, stream, rendered, target, sorted_rays,
+      positions, places(s), taps_of(s.windows), derivatives, gradient);
 }
+
+}  // namespace nerf_ssim

@@ -1,5 +1,5 @@
 // Launchers of the SSIM kernels: the 11x11 window at stride 1 goes tile by tile, the others thread by thread.
-#include "ssim.h"
+#include "../include/ssim.h"
 
 #include "ssim_direct.cuh"
 #include "ssim_recompute.cuh"
@@ -10,123 +10,104 @@ namespace {
 
 const dim3 kTileBlock(kTileX, kThreadRows);
 
-bool is_tiled(int64_t size, int64_t stride) { return size == kTaps && stride == 1; }
-bool is_of_s3im(const SsimPlaces& g) { return g.size == 4 && g.stride == 4; }
+bool is_tiled(const SsimGeometry& g) { return g.taps == kTaps && g.stride == 1; }
+bool is_of_s3im(const SsimGeometry& g) { return g.taps == 4 && g.stride == 4; }
 
 // Sides are kept in 32 bits, with room for a window beyond; numbers of pixels are not.
-bool fits(int64_t height, int64_t width, int64_t stride) {
+bool fits(const SsimGeometry& g) {
   constexpr int64_t kMost = 0x7FFFFFFF - 64;
-  return height <= kMost && width <= kMost && stride <= kMost;
+  return g.height <= kMost && g.width <= kMost && g.stride <= kMost;
 }
 
-SsimPlaces places(int64_t planes, int64_t height, int64_t width, int64_t rows, int64_t columns, int64_t size,
-                  int64_t stride, int64_t before) {
-  return {planes,
-          static_cast<int>(height),
-          static_cast<int>(width),
-          static_cast<int>(rows),
-          static_cast<int>(columns),
-          static_cast<int>(size),
-          static_cast<int>(stride),
-          static_cast<int>(before)};
+SsimPlaces places(const SsimGeometry& g) {
+  const auto narrow = [](int64_t value) { return static_cast<int>(value); };
+  return {g.planes,          narrow(g.height), narrow(g.width),  narrow(g.rows),
+          narrow(g.columns), narrow(g.taps),   narrow(g.stride), narrow(g.before)};
 }
 
 template <bool kWantsMoments>
-cudaError_t forward(const SsimPlaces& g, const Taps& taps, const float* x, const float* y, float c1, float c2,
-                    const ForwardTarget& target, cudaStream_t stream) {
-  const auto blocks = static_cast<unsigned>(ssim_forward_blocks(g.planes, g.rows, g.columns, g.size, g.stride));
-  if (is_tiled(g.size, g.stride))
-    return NERF_SSIM_LAUNCH((ssim_tile_forward<kWantsMoments>), blocks, kTileBlock, stream, x, y, g, taps, c1, c2,
-                            target);
-  if (is_of_s3im(g))
-    return NERF_SSIM_LAUNCH((ssim_direct_forward<4, 4, kWantsMoments>), blocks, kDirectThreads, stream, x, y, g, taps,
-                            c1, c2, target);
-  return NERF_SSIM_LAUNCH((ssim_direct_forward<0, 0, kWantsMoments>), blocks, kDirectThreads, stream, x, y, g, taps, c1,
-                          c2, target);
+cudaError_t forward(
+    const SsimGeometry& g, const float* x, const float* y, const ForwardTarget& target, cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>(ssim_forward_blocks(g));
+  if (is_tiled(g))
+    return NERF_SSIM_LAUNCH(
+        (ssim_tile_forward<kWantsMoments>), blocks, kTileBlock, stream, x, y, places(g), taps_of(g), g.c1, g.c2, target);
+  const auto kernel =
+      is_of_s3im(g) ? ssim_direct_forward<4, 4, kWantsMoments> : ssim_direct_forward<0, 0, kWantsMoments>;
+  return NERF_SSIM_LAUNCH(
+      kernel, blocks, kDirectThreads, stream, x, y, places(g), taps_of(g), g.c1, g.c2, target);
 }
 
 template <bool kWantsBoth>
-cudaError_t adjoint(const SsimPlaces& g, const Taps& taps, const float* own, const float* other,
-                    const AdjointMaps& maps, const float* scale, float factor, float* grad_own, float* grad_other,
-                    cudaStream_t stream) {
-  if (is_tiled(g.size, g.stride)) {
+cudaError_t adjoint(
+    const SsimGeometry& g, const float* own, const float* other, const AdjointMaps& maps, const float* scale,
+    float factor, float* grad_own, float* grad_other, cudaStream_t stream) {
+  if (is_tiled(g)) {
     const unsigned tiles = tiles_of<kWantsBoth ? kAdjointRowsOfBoth : kAdjointRows>(g.planes, g.height, g.width);
-    return NERF_SSIM_LAUNCH((ssim_tile_adjoint<kWantsBoth>), tiles, kTileBlock, stream, own, other, g, taps, maps,
-                            scale, factor, grad_own, grad_other);
+    return NERF_SSIM_LAUNCH(
+        (ssim_tile_adjoint<kWantsBoth>), tiles, kTileBlock, stream, own, other, places(g), taps_of(g), maps, scale,
+        factor, grad_own, grad_other);
   }
   const unsigned blocks = blocks_for(g.planes * g.height * g.width, kDirectThreads);
-  if (is_of_s3im(g))
-    return NERF_SSIM_LAUNCH((ssim_direct_adjoint<4, 4, kWantsBoth>), blocks, kDirectThreads, stream, own, other, g,
-                            taps, maps, scale, factor, grad_own, grad_other);
-  return NERF_SSIM_LAUNCH((ssim_direct_adjoint<0, 0, kWantsBoth>), blocks, kDirectThreads, stream, own, other, g, taps,
-                          maps, scale, factor, grad_own, grad_other);
+  const auto kernel = is_of_s3im(g) ? ssim_direct_adjoint<4, 4, kWantsBoth> : ssim_direct_adjoint<0, 0, kWantsBoth>;
+  return NERF_SSIM_LAUNCH(
+      kernel, blocks, kDirectThreads, stream, own, other, places(g), taps_of(g), maps, scale, factor, grad_own,
+      grad_other);
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-int64_t ssim_forward_blocks(int64_t planes, int64_t rows, int64_t columns, int64_t size, int64_t stride) {
-  if (is_tiled(size, stride)) return tiles_of<kForwardRows>(planes, rows, columns);
-  return blocks_for(planes * rows * columns, kDirectThreads);
+int64_t ssim_forward_blocks(const SsimGeometry& g) {
+  if (is_tiled(g)) return tiles_of<kForwardRows>(g.planes, g.rows, g.columns);
+  return blocks_for(g.planes * g.rows * g.columns, kDirectThreads);
 }
 
-bool ssim_can_recompute(int64_t size, int64_t stride) { return is_tiled(size, stride); }
+bool ssim_can_recompute(const SsimGeometry& g) { return is_tiled(g); }
 
-cudaError_t launch_ssim_forward(const float* x, const float* y, int64_t planes, int64_t height, int64_t width,
-                                int64_t rows, int64_t columns, const float* taps, int64_t size, int64_t stride,
-                                int64_t before, float c1, float c2, float* by_mean_x, float* by_mean_y,
-                                float* by_square, float* by_product, float* block_sums, float* mean, float* statistics,
-                                cudaStream_t stream) {
-  if (!fits(height, width, stride)) return cudaErrorInvalidConfiguration;
-  const SsimPlaces g = places(planes, height, width, rows, columns, size, stride, before);
-  const ForwardTarget target = {nullptr, by_mean_x, by_mean_y, by_square, by_product, block_sums};
-  const cudaError_t error = forward<false>(g, taps_of(taps, size), x, y, c1, c2, target, stream);
+int launch_ssim_forward(
+    const SsimGeometry& g, const float* x, const float* y, const SsimPartials<float>& by, float* block_sums,
+    float* mean, float* statistics, cudaStream_t stream) {
+  if (!fits(g)) return cudaErrorInvalidConfiguration;
+  const ForwardTarget target = {nullptr, by.mean_x, by.mean_y, by.square, by.product, block_sums};
+  const cudaError_t error = forward<false>(g, x, y, target, stream);
   if (error != cudaSuccess) return error;
-  const auto windows = static_cast<float>(planes * rows * columns);
-  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums,
-                          ssim_forward_blocks(planes, rows, columns, size, stride), windows, false, mean, statistics);
+  const auto windows = static_cast<float>(g.planes * g.rows * g.columns);
+  return NERF_SSIM_LAUNCH(
+      mean_of_blocks, 1, kMeanThreads, stream, block_sums, ssim_forward_blocks(g), windows, false, mean, statistics);
 }
 
-cudaError_t launch_ssim_moments(const float* x, const float* y, int64_t planes, int64_t height, int64_t width,
-                                int64_t rows, int64_t columns, const float* taps, int64_t size, int64_t stride,
-                                int64_t before, float* moments, cudaStream_t stream) {
-  if (!fits(height, width, stride)) return cudaErrorInvalidConfiguration;
-  const ForwardTarget target = {moments, nullptr, nullptr, nullptr, nullptr, nullptr};
-  return forward<true>(places(planes, height, width, rows, columns, size, stride, before), taps_of(taps, size), x, y,
-                       0.f, 0.f, target, stream);
+int launch_ssim_moments(
+    const SsimGeometry& g, const float* x, const float* y, float* moments, cudaStream_t stream) {
+  if (!fits(g)) return cudaErrorInvalidConfiguration;
+  return forward<true>(g, x, y, {moments, nullptr, nullptr, nullptr, nullptr, nullptr}, stream);
 }
 
-cudaError_t launch_ssim_adjoint(const float* x, const float* y, int64_t planes, int64_t height, int64_t width,
-                                int64_t rows, int64_t columns, const float* taps, int64_t size, int64_t stride,
-                                int64_t before, const float* by_mean_x, const float* by_mean_y, const float* by_square,
-                                const float* by_product, const float* scale, float factor, float* grad_x, float* grad_y,
-                                cudaStream_t stream) {
-  if (!fits(height, width, stride)) return cudaErrorInvalidConfiguration;
-  const SsimPlaces g = places(planes, height, width, rows, columns, size, stride, before);
-  const Taps weights = taps_of(taps, size);
+int launch_ssim_adjoint(
+    const SsimGeometry& g, const float* x, const float* y, const SsimPartials<const float>& by, const float* scale,
+    float factor, float* grad_x, float* grad_y, cudaStream_t stream) {
+  if (!fits(g)) return cudaErrorInvalidConfiguration;
   if (grad_x != nullptr && grad_y != nullptr)
-    return adjoint<true>(g, weights, x, y, {by_square, by_product, by_mean_x, by_mean_y}, scale, factor, grad_x, grad_y,
-                         stream);
+    return adjoint<true>(
+        g, x, y, {by.square, by.product, by.mean_x, by.mean_y}, scale, factor, grad_x, grad_y, stream);
   if (grad_x != nullptr)
-    return adjoint<false>(g, weights, x, y, {by_square, by_product, by_mean_x, nullptr}, scale, factor, grad_x, nullptr,
-                          stream);
-  return adjoint<false>(g, weights, y, x, {by_square, by_product, by_mean_y, nullptr}, scale, factor, grad_y, nullptr,
-                        stream);
+    return adjoint<false>(
+        g, x, y, {by.square, by.product, by.mean_x, nullptr}, scale, factor, grad_x, nullptr, stream);
+  return adjoint<false>(g, y, x, {by.square, by.product, by.mean_y, nullptr}, scale, factor, grad_y, nullptr, stream);
 }
 
-cudaError_t launch_ssim_recompute(const float* x, const float* y, int64_t planes, int64_t height, int64_t width,
-                                  int64_t rows, int64_t columns, const float* taps, int64_t before, float c1, float c2,
-                                  const float* scale, float factor, float* grad_x, float* grad_y, cudaStream_t stream) {
-  if (!fits(height, width, 1)) return cudaErrorInvalidConfiguration;
-  const SsimPlaces g = places(planes, height, width, rows, columns, kTaps, 1, before);
-  const Taps weights = taps_of(taps, kTaps);
-  const unsigned tiles = tiles_of<kRecomputeRows>(planes, height, width);
-  if (grad_x != nullptr && grad_y != nullptr)
-    return NERF_SSIM_LAUNCH((ssim_tile_recompute<true>), tiles, kTileBlock, stream, x, y, g, weights, c1, c2, scale,
-                            factor, grad_x, grad_y);
-  const bool is_x = grad_x != nullptr;
-  return NERF_SSIM_LAUNCH((ssim_tile_recompute<false>), tiles, kTileBlock, stream, is_x ? x : y, is_x ? y : x, g,
-                          weights, c1, c2, scale, factor, is_x ? grad_x : grad_y, nullptr);
+int launch_ssim_recompute(
+    const SsimGeometry& g, const float* x, const float* y, const float* scale, float factor, float* grad_x,
+    float* grad_y, cudaStream_t stream) {
+  if (!fits(g)) return cudaErrorInvalidConfiguration;
+  const unsigned tiles = tiles_of<kRecomputeRows>(g.planes, g.height, g.width);
+  const auto launch = [&](auto kernel, const float* own, const float* other, float* grad_own, float* grad_other) {
+    return NERF_SSIM_LAUNCH(
+        kernel, tiles, kTileBlock, stream, own, other, places(g), taps_of(g), g.c1, g.c2, scale, factor, grad_own,
+        grad_other);
+  };
+  if (grad_x != nullptr && grad_y != nullptr) return launch(ssim_tile_recompute<true>, x, y, grad_x, grad_y);
+  if (grad_x != nullptr) return launch(ssim_tile_recompute<false>, x, y, grad_x, nullptr);
+  return launch(ssim_tile_recompute<false>, y, x, grad_y, nullptr);
 }
+
+}  // namespace nerf_ssim

@@ -6,13 +6,13 @@
 
 #include <cstdint>
 
+#include "../include/ssim.h"
 #include "launch.h"
 #include "warp.cuh"
 
 namespace nerf_ssim {
 namespace {
 
-constexpr int kLargestWindow = 11;
 constexpr int kStatistics = 5;  // sums of SSIM, S1, S2, mu_x - mu_y and its size
 
 struct Taps {
@@ -139,9 +139,9 @@ __global__ void __launch_bounds__(kMeanThreads)
 }  // namespace
 
 // Host side.
-inline Taps taps_of(const float* host, int64_t size) {
+inline Taps taps_of(const SsimGeometry& g) {
   Taps taps{};
-  for (int64_t k = 0; k < size; ++k) taps.weights[k] = host[k];
+  for (int64_t k = 0; k < g.taps; ++k) taps.weights[k] = g.weights[k];
   return taps;
 }
 

@@ -1,6 +1,4 @@
 // The VM grid, forward and backward: four lanes own a sample (see grid.cuh).
-#include "vm.h"
-
 #include "grid.cuh"
 #include "launch.h"
 
@@ -125,17 +123,10 @@ bool vm_comes_in_fours(const VmGrid& grid, const Arrays*... arrays) {
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_vm(
-    const float* plane_xy, const float* plane_xz, const float* plane_yz, const float* line_z, const float* line_y,
-    const float* line_x, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels_0, int64_t channels_1,
-    int64_t channels_2, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t stream) {
+int launch_vm(
+    const VmGrid& grid, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
-  const VmGrid grid{{plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, {nodes_x, nodes_y, nodes_z},
-                    {channels_0, channels_1, channels_2}};
   const bool in_fours = is_features ? vm_comes_in_fours(grid, out) : vm_comes_in_fours(grid);
   const auto density = in_fours ? vm_density<4> : vm_density<1>;
   const auto features = in_fours ? vm_features<4> : vm_features<1>;
@@ -144,17 +135,10 @@ extern "C" cudaError_t launch_vm(
       out);
 }
 
-extern "C" cudaError_t launch_vm_backward(
-    const float* plane_xy, const float* plane_xz, const float* plane_yz, const float* line_z, const float* line_y,
-    const float* line_x, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels_0, int64_t channels_1,
-    int64_t channels_2, const float* coords, int64_t samples, bool is_features, const float* grad,
-    float* grad_plane_xy, float* grad_plane_xz, float* grad_plane_yz, float* grad_line_z, float* grad_line_y,
-    float* grad_line_x, cudaStream_t stream) {
+int launch_vm_backward(
+    const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
+    const VmGradient& gradient, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
-  const VmGrid grid{{plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, {nodes_x, nodes_y, nodes_z},
-                    {channels_0, channels_1, channels_2}};
-  const VmGradient gradient{
-      {grad_plane_xy, grad_plane_xz, grad_plane_yz}, {grad_line_z, grad_line_y, grad_line_x}};
   bool in_fours = !is_features || comes_in_fours(0, grad);
   for (int m = 0; m < 3; ++m) in_fours &= vm_comes_in_fours(grid, gradient.planes[m], gradient.lines[m]);
   const auto density = in_fours ? vm_backward<4, false> : vm_backward<1, false>;
@@ -163,3 +147,5 @@ extern "C" cudaError_t launch_vm_backward(
   return NERF_SSIM_LAUNCH(
       is_features ? features : density, blocks, kThreads, stream, grid, coords, samples, grad, gradient);
 }
+
+}  // namespace nerf_ssim

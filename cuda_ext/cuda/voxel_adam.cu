@@ -1,7 +1,6 @@
 // Voxel grids, updated in two passes: total variation reads neighbours, so no value may move before all is added.
-#include "voxel_adam.h"
+#include "../include/voxel_adam.h"
 
-#include "../include/adam_step.h"
 #include "chunks.cuh"
 #include "launch.h"
 
@@ -10,13 +9,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct VoxelTv {
-  int64_t nodes[3];
-  int64_t channels;
-  float weights[3];
-  bool is_dense;
-};
-
 __device__ __forceinline__ float pull(float here, float neighbour) {
   const float difference = here - neighbour;
   return difference < -1.0f ? -1.0f : difference > 1.0f ? 1.0f : difference;  // a NaN stays one
@@ -24,11 +16,12 @@ __device__ __forceinline__ float pull(float here, float neighbour) {
 
 // One thread owns a chunk of neighbouring channels of a node.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) add_voxel_tv(VoxelTv tv, const float* grid, float* grad) {
-  const int64_t chunks = tv.channels / kWidth;
-  const int64_t strides[3] = {
-      tv.nodes[1] * tv.nodes[2] * tv.channels, tv.nodes[2] * tv.channels, tv.channels};  // to the next node of an axis
-  const int64_t total = tv.nodes[0] * tv.nodes[1] * tv.nodes[2] * chunks;
+__global__ void __launch_bounds__(kThreads) add_voxel_tv(
+    VoxelTv tv, VoxelShape shape, const float* grid, float* grad) {
+  const int64_t nodes_x = shape.nodes[0], nodes_y = shape.nodes[1], nodes_z = shape.nodes[2];
+  const int64_t channels = shape.channels, chunks = channels / kWidth;
+  const int64_t strides[3] = {nodes_y * nodes_z * channels, nodes_z * channels, channels};  // to an axis's next node
+  const int64_t total = nodes_x * nodes_y * nodes_z * chunks;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < total; i += int64_t{gridDim.x} * kThreads) {
     const int64_t first = i * kWidth;
     // 1. a chunk without a gradient, in the sparse form, is only read, and only its gradient
@@ -38,7 +31,7 @@ __global__ void __launch_bounds__(kThreads) add_voxel_tv(VoxelTv tv, const float
     if (!is_touched) continue;
     // 2. the neighbours that exist
     const int64_t node = i / chunks;
-    const int64_t place[3] = {node / tv.nodes[2] / tv.nodes[1], node / tv.nodes[2] % tv.nodes[1], node % tv.nodes[2]};
+    const int64_t place[3] = {node / nodes_z / nodes_y, node / nodes_z % nodes_y, node % nodes_z};
     const Chunk<kWidth> here = load<kWidth>(grid + first);
     Chunk<kWidth> sum{};
 #pragma unroll
@@ -48,7 +41,7 @@ __global__ void __launch_bounds__(kThreads) add_voxel_tv(VoxelTv tv, const float
         const Chunk<kWidth> other = load<kWidth>(grid + first - strides[axis]);
         for (int k = 0; k < kWidth; ++k) along.at[k] += pull(here.at[k], other.at[k]);
       }
-      if (place[axis] + 1 < tv.nodes[axis]) {
+      if (place[axis] + 1 < shape.nodes[axis]) {
         const Chunk<kWidth> other = load<kWidth>(grid + first + strides[axis]);
         for (int k = 0; k < kWidth; ++k) along.at[k] += pull(here.at[k], other.at[k]);
       }
@@ -60,14 +53,6 @@ __global__ void __launch_bounds__(kThreads) add_voxel_tv(VoxelTv tv, const float
     store(grad + first, g);
   }
 }
-
-struct VoxelState {
-  float* param;
-  float* grad;
-  float* exp_avg;
-  float* exp_avg_sq;
-  const float* rates;  // or null
-};
 
 // One thread owns a chunk of neighbouring elements.
 template <int kWidth>
@@ -100,31 +85,24 @@ __global__ void __launch_bounds__(kThreads) voxel_adam(
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_add_voxel_tv(
-    const float* grid, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels, float weight_x,
-    float weight_y, float weight_z, bool is_dense, float* grad, cudaStream_t stream) {
-  const int64_t count = nodes_x * nodes_y * nodes_z * channels;
+int launch_add_voxel_tv(
+    const VoxelTv& tv, const VoxelShape& shape, const float* grid, float* grad, cudaStream_t stream) {
+  const int64_t count = shape.nodes[0] * shape.nodes[1] * shape.nodes[2] * shape.channels;
   if (count == 0) return cudaSuccess;
-  const VoxelTv tv{{nodes_x, nodes_y, nodes_z}, channels, {weight_x, weight_y, weight_z}, is_dense};
-  const bool in_fours = comes_in_fours(channels, grid, grad);
+  const bool in_fours = comes_in_fours(shape.channels, grid, grad);
   const auto kernel = in_fours ? add_voxel_tv<4> : add_voxel_tv<1>;
-  return NERF_SSIM_LAUNCH(kernel, blocks_for(count / (in_fours ? 4 : 1), kThreads), kThreads, stream, tv, grid, grad);
+  return NERF_SSIM_LAUNCH(
+      kernel, blocks_for(count / (in_fours ? 4 : 1), kThreads), kThreads, stream, tv, shape, grid, grad);
 }
 
-extern "C" cudaError_t launch_voxel_adam(
-    float* param, float* grad, float* exp_avg, float* exp_avg_sq, const float* rates, int64_t count, bool skip_zero,
-    float beta1, float beta2, float first_weight, float second_weight, float eps, float step_size,
-    cudaStream_t stream) {
+int launch_voxel_adam(
+    const AdamStep& step, bool skip_zero, int64_t count, const VoxelState& state, cudaStream_t stream) {
   if (count == 0) return cudaSuccess;
-  const AdamStep step{beta1, beta2, first_weight, second_weight, 1.0f, eps, step_size};
-  const bool in_fours = comes_in_fours(count, param, grad, exp_avg, exp_avg_sq);
+  const bool in_fours = comes_in_fours(count, state.param, state.grad, state.exp_avg, state.exp_avg_sq);
   const auto kernel = in_fours ? voxel_adam<4> : voxel_adam<1>;
   const int64_t chunks = count / (in_fours ? 4 : 1);
-  return NERF_SSIM_LAUNCH(
-      kernel, blocks_for(chunks, kThreads), kThreads, stream, step, skip_zero, chunks,
-      VoxelState{param, grad, exp_avg, exp_avg_sq, rates});
+  return NERF_SSIM_LAUNCH(kernel, blocks_for(chunks, kThreads), kThreads, stream, step, skip_zero, chunks, state);
 }
+
+}  // namespace nerf_ssim

@@ -1,6 +1,6 @@
 // Dense voxel grids, forward and backward: a thread owns a chunk of neighbouring channels of one sample, so that
 // neighbouring threads read neighbouring memory.
-#include "voxels.h"
+#include "../include/voxels.h"
 
 #include "grid.cuh"
 #include "launch.h"
@@ -11,12 +11,9 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kCorners = 8;
 
-struct VoxelShape {
-  int64_t nodes[3];
-  int64_t channels;
-
-  __host__ __device__ int64_t size() const { return nodes[0] * nodes[1] * nodes[2]; }
-};
+__host__ __device__ __forceinline__ int64_t nodes_of(const VoxelShape& shape) {
+  return shape.nodes[0] * shape.nodes[1] * shape.nodes[2];
+}
 
 // The two nodes around a sample along each axis.
 struct VoxelTaps {
@@ -100,7 +97,7 @@ template <int kWidth>
 __global__ void __launch_bounds__(kThreads) gather_voxel_gradient(
     VoxelShape shape, const float* coords, const float* grad, const int64_t* order, const int64_t* starts,
     float* gradient) {
-  const int64_t chunks = shape.channels / kWidth, total = shape.size() * chunks;
+  const int64_t chunks = shape.channels / kWidth, total = nodes_of(shape) * chunks;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < total; i += int64_t{gridDim.x} * kThreads) {
     const int64_t node = i / chunks, channel = i % chunks * kWidth;
     const int64_t z = node % shape.nodes[2], y = node / shape.nodes[2] % shape.nodes[1];
@@ -128,49 +125,43 @@ __global__ void __launch_bounds__(kThreads) gather_voxel_gradient(
 }
 
 }  // namespace
-}  // namespace nerf_ssim
 
-using namespace nerf_ssim;
-
-extern "C" cudaError_t launch_voxel_features(
-    const float* grid, int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels, const float* coords,
-    int64_t samples, float* out, cudaStream_t stream) {
-  if (samples * channels == 0) return cudaSuccess;
-  const VoxelShape shape{{nodes_x, nodes_y, nodes_z}, channels};
-  const bool in_fours = comes_in_fours(channels, grid, out);
+int launch_voxel_features(
+    const VoxelShape& shape, const float* grid, const float* coords, int64_t samples, float* out,
+    cudaStream_t stream) {
+  if (samples * shape.channels == 0) return cudaSuccess;
+  const bool in_fours = comes_in_fours(shape.channels, grid, out);
   const auto kernel = in_fours ? voxel_features<4> : voxel_features<1>;
-  const int64_t threads = samples * channels / (in_fours ? 4 : 1);
+  const int64_t threads = samples * shape.channels / (in_fours ? 4 : 1);
   return NERF_SSIM_LAUNCH(kernel, blocks_for(threads, kThreads), kThreads, stream, shape, grid, coords, samples, out);
 }
 
-extern "C" cudaError_t launch_add_voxel_gradient(
-    int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels, const float* coords, int64_t samples,
-    const float* grad, float* gradient, cudaStream_t stream) {
-  if (samples * channels == 0) return cudaSuccess;
-  const VoxelShape shape{{nodes_x, nodes_y, nodes_z}, channels};
-  const bool in_fours = comes_in_fours(channels, grad, gradient);
+int launch_add_voxel_gradient(
+    const VoxelShape& shape, const float* coords, int64_t samples, const float* grad, float* gradient,
+    cudaStream_t stream) {
+  if (samples * shape.channels == 0) return cudaSuccess;
+  const bool in_fours = comes_in_fours(shape.channels, grad, gradient);
   const auto kernel = in_fours ? add_voxel_gradient<4> : add_voxel_gradient<1>;
-  const int64_t threads = samples * channels / (in_fours ? 4 : 1);
+  const int64_t threads = samples * shape.channels / (in_fours ? 4 : 1);
   return NERF_SSIM_LAUNCH(
       kernel, blocks_for(threads, kThreads), kThreads, stream, shape, coords, samples, grad, gradient);
 }
 
-extern "C" cudaError_t launch_voxel_cells(
-    int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, const float* coords, int64_t samples, int64_t* cells,
-    cudaStream_t stream) {
+int launch_voxel_cells(
+    const VoxelShape& shape, const float* coords, int64_t samples, int64_t* cells, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
-  const VoxelShape shape{{nodes_x, nodes_y, nodes_z}, 0};
   return NERF_SSIM_LAUNCH(voxel_cells, blocks_for(samples, kThreads), kThreads, stream, shape, coords, samples, cells);
 }
 
-extern "C" cudaError_t launch_gather_voxel_gradient(
-    int64_t nodes_x, int64_t nodes_y, int64_t nodes_z, int64_t channels, const float* coords, const float* grad,
-    const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t stream) {
-  const VoxelShape shape{{nodes_x, nodes_y, nodes_z}, channels};
-  if (shape.size() * channels == 0) return cudaSuccess;
-  const bool in_fours = comes_in_fours(channels, grad, gradient);
+int launch_gather_voxel_gradient(
+    const VoxelShape& shape, const float* coords, const float* grad, const int64_t* order, const int64_t* starts,
+    float* gradient, cudaStream_t stream) {
+  if (nodes_of(shape) * shape.channels == 0) return cudaSuccess;
+  const bool in_fours = comes_in_fours(shape.channels, grad, gradient);
   const auto kernel = in_fours ? gather_voxel_gradient<4> : gather_voxel_gradient<1>;
-  const int64_t threads = shape.size() * channels / (in_fours ? 4 : 1);
+  const int64_t threads = nodes_of(shape) * shape.channels / (in_fours ? 4 : 1);
   return NERF_SSIM_LAUNCH(
       kernel, blocks_for(threads, kThreads), kThreads, stream, shape, coords, grad, order, starts, gradient);
 }
+
+}  // namespace nerf_ssim

@@ -1,7 +1,7 @@
 // Sums over the threads of a warp and of a block.
 #pragma once
 
-#include "../simulator/gpu.h"
+#include <cuda_runtime.h>
 
 namespace nerf_ssim {
 namespace {

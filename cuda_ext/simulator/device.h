@@ -10,7 +10,8 @@
 #include <cstdint>
 
 enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9, cudaErrorLaunchFailure = 719 };
-typedef void* cudaStream_t;
+struct CUstream_st;
+typedef CUstream_st* cudaStream_t;
 
 struct uint3 {
   unsigned x, y, z;

@@ -71,7 +71,7 @@ def usage_of(source: str) -> dict[str, dict[int, Usage]]:
     Raises:
         RuntimeError: what nvcc or ptxas object to.
     """
-    headers = ("cuda/*.h", "cuda/*.cuh", "include/*.h", "simulator/gpu.h")
+    headers = ("cuda/*.h", "cuda/*.cuh", "include/*.h")
     texts = [path.read_bytes() for pattern in headers for path in NATIVE.glob(pattern)]
     key = hashlib.sha256(
         b"".join([repr((STRICT, ARCHITECTURES)).encode(), (NATIVE / "cuda" / source).read_bytes(), *sorted(texts)])

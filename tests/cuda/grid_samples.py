@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from simulator import single
 from torch import Tensor
@@ -12,9 +13,6 @@ from torch import Tensor
 from nerf_ssim.ops.reference import grids as reference
 
 TOLERANCE = 1e-5
-VM_NAMES = ("plane_xy", "plane_xz", "plane_yz", "line_z", "line_y", "line_x")
-CP_NAMES = ("line_x", "line_y", "line_z")
-NODES, CHANNELS = ("nodes_x", "nodes_y", "nodes_z"), ("channels_0", "channels_1", "channels_2")
 
 
 @dataclass(frozen=True)
@@ -72,22 +70,21 @@ class Sampled:
         self.upstream = torch.linspace(-1, 1.5, self.out.numel()).cos().reshape(self.out.shape)
         self.gradients = [g.numpy() for g in torch.autograd.grad(self.out, self.parts, self.upstream.double())]
 
-    def arguments(self, names: tuple[str, ...]) -> dict:
-        """What both passes of the launchers begin with."""
-        channels = dict(zip(CHANNELS, self.shape.channels, strict=True))
-        return {
-            **{name: single(part) for name, part in zip(names, self.parts, strict=True)},
-            **dict(zip(NODES, self.shape.nodes, strict=True)),
-            **(channels if len(names) == 6 else {"channels": self.shape.channels[0]}),
-            "coords": self.coords.numpy(),
-            "samples": self.shape.samples,
-            "is_features": self.is_features,
-        }
+    def grid(self) -> dict:
+        """The grid as the launchers take it."""
+        channels = self.shape.channels if len(self.parts) == 6 else self.shape.channels[0]
+        return {**by_part([single(part) for part in self.parts]), "nodes": self.shape.nodes, "channels": channels}
 
 
-def each_case(op: str) -> Iterator[tuple[Sampled, tuple[str, ...], str]]:
-    """A sampled grid of every shape, its parts' names and the case's name."""
+def by_part(arrays: Sequence[np.ndarray]) -> dict[str, tuple[np.ndarray, ...]]:
+    """Arrays of the planes, of a VM grid, and of the lines."""
+    planes = {"planes": tuple(arrays[:3])} if len(arrays) == 6 else {}
+    return {**planes, "lines": tuple(arrays[-3:])}
+
+
+def each_case(op: str) -> Iterator[tuple[Sampled, str]]:
+    """A sampled grid of every shape and the case's name."""
     is_vm = op.startswith("vm")
     for shape in SHAPES if is_vm else CP_SHAPES:
         name = f"{shape.nodes} nodes, {shape.channels} channels, {shape.samples} samples"
-        yield Sampled(op, shape), VM_NAMES if is_vm else CP_NAMES, name
+        yield Sampled(op, shape), name

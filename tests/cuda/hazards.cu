@@ -1,6 +1,6 @@
 // A kernel that uses everything the simulator checks, for its own tests: each thread of a block adds values of its
 // neighbour over several rounds through shared memory, warps add up theirs, and blocks add to one number.
-#include "../simulator/gpu.h"
+#include "launch.h"
 
 namespace {
 

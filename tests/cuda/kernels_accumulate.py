@@ -27,8 +27,17 @@ class Sums:
         self.upstream = torch.linspace(-1, 1.5, self.out.numel()).cos().reshape(self.out.shape)
         self.grads = torch.autograd.grad(self.out, (self.weights, self.values), self.upstream.double())
 
-    def sizes(self) -> dict[str, int]:
-        return {"samples": self.samples, "channels": self.channels, "rays": self.rays}
+    def arguments(self) -> dict:
+        """What the launchers begin with."""
+        sums = {
+            "weights": single(self.weights),
+            "values": single(self.values),
+            "ray_index": self.ray_index.numpy(),
+            "samples": self.samples,
+            "channels": self.channels,
+            "rays": self.rays,
+        }
+        return {"sums": sums}
 
 
 def accumulate_cases() -> list[Case]:
@@ -41,10 +50,7 @@ def accumulate_cases() -> list[Case]:
                 name=f"{samples} samples of {rays} rays{', sorted' if is_sorted else ''}",
                 launcher="launch_accumulate",
                 arguments={
-                    "weights": single(sums.weights),
-                    "values": single(sums.values),
-                    "ray_index": sums.ray_index.numpy(),
-                    **sums.sizes(),
+                    **sums.arguments(),
                     "out": np.zeros((rays, channels), dtype=np.float32),
                 },
                 expected={"out": sums.out.detach().numpy()},
@@ -63,12 +69,14 @@ def rays_outside_case() -> Case:
         name="rays outside",
         launcher="launch_accumulate",
         arguments={
-            "weights": np.ones(4, dtype=np.float32),
-            "values": np.ones((4, 1), dtype=np.float32),
-            "ray_index": np.array([-1, 0, 1, 2], dtype=np.int64),
-            "samples": 4,
-            "channels": 1,
-            "rays": 2,
+            "sums": {
+                "weights": np.ones(4, dtype=np.float32),
+                "values": np.ones((4, 1), dtype=np.float32),
+                "ray_index": np.array([-1, 0, 1, 2], dtype=np.int64),
+                "samples": 4,
+                "channels": 1,
+                "rays": 2,
+            },
             "out": np.zeros((2, 1), dtype=np.float32),
         },
         expected={"out": np.ones((2, 1))},
@@ -86,11 +94,9 @@ def accumulate_ordered_cases() -> list[Case]:
                 name=f"{samples} samples of {rays} rays",
                 launcher="launch_accumulate_ordered",
                 arguments={
-                    "weights": single(sums.weights),
-                    "values": single(sums.values),
+                    **sums.arguments(),
                     "sorted_rays": ordered.values.numpy(),
                     "order": ordered.indices.numpy(),
-                    **sums.sizes(),
                     "out": unwritten(rays, channels),
                 },
                 expected={"out": sums.out.detach().numpy()},
@@ -112,11 +118,8 @@ def accumulate_backward_cases() -> list[Case]:
                 name=f"{samples} samples of {rays} rays",
                 launcher="launch_accumulate_backward",
                 arguments={
+                    **sums.arguments(),
                     "grad": single(sums.upstream),
-                    "weights": single(sums.weights),
-                    "values": single(sums.values),
-                    "ray_index": sums.ray_index.numpy(),
-                    **sums.sizes(),
                     "grad_weights": unwritten(samples),
                     "grad_values": unwritten(samples, channels),
                 },
@@ -144,8 +147,8 @@ KERNELS = [
             Mutation("every lane writes", "const bool writes = segment.is_head &&", "const bool writes =", "value"),
             Mutation(
                 "one sample too many",
-                "const bool is_sample = s < samples;",
-                "const bool is_sample = s <= samples;",
+                "const bool is_sample = s < sums.samples;",
+                "const bool is_sample = s <= sums.samples;",
                 "bounds",
             ),
             Mutation(
@@ -157,8 +160,8 @@ KERNELS = [
             ),
             Mutation(
                 "a ray that does not exist is written",
-                "is_head && ray >= 0 && ray < rays;",
-                "is_head && ray >= 0 && ray <= rays;",
+                "is_head && ray >= 0 && ray < sums.rays;",
+                "is_head && ray >= 0 && ray <= sums.rays;",
                 "bounds",
             ),
         ),
@@ -173,14 +176,14 @@ KERNELS = [
         mutations=(
             Mutation(
                 "last sample of a ray left out",
-                "i < end; i += kWarpLanes) sum",
-                "i < end - 1; i += kWarpLanes) sum",
+                "i < end; i += kWarpLanes)\n      sum",
+                "i < end - 1; i += kWarpLanes)\n      sum",
                 "value",
             ),
             Mutation(
                 "order ignored",
-                "weights[order[i]] * values[order[i] * channels + c]",
-                "weights[i] * values[i * channels + c]",
+                "sums.weights[order[i]] * sums.values[order[i] * channels + c]",
+                "sums.weights[i] * sums.values[i * channels + c]",
                 "value",
             ),
             Mutation(
@@ -204,9 +207,13 @@ KERNELS = [
         entries=("accumulate_backward",),
         cases=accumulate_backward_cases,
         mutations=(
-            Mutation("one sample too many", "if (s >= samples) return;", "if (s > samples) return;", "bounds"),
+            Mutation(
+                "one sample too many", "if (s >= sums.samples) return;", "if (s > sums.samples) return;", "bounds"
+            ),
             Mutation("wrong stride of the upstream gradient", "grad[ray * channels + c]", "grad[ray + c]", "value"),
-            Mutation("only the last channel counts", "sum += upstream * values", "sum = upstream * values", "value"),
+            Mutation(
+                "only the last channel counts", "sum += upstream * sums.values", "sum = upstream * sums.values", "value"
+            ),
         ),
     ),
 ]

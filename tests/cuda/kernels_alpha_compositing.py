@@ -32,14 +32,15 @@ def make_rays(counts: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 def common_arguments(density: Tensor, offsets: Tensor, stop: float) -> dict:
     """What both passes begin with."""
-    return {
+    samples = {
         "density": single(density),
-        "ray_offsets": offsets.numpy(),
+        "offsets": offsets.numpy(),
         "rays": len(offsets) - 1,
         "samples": len(density),
         **OPTIONS,
         "stop": stop,
     }
+    return {"samples": samples}
 
 
 def forward_cases() -> list[Case]:
@@ -115,11 +116,13 @@ def distortion_cases() -> list[Case]:
                 name=f"{counts[:6]}",
                 launcher="launch_distortion",
                 arguments={
-                    "weights": single(weights),
-                    "s": single(s),
-                    "ray_index": rays.numpy(),
-                    "samples": len(rays),
-                    "interval": 0.01,
+                    "packed": {
+                        "weights": single(weights),
+                        "s": single(s),
+                        "ray_index": rays.numpy(),
+                        "samples": len(rays),
+                        "interval": 0.01,
+                    },
                     "scratch": unwritten(-(-len(rays) // 32)),
                     "loss": unwritten(1),
                     "gradient": unwritten(len(rays)),

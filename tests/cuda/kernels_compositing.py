@@ -27,14 +27,15 @@ def make_samples(counts: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
 
 def common_arguments(sigma: Tensor, delta: Tensor, offsets: Tensor) -> dict:
     """What both passes of compositing begin with."""
-    return {
+    samples = {
         "sigma": single(sigma),
         "delta": single(delta),
-        "ray_offsets": offsets.numpy(),
+        "offsets": offsets.numpy(),
         "rays": len(offsets) - 1,
         "samples": len(sigma),
         "distance_scale": SCALE,
     }
+    return {"samples": samples}
 
 
 def composite_cases() -> list[Case]:

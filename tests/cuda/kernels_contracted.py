@@ -24,8 +24,7 @@ def make_march(rays: int, n_inner: int, has_mask: bool) -> tuple[dict, tuple[tor
     t = (edges[1:] + edges[:-1]) * 0.5
     mask = torch.rand(5, 7, 6, generator=torch.Generator().manual_seed(2)) < 0.5 if has_mask else None
     samples = reference.march_contracted(origins, directions, t, BG_LEN, MIN_DISTANCE, mask)
-    nodes = (0, 0, 0) if mask is None else mask.shape
-    arguments = {
+    march = {
         "origins": origins.numpy(),
         "directions": directions.numpy(),
         "rays": rays,
@@ -34,10 +33,10 @@ def make_march(rays: int, n_inner: int, has_mask: bool) -> tuple[dict, tuple[tor
         "outer_radius": 1 + BG_LEN,
         "bg_len": BG_LEN,
         "min_distance": MIN_DISTANCE,
-        "mask": None if mask is None else mask.numpy().astype(np.uint8),
-        **dict(zip(("nodes_x", "nodes_y", "nodes_z"), nodes, strict=True)),
+        "mask": None if mask is None else mask.numpy(),
+        "nodes": (0, 0, 0) if mask is None else tuple(mask.shape),
     }
-    return arguments, samples
+    return {"march": march}, samples
 
 
 def count_cases() -> list[Case]:
@@ -72,10 +71,10 @@ def fill_cases() -> list[Case]:
                     **arguments,
                     "offsets": offsets.numpy(),
                     "coords": unwritten(samples, 3),
-                    "kept_t": unwritten(samples),
+                    "t": unwritten(samples),
                     "ray_index": np.full(samples, -1),
                 },
-                expected={"coords": coords.numpy(), "kept_t": t.numpy(), "ray_index": ray_index.numpy()},
+                expected={"coords": coords.numpy(), "t": t.numpy(), "ray_index": ray_index.numpy()},
                 tolerance=0.0,
                 elements=samples if march is MARCHES[0] else 0,
                 floor=(0, 24),

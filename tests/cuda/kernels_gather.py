@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from grid_samples import CP_SHAPES, NODES, SHAPES, TOLERANCE, Sampled, each_case
+from grid_samples import CP_SHAPES, SHAPES, TOLERANCE, Sampled, each_case
 from simulator import Case, Kernel, Mutation, single, unwritten
 from torch import Tensor
 
@@ -31,7 +31,7 @@ def by_cell(sampled: Sampled, axis_v: int, axis_u: int = -1) -> tuple[np.ndarray
 def cell_cases() -> list[Case]:
     """Planes and lines of every shape."""
     cases = []
-    for sampled, _, name in each_case("vm_density"):
+    for sampled, name in each_case("vm_density"):
         for axis_v, axis_u in ((1, 0), (2, 1), (0, -1)):
             nodes = sampled.shape.nodes
             cells, _, _ = by_cell(sampled, axis_v, axis_u)
@@ -56,18 +56,25 @@ def cell_cases() -> list[Case]:
     return cases
 
 
-def gather_case(sampled: Sampled, part: int, name: str, axes: tuple[int, ...], own: dict, first_channel: int) -> Case:
-    """The gradient of one part, gathered from the samples by cell. `own`: the launcher's first arguments."""
-    channels, width = sampled.gradients[part].shape[-1], sampled.out.shape[1] if sampled.is_features else 0
+def gather_case(
+    sampled: Sampled,
+    part: int,
+    name: str,
+    launcher: str,
+    which: dict[str, int],
+    axes: tuple[int, ...],
+    first_channel: int,
+) -> Case:
+    """The gradient of one part, gathered from the samples by cell. `which`: the launcher's name of the part."""
+    width = sampled.out.shape[1] if sampled.is_features else 0
     _, order, starts = by_cell(sampled, *axes)
     upstream, samples = single(sampled.upstream).reshape(-1), sampled.shape.samples
     return Case(
         name=name,
-        launcher=own.pop("launcher"),
+        launcher=launcher,
         arguments={
-            **own,
-            **dict(zip(NODES, sampled.shape.nodes, strict=True)),
-            "channels": channels,
+            "grid": sampled.grid(),
+            **which,
             "coords": sampled.coords.numpy(),
             "grad": upstream[first_channel:].copy() if sampled.is_features else upstream,
             "grad_stride": width,
@@ -86,17 +93,13 @@ def vm_gather_cases(part: str) -> list[Case]:
     """Density and features of every shape, the three orientations in turn."""
     cases = []
     for op in ("vm_density", "vm_features"):
-        for turn, (sampled, _, name) in enumerate(each_case(op)):
+        for turn, (sampled, name) in enumerate(each_case(op)):
             m = turn % 3
             (u, v), w = reference.PLANE_AXES[m], reference.LINE_AXES[m]
             first_channel = sum(sampled.shape.channels[:m])
-            own = {"launcher": f"launch_gather_vm_{part}"}
-            if part == "plane":
-                own |= {"line": single(sampled.parts[3 + m]), "orientation": m}
-                cases.append(gather_case(sampled, m, f"{op}, {name}", (v, u), own, first_channel))
-            else:
-                own |= {"plane": single(sampled.parts[m]), "orientation": m}
-                cases.append(gather_case(sampled, 3 + m, f"{op}, {name}", (w,), own, first_channel))
+            number, axes = (m, (v, u)) if part == "plane" else (3 + m, (w,))
+            launcher, which = f"launch_gather_vm_{part}", {"orientation": m}
+            cases.append(gather_case(sampled, number, f"{op}, {name}", launcher, which, axes, first_channel))
     return cases
 
 
@@ -104,10 +107,10 @@ def cp_gather_cases() -> list[Case]:
     """Density and features of every shape, the three lines in turn."""
     cases = []
     for op in ("cp_density", "cp_features"):
-        for turn, (sampled, names, name) in enumerate(each_case(op)):
-            lines = {part: single(value) for part, value in zip(names, sampled.parts, strict=True)}
-            own = {"launcher": "launch_gather_cp_line", **lines, "axis": turn % 3}
-            cases.append(gather_case(sampled, turn % 3, f"{op}, {name}", (turn % 3,), own, 0))
+        for turn, (sampled, name) in enumerate(each_case(op)):
+            axis = turn % 3
+            launcher, which = "launch_gather_cp_line", {"axis": axis}
+            cases.append(gather_case(sampled, axis, f"{op}, {name}", launcher, which, (axis,), 0))
     return cases
 
 

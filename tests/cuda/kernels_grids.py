@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from grid_samples import CP_SHAPES, SHAPES, TOLERANCE, each_case
+from grid_samples import CP_SHAPES, SHAPES, TOLERANCE, Sampled, by_part, each_case
 from simulator import Case, Kernel, Mutation, single, unwritten
+
+
+def arguments_of(sampled: Sampled) -> dict:
+    """What the forward pass begins with."""
+    return {"grid": sampled.grid(), "coords": sampled.coords.numpy(), "samples": sampled.shape.samples}
 
 
 def forward_cases(op: str) -> list[Case]:
@@ -13,29 +18,35 @@ def forward_cases(op: str) -> list[Case]:
         Case(
             name=name,
             launcher=f"launch_{op[:2]}",
-            arguments={**sampled.arguments(names), "out": unwritten(*sampled.out.shape)},
+            arguments={
+                **arguments_of(sampled),
+                "is_features": sampled.is_features,
+                "out": unwritten(*sampled.out.shape),
+            },
             expected={"out": sampled.out.detach().numpy()},
             tolerance=TOLERANCE,
             elements=sampled.shape.samples if sampled.shape in (SHAPES[0], CP_SHAPES[0]) else 0,
             floor=(12, 4 * sampled.out[:1].numel()),
         )
-        for sampled, names, name in each_case(op)
+        for sampled, name in each_case(op)
     ]
 
 
 def backward_cases(op: str) -> list[Case]:
     """Every shape; crowded samples of several blocks add to the same nodes."""
     cases = []
-    for sampled, names, name in each_case(op):
-        outputs = {
-            f"grad_{part}": np.zeros(g.shape, np.float32) for part, g in zip(names, sampled.gradients, strict=True)
-        }
+    for sampled, name in each_case(op):
         cases.append(
             Case(
                 name=name,
                 launcher=f"launch_{op[:2]}_backward",
-                arguments={**sampled.arguments(names), "grad": single(sampled.upstream), **outputs},
-                expected=dict(zip(outputs, sampled.gradients, strict=True)),
+                arguments={
+                    **arguments_of(sampled),
+                    "grad": single(sampled.upstream),
+                    "is_features": sampled.is_features,
+                    "gradient": by_part([np.zeros(gradient.shape, np.float32) for gradient in sampled.gradients]),
+                },
+                expected={"gradient": by_part(sampled.gradients)},
                 tolerance=TOLERANCE,
                 shares_addresses=sampled.shape.is_crowded,
                 elements=sampled.shape.samples if sampled.shape in (SHAPES[0], CP_SHAPES[0]) else 0,

@@ -43,8 +43,7 @@ def make_march(rays: int, places: int, has_jitter: bool, has_occupancy: bool) ->
     bits = reference.corner_bits(volume) if has_occupancy else None
     bits_aabb = AABB * 0.9 if has_occupancy else None
     samples = reference.march_box(origins, directions, AABB, NEAR, FAR, STEP, places, jitter, bits, bits_aabb)
-    cells = dict(zip(("cells_x", "cells_y", "cells_z"), (0, 0, 0) if bits is None else bits.shape, strict=True))
-    arguments = {
+    march = {
         "origins": origins.numpy(),
         "directions": directions.numpy(),
         "rays": rays,
@@ -55,10 +54,10 @@ def make_march(rays: int, places: int, has_jitter: bool, has_occupancy: bool) ->
         "places": places,
         "jitter": None if jitter is None else jitter.numpy(),
         "bits": None if bits is None else bits.numpy(),
-        **cells,
+        "cells": (0, 0, 0) if bits is None else tuple(bits.shape),
         "bits_aabb": None if bits_aabb is None else bits_aabb.numpy(),
     }
-    return arguments, samples
+    return {"march": march}, samples
 
 
 def count_cases() -> list[Case]:
@@ -110,16 +109,20 @@ def fill_cases() -> list[Case]:
                 arguments={
                     **arguments,
                     "offsets": offsets.numpy(),
-                    "coords": unwritten(samples, 3),
-                    "t": unwritten(samples),
-                    "delta": unwritten(samples),
-                    "ray_index": np.full(samples, -1),
+                    "out": {
+                        "coords": unwritten(samples, 3),
+                        "t": unwritten(samples),
+                        "delta": unwritten(samples),
+                        "ray_index": np.full(samples, -1),
+                    },
                 },
                 expected={
-                    "coords": coords.numpy(),
-                    "t": t.numpy(),
-                    "delta": delta.numpy(),
-                    "ray_index": ray_index.numpy(),
+                    "out": {
+                        "coords": coords.numpy(),
+                        "t": t.numpy(),
+                        "delta": delta.numpy(),
+                        "ray_index": ray_index.numpy(),
+                    }
                 },
                 tolerance=0.0,
                 elements=samples if march is MARCHES[0] else 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from simulator import Case, Kernel, Mutation, unwritten
+from simulator import Case, Kernel, Mutation, single, unwritten
 
 from nerf_ssim.ops.reference.resize import resize_plane
 from nerf_ssim.ops.reference.total_variation import plane_tv
@@ -20,9 +20,9 @@ def random_plane(shape: tuple[int, int, int]) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(shape[1])).double()
 
 
-def sizes(shape: tuple[int, int, int]) -> dict[str, int]:
-    """The launchers' size arguments."""
-    return dict(zip(("n_v", "n_u", "channels"), shape, strict=True))
+def as_struct(plane: torch.Tensor) -> dict:
+    """The plane as the launchers take it."""
+    return {"values": single(plane), **dict(zip(("n_v", "n_u", "channels"), plane.shape, strict=True))}
 
 
 def forward_cases() -> list[Case]:
@@ -32,8 +32,7 @@ def forward_cases() -> list[Case]:
             name=str(shape),
             launcher="launch_plane_tv",
             arguments={
-                "plane": random_plane(shape).numpy().astype(np.float32),
-                **sizes(shape),
+                "plane": as_struct(random_plane(shape)),
                 "partial_sums": unwritten(PARTIAL_SUMS),
                 "out": unwritten(1),
             },
@@ -56,8 +55,7 @@ def backward_cases() -> list[Case]:
                 name=str(shape),
                 launcher="launch_plane_tv_backward",
                 arguments={
-                    "plane": plane.detach().numpy().astype(np.float32),
-                    **sizes(shape),
+                    "plane": as_struct(plane),
                     "scale": np.array([-0.75], dtype=np.float32),
                     "gradient": unwritten(*shape),
                 },
@@ -85,10 +83,9 @@ def resize_cases() -> list[Case]:
                 name=f"{shape} to {to}",
                 launcher="launch_resize_plane",
                 arguments={
-                    "plane": plane.numpy().astype(np.float32),
-                    **sizes(shape),
-                    "to_v": to[0],
-                    "to_u": to[1],
+                    "plane": as_struct(plane),
+                    "n_v": to[0],
+                    "n_u": to[1],
                     "out": unwritten(*to, shape[2]),
                 },
                 expected={"out": resize_plane(plane, to).numpy()},

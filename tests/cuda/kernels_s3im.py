@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from simulator import Case, Kernel, Mutation, unwritten
-from torch import Tensor
+from ssim_cases import geometry
 
 from nerf_ssim.ops.reference import ssim as reference
 from nerf_ssim.ops.ssim_window import SsimWindow
@@ -38,24 +38,26 @@ class Batch:
         """Windows along each axis of the image."""
         return self.window.map_size(self.height, self.orders.numel() // self.height)
 
-    def arguments(self, orders: dict[str, Tensor]) -> dict:
-        """What both launchers begin with; `orders` are the arrays by which they find their pixels."""
-        rows, columns = self.map_size()
+    def arguments(self) -> dict:
+        """What both launchers begin with."""
+        size = (1, self.height, self.orders.numel() // self.height)
         return {
-            "rendered": self.rendered.numpy(), "target": self.target.numpy(),
-            **{name: each.contiguous().numpy() for name, each in orders.items()}, "rays": self.rays,
-            "channels": self.channels, "height": self.height, "width": self.orders.numel() // self.height, "rows": rows,
-            "columns": columns, "taps": np.array(self.window.taps, np.float32), "size": self.window.size,
-            "stride": self.window.stride, "padding": self.window.padding_before,
-        }  # fmt: skip
+            "s": {
+                "windows": geometry(size, self.map_size(), self.window),
+                "rays": self.rays,
+                "channels": self.channels,
+                "orders": self.orders.flatten().numpy(),
+            },
+            "rendered": self.rendered.numpy(),
+            "target": self.target.numpy(),
+        }
 
 
 def loss_case(name: str, batch: Batch, wants_gradient: bool = True, keeps_derivatives: bool = False, **more) -> Case:
     rows, columns = batch.map_size()
     loss, statistics, gradient = batch.exact()
     blocks = rows * -(-columns * batch.channels // THREADS)
-    arguments = batch.arguments({"orders": batch.orders.flatten()}) | {
-        "c1": batch.window.c1, "c2": batch.window.c2,
+    arguments = batch.arguments() | {
         "gradient": np.zeros((batch.rays, batch.channels), np.float32) if wants_gradient else None,
         "derivatives": unwritten(3, rows, columns, batch.channels) if keeps_derivatives else None,
         "block_sums": unwritten(5, blocks), "loss": unwritten(1), "statistics": unwritten(5),
@@ -84,7 +86,7 @@ def refused_order_case() -> Case:
     batch = Batch(8, 6, 1, 3, 4, 4)
     batch.orders[0, 13] = 0
     case = loss_case("an order that names no ray", batch, wants_gradient=False)
-    case.arguments["orders"][13] = batch.rays
+    case.arguments["s"]["orders"][13] = batch.rays
     return Case(case.name, case.launcher, case.arguments, {"loss": np.full(1, np.nan)}, TOLERANCE)
 
 
@@ -106,7 +108,7 @@ def loss_cases() -> list[Case]:
 
 def collect_case(name: str, batch: Batch, **report) -> Case:
     sorted_rays, positions = batch.orders.flatten().sort(stable=True)
-    arguments = batch.arguments({"sorted_rays": sorted_rays, "positions": positions})
+    arguments = batch.arguments() | {"sorted_rays": sorted_rays.numpy(), "positions": positions.numpy()}
     arguments |= {"derivatives": derivatives_of(batch).astype(np.float32)}
     arguments |= {"gradient": unwritten(batch.rays, batch.channels)}
     return Case(name, "launch_s3im_collect", arguments, {"gradient": batch.exact()[2]}, TOLERANCE, **report)

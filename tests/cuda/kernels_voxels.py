@@ -28,9 +28,9 @@ def make_coords(samples: int) -> Tensor:
     return coords.float().double()
 
 
-def shape_arguments(nodes: tuple[int, int, int]) -> dict[str, int]:
-    """The numbers of nodes by the launchers' names."""
-    return dict(zip(("nodes_x", "nodes_y", "nodes_z"), nodes, strict=True))
+def shape_of(nodes: list[int], channels: int = 0) -> dict:
+    """A grid's shape as the launchers take it."""
+    return {"shape": {"nodes": tuple(nodes), "channels": channels}}
 
 
 def forward_cases() -> list[Case]:
@@ -44,9 +44,8 @@ def forward_cases() -> list[Case]:
                 name=f"{nodes} x {channels}, {samples} samples",
                 launcher="launch_voxel_features",
                 arguments={
+                    **shape_of(nodes, channels),
                     "grid": single(grid),
-                    **shape_arguments(nodes),
-                    "channels": channels,
                     "coords": single(coords),
                     "samples": samples,
                     "out": unwritten(samples, channels),
@@ -80,8 +79,7 @@ def atomic_cases() -> list[Case]:
                 name=f"{nodes} x {channels}, {samples} samples",
                 launcher="launch_add_voxel_gradient",
                 arguments={
-                    **shape_arguments(nodes),
-                    "channels": channels,
+                    **shape_of(nodes, channels),
                     "coords": single(coords),
                     "samples": samples,
                     "grad": single(upstream),
@@ -116,7 +114,7 @@ def cell_cases() -> list[Case]:
                 name=f"{nodes}, {samples} samples",
                 launcher="launch_voxel_cells",
                 arguments={
-                    **shape_arguments(nodes),
+                    **shape_of(nodes),
                     "coords": single(coords),
                     "samples": samples,
                     "cells": np.full(samples, -1),
@@ -143,8 +141,7 @@ def gather_cases() -> list[Case]:
                 name=f"{nodes} x {channels}, {samples} samples",
                 launcher="launch_gather_voxel_gradient",
                 arguments={
-                    **shape_arguments(nodes),
-                    "channels": channels,
+                    **shape_of(nodes, channels),
                     "coords": single(coords),
                     "grad": single(upstream),
                     "order": order,

@@ -31,7 +31,7 @@ def build() -> Path:
     from torch.utils.cpp_extension import include_paths, library_paths
 
     includes = [f"-isystem{path}" for path in (*include_paths(), sysconfig.get_paths()["include"])]
-    includes += ["-iquote", str(NATIVE / "bindings" / "cuda")]
+    includes += ["-I", str(NATIVE / "simulator"), "-iquote", str(NATIVE / "bindings" / "cuda")]
     flags = [*COMMON_FLAGS, "-g0", "-DNERF_SSIM_SIMULATED", "-D_GLIBCXX_USE_CXX11_ABI=1", *includes]
     kernels = [
         *sorted(NATIVE.glob("cuda/*.cu")),

@@ -11,11 +11,17 @@ import functools
 import pickle
 import sys
 from dataclasses import dataclass, field, fields
+from typing import Union
 
 import numpy as np
 
 ORDERS = ("ascending", "descending", "random")
-Argument = np.ndarray | int | float | bool | None
+# What a launcher takes: an array is a pointer, None a null pointer, an int int64_t, a float float, a bool bool. A dict
+# is a struct that the launcher takes by reference, its fields in the order of the header; a tuple is an array in one.
+Argument = Union[np.ndarray, int, float, bool, None, "tuple[Argument, ...]", "dict[str, Argument]"]
+
+
+CValue = ctypes._SimpleCData | ctypes.Structure | ctypes.Array
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,7 @@ class Run:
 
     Args:
         library: the shared library that holds the launcher and the simulator.
-        arguments: by name, in the launcher's order without its stream. Arrays are pointers, None is a null pointer,
-            int is int64_t, float is float, bool is bool. The arrays are changed in place.
+        arguments: by name, in the launcher's order without its stream. The arrays are changed in place.
         order: of threads and blocks, one of ORDERS.
         seed: of the random order.
         only_blocks: (first, count) of the grid's blocks, None for all.
@@ -91,10 +96,10 @@ def call(run: Run) -> Outcome:
     is_traced = hasattr(library, "simulator_trace_races")
     if is_traced:
         library.simulator_trace_reset()
-        for argument in run.arguments.values():
-            if isinstance(argument, np.ndarray):
-                library.simulator_buffer(ctypes.c_void_p(argument.ctypes.data), ctypes.c_int64(argument.nbytes))
-    status = getattr(library, run.launcher)(*map(_as_c, run.arguments.values()), ctypes.c_void_p(None))
+        for array in arrays_in(run.arguments).values():
+            library.simulator_buffer(ctypes.c_void_p(array.ctypes.data), ctypes.c_int64(array.nbytes))
+    arguments = [_as_c(argument) for argument in run.arguments.values()]
+    status = getattr(library, run.launcher)(*map(_passed, arguments), ctypes.c_void_p(None))
     failure = library.simulator_failure().decode()
     if status != 0 and not failure:
         failure = f"{run.launcher} returned error {status}"
@@ -106,7 +111,31 @@ def call(run: Run) -> Outcome:
     return Outcome(run.arguments, failure, races=races, counts=Counts(*counts))
 
 
-def _as_c(argument: Argument) -> ctypes._SimpleCData:
+def arrays_in(argument: Argument, path: str = "") -> dict[str, np.ndarray]:
+    """The arrays of an argument, also inside structs, by the path that leads to each: "grid.planes.0"."""
+    if isinstance(argument, np.ndarray):
+        return {path: argument}
+    if isinstance(argument, tuple):
+        argument = {str(place): value for place, value in enumerate(argument)}
+    if not isinstance(argument, dict):
+        return {}
+    parts = (arrays_in(value, f"{path}.{name}" if path else name) for name, value in argument.items())
+    return {name: array for part in parts for name, array in part.items()}
+
+
+def _passed(value: CValue) -> object:
+    """A struct goes by reference, anything else by value."""
+    return ctypes.byref(value) if isinstance(value, ctypes.Structure) else value
+
+
+def _as_c(argument: Argument) -> CValue:
+    if isinstance(argument, dict):
+        values = {name: _as_c(value) for name, value in argument.items()}
+        fields = [(name, type(value)) for name, value in values.items()]
+        return type("Struct", (ctypes.Structure,), {"_fields_": fields})(*values.values())
+    if isinstance(argument, tuple):
+        parts = [_as_c(value) for value in argument]
+        return (type(parts[0]) * len(parts))(*parts)
     if argument is None:
         return ctypes.c_void_p(None)
     if isinstance(argument, np.ndarray):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from simulated_call import Argument, Outcome, Run
+from simulated_call import Argument, Outcome, Run, arrays_in
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,9 +62,10 @@ class Case:
     """One call of a launcher and what it must write.
 
     Args:
-        arguments: by name, in the launcher's order without its stream; see `simulated_call.Run`. Each run gets copies.
-        expected: the arrays to compare by name; floats within `tolerance` times the largest expected size (at least
-            1e-3), NaN where NaN is expected; integers exactly.
+        arguments: by name, in the launcher's order without its stream; see `simulated_call.Argument`. Each run gets
+            copies.
+        expected: the arrays to compare, by the same names and inside the same structs; floats within `tolerance` times
+            the largest expected size (at least 1e-3), NaN where NaN is expected; integers exactly.
         shares_addresses: several blocks write one address here.
         elements, floor: of the case whose bytes docs/kernels.md reports: what is counted, how many of it, and the
             fewest bytes read and written for each.
@@ -73,7 +74,7 @@ class Case:
     name: str
     launcher: str
     arguments: dict[str, Argument]
-    expected: dict[str, np.ndarray]
+    expected: dict[str, Argument]
     tolerance: float = 3e-6
     shares_addresses: bool = False
     elements: int = 0
@@ -81,13 +82,14 @@ class Case:
 
     def run(self, library: Path, order: str = "ascending", seed: int = 0) -> Run:
         """The call on fresh copies of the arguments."""
-        copies = {k: _aligned_copy(v) if isinstance(v, np.ndarray) else v for k, v in self.arguments.items()}
+        copies = {name: _copied(argument) for name, argument in self.arguments.items()}
         return Run(str(library), self.launcher, copies, order, seed)
 
     def error_of(self, outcome: Outcome) -> str:
         """What is wrong with what a run wrote, or ""."""
-        for name, expected in self.expected.items():
-            actual = outcome.arguments[name].reshape(expected.shape)
+        written = arrays_in(outcome.arguments)
+        for name, expected in arrays_in(self.expected).items():
+            actual = written[name].reshape(expected.shape)
             if not np.issubdtype(expected.dtype, np.floating):
                 if not np.array_equal(actual, expected):
                     return f"{name}: {int((actual != expected).sum())} of {expected.size} entries differ"
@@ -120,6 +122,15 @@ class Kernel:
     entries: tuple[str, ...]
     cases: Callable[[], Sequence[Case]]
     mutations: tuple[Mutation, ...] = field(default=())
+
+
+def _copied(argument: Argument) -> Argument:
+    """The same argument with copies of all its arrays."""
+    if isinstance(argument, dict):
+        return {name: _copied(value) for name, value in argument.items()}
+    if isinstance(argument, tuple):
+        return tuple(_copied(value) for value in argument)
+    return _aligned_copy(argument) if isinstance(argument, np.ndarray) else argument
 
 
 def _aligned_copy(array: np.ndarray) -> np.ndarray:
@@ -193,7 +204,7 @@ def _digest(source: str, build: str, changed: dict[str, str]) -> str:
 
 def _compile_kernel(source: Path, build: str, library: Path) -> None:
     kernel_flags, _ = BUILDS[build]
-    headers = ("-DNERF_SSIM_SIMULATED", "-iquote", str(NATIVE / "cuda"))
+    headers = ("-I", str(NATIVE / "simulator"), "-iquote", str(NATIVE / "cuda"))
     linked = [str(_runtime_object(name, build)) for name in RUNTIME[build]]
     link_flags = [flag for flag in kernel_flags if flag != "-fsanitize=thread"]  # trace.cpp stands in for its library
     compiled = source.with_suffix(".o")

@@ -13,7 +13,8 @@ from nerf_ssim.ops.reference import ssim as reference
 from nerf_ssim.ops.ssim_window import SsimWindow
 
 TOLERANCE = 3e-4  # of the largest entry: second moments less squared means lose digits that C2 does not cover
-TILE, DIRECT_THREADS = 32, 256
+TILE, DIRECT_THREADS, LARGEST_WINDOW = 32, 256, 11
+MAPS = ("mean_x", "mean_y", "square", "product")
 
 SAME, VALID = SsimWindow(), SsimWindow(padding="valid")
 # Taps that differ from their mirror image: an index with a window that no option gives, to tell one from the other.
@@ -57,16 +58,24 @@ class Exact:
         self.planes, self.rows, self.columns = ssim.shape
 
 
+def geometry(size: tuple[int, int, int], map_size: tuple[int, int], window: SsimWindow) -> dict:
+    """Planes, their maps and the windows over them as the launchers take them."""
+    return {
+        **dict(zip(("planes", "height", "width", "rows", "columns"), (*size, *map_size), strict=True)),
+        "taps": window.size,
+        "weights": (*map(float, window.taps), *[0.0] * (LARGEST_WINDOW - window.size)),
+        "stride": window.stride,
+        "before": window.padding_before,
+        "c1": window.c1,
+        "c2": window.c2,
+    }
+
+
 def inputs(size: tuple[int, int, int], window: SsimWindow, seed: int = 0, upstream: float = 1.0):
     """The arguments that launchers begin with, and the exact results."""
     x, y = images(*size, seed)
     exact = Exact(x, y, window, upstream)
-    arguments = {
-        "x": x.numpy(), "y": y.numpy(), "planes": size[0], "height": size[1], "width": size[2], "rows": exact.rows,
-        "columns": exact.columns, "taps": np.array(window.taps, np.float32), "size": window.size,
-        "stride": window.stride, "before": window.padding_before,
-    }  # fmt: skip
-    return arguments, exact
+    return {"g": geometry(size, (exact.rows, exact.columns), window), "x": x.numpy(), "y": y.numpy()}, exact
 
 
 def forward_case(name: str, size: tuple[int, int, int], window: SsimWindow, saves: bool, **report) -> Case:
@@ -74,14 +83,12 @@ def forward_case(name: str, size: tuple[int, int, int], window: SsimWindow, save
     is_tiled = window.size == 11 and window.stride == 1
     windows = exact.planes * exact.rows * exact.columns
     tiles = exact.planes * -(-exact.rows // TILE) * -(-exact.columns // TILE)
-    map_names = ("by_mean_x", "by_mean_y", "by_square", "by_product")
-    maps = {each: unwritten(*exact.by_moments[0].shape) if saves else None for each in map_names}
-    arguments |= {"c1": window.c1, "c2": window.c2, **maps}
+    arguments |= {"by": {each: unwritten(*exact.by_moments[0].shape) if saves else None for each in MAPS}}
     arguments |= {"block_sums": unwritten(5, tiles if is_tiled else -(-windows // DIRECT_THREADS))}
     arguments |= {"mean": unwritten(1), "statistics": unwritten(5)}
     expected = {"mean": exact.mean, "statistics": exact.statistics}
     if saves:
-        expected |= dict(zip(map_names, exact.by_moments, strict=True))
+        expected |= {"by": dict(zip(MAPS, exact.by_moments, strict=True))}
     return Case(name, "launch_ssim_forward", arguments, expected, TOLERANCE, **report)
 
 
@@ -94,10 +101,10 @@ def moments_case(name: str, size: tuple[int, int, int], window: SsimWindow, **re
 def adjoint_case(name: str, size: tuple[int, int, int], window: SsimWindow, wants: str, **report) -> Case:
     scale, factor = 1.7, 0.3
     arguments, exact = inputs(size, window, upstream=scale * factor)
-    by_x, by_y, by_square, by_product = exact.by_moments.astype(np.float32)
+    maps = dict(zip(MAPS, exact.by_moments.astype(np.float32), strict=True))
+    maps |= {f"mean_{each}": None for each in "xy" if each not in wants}
     arguments |= {
-        "by_mean_x": by_x if "x" in wants else None, "by_mean_y": by_y if "y" in wants else None,
-        "by_square": by_square, "by_product": by_product, "scale": np.array([scale], np.float32), "factor": factor,
+        "by": maps, "scale": np.array([scale], np.float32), "factor": factor,
         "grad_x": unwritten(*size) if "x" in wants else None, "grad_y": unwritten(*size) if "y" in wants else None,
     }  # fmt: skip
     expected = {f"grad_{each}": getattr(exact, f"grad_{each}") for each in wants}
@@ -107,9 +114,8 @@ def adjoint_case(name: str, size: tuple[int, int, int], window: SsimWindow, want
 def recompute_case(name: str, size: tuple[int, int, int], window: SsimWindow, wants: str, **report) -> Case:
     scale, factor = -0.9, 0.5
     arguments, exact = inputs(size, window, upstream=scale * factor)
-    del arguments["size"], arguments["stride"]
     arguments |= {
-        "c1": window.c1, "c2": window.c2, "scale": np.array([scale], np.float32), "factor": factor,
+        "scale": np.array([scale], np.float32), "factor": factor,
         "grad_x": unwritten(*size) if "x" in wants else None, "grad_y": unwritten(*size) if "y" in wants else None,
     }  # fmt: skip
     expected = {f"grad_{each}": getattr(exact, f"grad_{each}") for each in wants}

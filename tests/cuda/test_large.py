@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from simulated_call import Run, call
 from simulator import library_of, missing_tool
-from ssim_cases import OF_S3IM, SAME
+from ssim_cases import MAPS, OF_S3IM, SAME, geometry
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())]
 
@@ -26,24 +26,15 @@ def corner(size: int, planes: int, values: np.ndarray) -> np.ndarray:
     return values.reshape(planes, size, size)[-1, -32:, -32:]
 
 
-def geometry(window, side: int, planes: int) -> dict:
-    rows, columns = window.map_size(side, side)
-    return {
-        "planes": planes, "height": side, "width": side, "rows": rows, "columns": columns,
-        "taps": np.array(window.taps, np.float32), "size": window.size, "stride": window.stride,
-        "before": window.padding_before,
-    }  # fmt: skip
-
-
 def forward(side: int, planes: int, only_blocks: tuple[int, int] | None) -> np.ndarray:
     """The sums of the last tile."""
     tiles = planes * (side // 32) ** 2
     x, y, sums = zeros(planes * side**2), zeros(planes * side**2), zeros(5 * tiles)
     pattern = np.random.default_rng(3).random((32, 32), dtype=np.float32)
     corner(side, planes, x)[...], corner(side, planes, y)[...] = pattern, pattern.T
-    maps = dict.fromkeys(("by_mean_x", "by_mean_y", "by_square", "by_product"))
-    outputs = {**maps, "block_sums": sums, "mean": zeros(1), "statistics": zeros(5)}
-    arguments = {"x": x, "y": y, **geometry(SAME, side, planes), "c1": 1e-4, "c2": 9e-4, **outputs}
+    outputs = {"by": dict.fromkeys(MAPS), "block_sums": sums, "mean": zeros(1), "statistics": zeros(5)}
+    places = geometry((planes, side, side), SAME.map_size(side, side), SAME)
+    arguments = {"g": places, "x": x, "y": y, **outputs}
     library = str(library_of("ssim.cu", "plain"))
     assert call(Run(library, "launch_ssim_forward", arguments, only_blocks=only_blocks)).failure == ""
     return sums.reshape(5, tiles)[:, -1].copy()
@@ -51,14 +42,15 @@ def forward(side: int, planes: int, only_blocks: tuple[int, int] | None) -> np.n
 
 def adjoint(window, side: int, planes: int, only_blocks: tuple[int, int] | None) -> np.ndarray:
     """The gradient of the last two rows' last pixels, from derivatives that are not zero in the last windows only."""
-    places, generator = geometry(window, side, planes), np.random.default_rng(4)
+    places = geometry((planes, side, side), window.map_size(side, side), window)
+    generator = np.random.default_rng(4)
     x, y, gradient = (zeros(planes * side**2) for _ in range(3))
     corner(side, planes, x)[...], corner(side, planes, y)[...] = generator.random((2, 32, 32), dtype=np.float32)
-    maps = {}
-    for name in ("by_mean_y", "by_square", "by_product"):
+    maps = dict.fromkeys(MAPS)
+    for name in MAPS[1:]:
         maps[name] = zeros(planes * places["rows"] * places["columns"])
         maps[name].reshape(planes, places["rows"], -1)[-1, -5:, -5:] = generator.random((5, 5), dtype=np.float32)
-    arguments = {"x": x, "y": y, **places, "by_mean_x": None, **maps}
+    arguments = {"g": places, "x": x, "y": y, "by": maps}
     arguments |= {"scale": np.ones(1, np.float32), "factor": 1.0, "grad_x": None, "grad_y": gradient}
     library = str(library_of("ssim.cu", "plain"))
     assert call(Run(library, "launch_ssim_adjoint", arguments, only_blocks=only_blocks)).failure == ""

@@ -1,6 +1,6 @@
 // Volume compositing and sums over rays on the GPU. Offsets and ray indices are not read on the host, which would have
 // to wait for the device: the kernels leave out what would lie outside the arrays.
-#include "../../cuda/compositing.h"
+#include "../../include/compositing.h"
 
 #include <ATen/Context.h>
 #include <ATen/ops/empty.h>
@@ -8,43 +8,39 @@
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include <optional>
 #include <tuple>
 
-#include "checked.h"
+#include "../arguments.h"
+#include "device.h"
 
 namespace nerf_ssim {
 namespace {
 
 using at::Tensor;
 
-// Contiguous tensors of packed samples.
-struct Samples {
+// Contiguous tensors beside the pointers into them.
+struct VolumeSamples {
   Tensor sigma, delta, offsets;
+  RaySamples rays;
 
-  Samples(const Tensor& sigma_, const Tensor& delta_, const Tensor& offsets_)
+  VolumeSamples(const Tensor& sigma_, const Tensor& delta_, const Tensor& offsets_, double distance_scale)
       : sigma(checked(sigma_, {sigma_.numel()}, "sigma", sigma_)),
         delta(checked(delta_, {sigma_.numel()}, "delta", sigma_)),
-        offsets(checked_integers(offsets_, offsets_.numel(), "ray_offsets", sigma_)) {
-    TORCH_CHECK(offsets.numel() > 0, "ray_offsets: expected [rays + 1]");
-  }
-
-  int64_t rays() const { return offsets.numel() - 1; }
+        offsets(checked_offsets(offsets_, sigma_)),
+        rays{sigma.const_data_ptr<float>(),     delta.const_data_ptr<float>(), offsets.const_data_ptr<int64_t>(),
+             offsets.numel() - 1, sigma.numel(), static_cast<float>(distance_scale)} {}
 };
 
 std::tuple<Tensor, Tensor, Tensor> composite_cuda(
     const Tensor& sigma, const Tensor& delta, const Tensor& ray_offsets, double distance_scale) {
   const OnDeviceOf device(sigma);
-  const Samples samples(sigma, delta, ray_offsets);
-  const int64_t count = samples.sigma.numel();
-  Tensor weights = at::empty({count}, samples.sigma.options()), light = at::empty({count}, samples.sigma.options());
-  Tensor opacity = at::empty({samples.rays()}, samples.sigma.options());
+  const VolumeSamples samples(sigma, delta, ray_offsets, distance_scale);
+  Tensor weights = at::empty(sigma.sizes(), sigma.options()), light = at::empty(sigma.sizes(), sigma.options());
+  Tensor opacity = at::empty({samples.rays.rays}, sigma.options());
   check_launch(
       launch_composite(
-          samples.sigma.const_data_ptr<float>(), samples.delta.const_data_ptr<float>(),
-          samples.offsets.const_data_ptr<int64_t>(), samples.rays(), count, static_cast<float>(distance_scale),
-          weights.mutable_data_ptr<float>(), opacity.mutable_data_ptr<float>(), light.mutable_data_ptr<float>(),
-          device.stream),
+          samples.rays, weights.mutable_data_ptr<float>(), opacity.mutable_data_ptr<float>(),
+          light.mutable_data_ptr<float>(), device.stream),
       "composite");
   return {weights, opacity, light};
 }
@@ -54,75 +50,74 @@ Tensor composite_backward_cuda(
     const std::optional<Tensor>& grad_transmittance, const Tensor& sigma, const Tensor& delta,
     const Tensor& ray_offsets, const Tensor& transmittance, double distance_scale) {
   const OnDeviceOf device(sigma);
-  const Samples samples(sigma, delta, ray_offsets);
-  const int64_t count = samples.sigma.numel();
-  const auto upstream = [&](const std::optional<Tensor>& grad, int64_t size) {
-    return grad && grad->defined() ? checked(*grad, {size}, "upstream gradient", sigma) : Tensor();
-  };
-  const Tensor of_weights = upstream(grad_weights, count), of_opacity = upstream(grad_opacity, samples.rays());
-  const Tensor of_light = upstream(grad_transmittance, count);
-  const Tensor light = checked(transmittance, {count}, "transmittance", sigma);
-  Tensor grad_sigma = at::empty({count}, samples.sigma.options());
+  const VolumeSamples samples(sigma, delta, ray_offsets, distance_scale);
+  const int64_t n = sigma.numel();
+  const Tensor of_weights = checked_upstream(grad_weights, {n}, sigma);
+  const Tensor of_opacity = checked_upstream(grad_opacity, {samples.rays.rays}, sigma);
+  const Tensor of_light = checked_upstream(grad_transmittance, {n}, sigma);
+  const Tensor light = checked(transmittance, {n}, "transmittance", sigma);
+  Tensor grad_sigma = at::empty(sigma.sizes(), sigma.options());
   check_launch(
       launch_composite_backward(
-          samples.sigma.const_data_ptr<float>(), samples.delta.const_data_ptr<float>(),
-          samples.offsets.const_data_ptr<int64_t>(), samples.rays(), count, static_cast<float>(distance_scale),
-          light.const_data_ptr<float>(), pointer_or_null(of_weights), pointer_or_null(of_opacity),
+          samples.rays, light.const_data_ptr<float>(), pointer_or_null(of_weights), pointer_or_null(of_opacity),
           pointer_or_null(of_light), grad_sigma.mutable_data_ptr<float>(), device.stream),
       "composite_backward");
   return grad_sigma;
 }
 
+// Contiguous tensors beside the pointers into them.
+struct WeightedValues {
+  Tensor weights, values, ray_index;
+  RaySums sums;
+
+  WeightedValues(const Tensor& weights_, const Tensor& values_, const Tensor& ray_index_, int64_t rays)
+      : weights(checked(weights_, {weights_.numel()}, "weights", weights_)),
+        values(checked(values_, {weights_.numel(), values_.size(1)}, "values", weights_)),
+        ray_index(checked_integers(ray_index_, weights_.numel(), "ray_index", weights_)),
+        sums{weights.const_data_ptr<float>(), values.const_data_ptr<float>(), ray_index.const_data_ptr<int64_t>(),
+             weights.numel(), values.size(1), rays} {
+    TORCH_CHECK(rays >= 0, "n_rays: expected at least 0, not ", rays);
+  }
+};
+
 Tensor accumulate_cuda(const Tensor& weights, const Tensor& values, const Tensor& ray_index, int64_t n_rays) {
-  TORCH_CHECK(values.dim() == 2 && n_rays >= 0, "values: expected [samples, C], and at least no ray");
   const OnDeviceOf device(weights);
-  const int64_t samples = weights.numel(), channels = values.size(1);
-  const Tensor w = checked(weights, {samples}, "weights", weights);
-  const Tensor v = checked(values, {samples, channels}, "values", weights);
-  const Tensor rays = checked_integers(ray_index, samples, "ray_index", weights);
-  Tensor out = at::zeros({n_rays, channels}, v.options());
+  const WeightedValues weighted(weights, values, ray_index, n_rays);
+  Tensor out = at::zeros({n_rays, weighted.sums.channels}, values.options());
   if (at::globalContext().deterministicAlgorithms()) {
-    const auto [sorted_rays, order] = at::sort(rays, /*stable=*/true, /*dim=*/0, /*descending=*/false);
+    const auto [sorted, order] = at::sort(weighted.ray_index, /*stable=*/true, /*dim=*/0, /*descending=*/false);
     check_launch(
         launch_accumulate_ordered(
-            w.const_data_ptr<float>(), v.const_data_ptr<float>(), sorted_rays.const_data_ptr<int64_t>(),
-            order.const_data_ptr<int64_t>(), samples, channels, n_rays, out.mutable_data_ptr<float>(), device.stream),
+            weighted.sums, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
+            out.mutable_data_ptr<float>(), device.stream),
         "accumulate");
   } else {
-    check_launch(
-        launch_accumulate(
-            w.const_data_ptr<float>(), v.const_data_ptr<float>(), rays.const_data_ptr<int64_t>(), samples, channels,
-            n_rays, out.mutable_data_ptr<float>(), device.stream),
-        "accumulate");
+    check_launch(launch_accumulate(weighted.sums, out.mutable_data_ptr<float>(), device.stream), "accumulate");
   }
   return out;
 }
 
 std::tuple<Tensor, Tensor> accumulate_backward_cuda(
     const Tensor& grad, const Tensor& weights, const Tensor& values, const Tensor& ray_index) {
-  TORCH_CHECK(grad.dim() == 2 && values.dim() == 2, "grad and values: expected two dimensions");
   const OnDeviceOf device(weights);
-  const int64_t samples = weights.numel(), channels = values.size(1);
-  const Tensor g = checked(grad, {grad.size(0), channels}, "grad", weights);
-  const Tensor w = checked(weights, {samples}, "weights", weights);
-  const Tensor v = checked(values, {samples, channels}, "values", weights);
-  const Tensor rays = checked_integers(ray_index, samples, "ray_index", weights);
-  Tensor grad_weights = at::empty({samples}, w.options()), grad_values = at::empty({samples, channels}, v.options());
+  const WeightedValues weighted(weights, values, ray_index, grad.size(0));
+  const Tensor upstream = checked(grad, {grad.size(0), weighted.sums.channels}, "grad", weights);
+  Tensor grad_weights = at::empty(weights.sizes(), weights.options());
+  Tensor grad_values = at::empty(values.sizes(), values.options());
   check_launch(
       launch_accumulate_backward(
-          g.const_data_ptr<float>(), w.const_data_ptr<float>(), v.const_data_ptr<float>(),
-          rays.const_data_ptr<int64_t>(), samples, channels, grad.size(0), grad_weights.mutable_data_ptr<float>(),
+          weighted.sums, upstream.const_data_ptr<float>(), grad_weights.mutable_data_ptr<float>(),
           grad_values.mutable_data_ptr<float>(), device.stream),
       "accumulate_backward");
   return {grad_weights, grad_values};
 }
 
+TORCH_LIBRARY_IMPL(nerf_ssim, NERF_SSIM_CUDA_KEY, library) {
+  library.impl("composite", &composite_cuda);
+  library.impl("composite_backward", &composite_backward_cuda);
+  library.impl("accumulate", &accumulate_cuda);
+  library.impl("accumulate_backward", &accumulate_backward_cuda);
+}
+
 }  // namespace
 }  // namespace nerf_ssim
-
-TORCH_LIBRARY_IMPL(nerf_ssim, NERF_SSIM_CUDA_KEY, library) {
-  library.impl("composite", &nerf_ssim::composite_cuda);
-  library.impl("composite_backward", &nerf_ssim::composite_backward_cuda);
-  library.impl("accumulate", &nerf_ssim::accumulate_cuda);
-  library.impl("accumulate_backward", &nerf_ssim::accumulate_backward_cuda);
-}

@@ -1,0 +1,11 @@
+// The level x86-64-v3: AVX2 and fused multiply-add.
+#include "tables.h"
+
+#ifdef NERF_SSIM_HAS_X86_LEVELS
+#pragma GCC target("arch=x86-64-v3")
+#define NERF_SSIM_ISA avx2
+#define NERF_SSIM_LANES 8
+#define NERF_SSIM_HAS_FMA true
+#include "kernels.h"
+#include "adam_kernels.h"
+#endif

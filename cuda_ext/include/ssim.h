@@ -1,0 +1,90 @@
+// Structural similarity of image planes.
+#pragma once
+
+#include <cstdint>
+
+#include "launcher.h"
+
+namespace nerf_ssim {
+
+constexpr int kLargestWindow = 11;
+
+// Image planes and the windows over them. Output row o covers image rows o * stride - before + [0, taps); zeros lie around.
+struct SsimGeometry {
+  int64_t planes, height, width;  // of the images, row-major
+  int64_t rows, columns;          // of the maps
+  int64_t taps;
+  float weights[kLargestWindow];  // along one axis, sum 1
+  int64_t stride, before;
+  float c1, c2;
+};
+
+// Derivatives of SSIM at each window with respect to mu_x, mu_y, the window mean of x^2 + y^2 and that of x y. A null map
+// is not wanted (forward) or zero (adjoint); square and product are there whenever one of the means is.
+template <typename Float>
+struct SsimPartials {
+  Float *mean_x, *mean_y, *square, *product;
+};
+
+namespace cpu {
+
+// Sums over all windows of SSIM, S1, S2, mu_x - mu_y and its size.
+struct SsimSums {
+  double ssim = 0, luminance = 0, structure = 0, difference = 0, difference_abs = 0;
+
+  void add(const SsimSums& other) {
+    ssim += other.ssim;
+    luminance += other.luminance;
+    structure += other.structure;
+    difference += other.difference;
+    difference_abs += other.difference_abs;
+  }
+};
+
+// Window means of x, y, x^2 + y^2 and x y: moments [4][planes][rows][columns].
+void ssim_moments(const SsimGeometry&, const float* x, const float* y, float* moments);
+
+// Sums of the index and its parts; writes the partials that are wanted.
+SsimSums ssim_forward(const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&);
+
+// The gradient of sum(scale * partials . moments) with respect to x and y (each null where not wanted).
+void ssim_adjoint(
+    const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, float scale, float* grad_x,
+    float* grad_y);
+
+// One window row: S1, S2 and mu_x - mu_y from its means, their sums, and the partials that are wanted.
+SsimSums ssim_row(
+    int64_t n, const float* mean_x, const float* mean_y, const float* square, const float* product, float c1, float c2,
+    const SsimPartials<float>& partials);
+
+}  // namespace cpu
+
+extern "C" {
+
+// Blocks of the forward pass: the room that block_sums [5, blocks] needs.
+int64_t ssim_forward_blocks(const SsimGeometry&);
+
+// Mean SSIM `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the partials that
+// are wanted.
+int launch_ssim_forward(
+    const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&, float* block_sums, float* mean,
+    float* statistics, cudaStream_t);
+
+int launch_ssim_moments(const SsimGeometry&, const float* x, const float* y, float* moments, cudaStream_t);
+
+// The gradient of sum(*scale * factor * partials . moments); `scale` [] is device memory. A wanted gradient needs its map
+// of the means.
+int launch_ssim_adjoint(
+    const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, const float* scale,
+    float factor, float* grad_x, float* grad_y, cudaStream_t);
+
+// Whether launch_ssim_recompute serves these windows.
+bool ssim_can_recompute(const SsimGeometry&);
+
+// The gradient of *scale * factor * sum(SSIM) without any saved map: the windows are computed again.
+int launch_ssim_recompute(
+    const SsimGeometry&, const float* x, const float* y, const float* scale, float factor, float* grad_x,
+    float* grad_y, cudaStream_t);
+}
+
+}  // namespace nerf_ssim
