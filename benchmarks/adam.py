@@ -16,29 +16,22 @@ BYTES = 28  # an element: parameter and two moments read and written, gradient r
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How large a parameter, and how much of it the masked form sees."""
+    """How large a parameter."""
     parser.add_argument("--elements", type=int, default=4_000_000, help="elements of the parameter")
-    parser.add_argument("--touched", type=float, default=0.05, help="share of blocks of 64 that have a gradient")
 
 
 def run(args: argparse.Namespace, options: Sequence[str] = ()) -> list[dict[str, object]]:
-    """Time one update of one large parameter, dense and masked."""
+    """Time one update of one large parameter, beside a copy of it."""
     torch.set_num_threads(args.threads)
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.rand(args.elements, generator=generator) for _ in range(4)]
-    blocks = torch.rand((args.elements + 63) // 64, generator=generator) < args.touched
-    masked = [*tensors[:1], tensors[1] * blocks.repeat_interleave(64)[: args.elements], *tensors[2:]]
     target = torch.empty_like(tensors[0])
     settings = {"has_reference": args.reference, "elements": args.elements}
-    dense_record = compare(
+    record = compare(
         "adam_step", partial(adam.adam_step, *tensors, **CONSTANTS), args.repeats,
         others={"copy": lambda: target.copy_(tensors[0])}, **settings,
     )  # fmt: skip
-    masked_record = compare(
-        "masked_adam_step", partial(adam.masked_adam_step, *masked, **CONSTANTS), args.repeats,
-        touched=args.touched, **settings,
-    )  # fmt: skip
-    rate = 1e-6 * args.elements * BYTES / dense_record["native_ms"]
-    copy_rate = 1e-6 * args.elements * 8 / dense_record["copy_ms"]
+    rate = 1e-6 * args.elements * BYTES / record["native_ms"]
+    copy_rate = 1e-6 * args.elements * 8 / record["copy_ms"]
     figures = {"gb_s": rate, "copy_gb_s": copy_rate, "share_of_copy": rate / copy_rate}
-    return [dense_record | {name: round(value, 3) for name, value in figures.items()}, masked_record]
+    return [record | {name: round(value, 3) for name, value in figures.items()}]

@@ -11,7 +11,6 @@ from nerf_ssim.ops import backend
 from nerf_ssim.ops.reference import adam as reference
 
 _HAS_NATIVE = backend.declare("adam_step")
-_HAS_NATIVE_MASKED = backend.declare("masked_adam_step")
 
 
 def adam_step(
@@ -41,38 +40,6 @@ def adam_step(
         torch.ops.nerf_ssim.adam_step(param, grad.contiguous(), exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step)
     else:
         reference.adam_step(param, grad, exp_avg, exp_avg_sq, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)
-
-
-def masked_adam_step(
-    param: Tensor,
-    grad: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    step: int,
-) -> None:
-    """One update of DVGO's masked Adam, in place: elements whose gradient is zero keep value and moments.
-
-    The others move by `lr * sqrt(1 - beta2^step) / (1 - beta1^step) * exp_avg / (sqrt(exp_avg_sq) + eps)`; `step`
-    counts the updates of the tensor, not of the element.
-
-    Args:
-        param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step: as for `adam_step`.
-    Raises:
-        ValueError: shapes that differ, or a step below 1.
-    Source: Sun et al. 2022, DirectVoxGO, its masked optimiser.
-    """
-    _check(param, grad, exp_avg, exp_avg_sq, step)
-    if _is_native("masked_adam_step", param, grad, exp_avg, exp_avg_sq):
-        torch.ops.nerf_ssim.masked_adam_step(param, grad.contiguous(), exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step)
-    else:
-        reference.masked_adam_step(
-            param, grad, exp_avg, exp_avg_sq, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step
-        )
 
 
 class FusedAdam(torch.optim.Optimizer):
@@ -157,5 +124,3 @@ def _nothing_fake(param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step)
 
 if _HAS_NATIVE:
     torch.library.register_fake("nerf_ssim::adam_step")(_nothing_fake)
-if _HAS_NATIVE_MASKED:
-    torch.library.register_fake("nerf_ssim::masked_adam_step")(_nothing_fake)

@@ -15,30 +15,6 @@ from nerf_ssim.ops.reference import voxel_adam as reference
 
 
 @torch.no_grad()
-def add_voxel_tv_gradient(grid: Tensor, grad: Tensor, weights: Sequence[float], *, dense: bool) -> None:
-    """Add to `grad`, in place, a gradient that pulls each voxel of `grid` towards its neighbours.
-
-    Voxel p gains, for each of its up to six neighbours q, the axis's weight times `clamp(p - q, -1, 1)`: the gradient
-    of a Huber loss of the differences.
-
-    Args:
-        grid, grad: `[X, Y, Z, C]`.
-        weights: of differences along x, y and z.
-        dense: True for every element, False for those alone whose `grad` is not zero.
-    Raises:
-        ValueError: shapes that differ.
-    """
-    if grid.dim() != 4 or grid.shape != grad.shape:
-        raise ValueError(f"grid and grad: expected two [X, Y, Z, C], not {tuple(grid.shape)} and {tuple(grad.shape)}")
-    check_weights(weights)
-    is_native = grad.is_contiguous() and backend.implementation("add_voxel_tv_gradient", grid, grad) == "native"
-    if is_native:
-        torch.ops.nerf_ssim.add_voxel_tv_gradient(grid.contiguous(), grad, list(weights), dense)
-    else:
-        reference.add_voxel_tv_gradient(grid, grad, weights, dense)
-
-
-@torch.no_grad()
 def voxel_adam_step(
     param: Tensor,
     grad: Tensor,
@@ -58,7 +34,8 @@ def voxel_adam_step(
 ) -> None:
     """One update of a voxel grid (or of any tensor) and its two moments, in place; `grad` is all zeros afterwards.
 
-    1. With `tv_weights`, `add_voxel_tv_gradient(param, grad, tv_weights, dense=tv_dense)` on the old values.
+    1. With `tv_weights`, each voxel p gains, for each of its up to six neighbours q, the axis's weight times
+       `clamp(p - q, -1, 1)` of the old values: the gradient of a Huber loss of the differences.
     2. Each element moves by `rates * lr * sqrt(1 - beta2^step) / (1 - beta1^step) * exp_avg / (sqrt(exp_avg_sq) +
        eps)` of the new moments; with `skip_zero`, elements whose gradient is zero keep value and moments.
     3. The gradient is cleared, ready for `GradientPool.give`.
@@ -118,7 +95,5 @@ def check_weights(weights: Sequence[float]) -> None:
         raise ValueError(f"weights: expected three of at least 0, not {list(weights)}")
 
 
-if backend.declare("add_voxel_tv_gradient"):
-    torch.library.register_fake("nerf_ssim::add_voxel_tv_gradient", lambda grid, grad, weights, dense: None)
 if backend.declare("voxel_adam_step"):
     torch.library.register_fake("nerf_ssim::voxel_adam_step", lambda *_: None)

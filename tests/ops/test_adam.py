@@ -1,15 +1,13 @@
-"""Adam in one pass: against torch.optim.Adam, and DVGO's masked form against its formula."""
+"""Adam in one pass: against torch.optim.Adam."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 
 from nerf_ssim.ops import adam as ops
 from nerf_ssim.ops import backend
-from nerf_ssim.ops.adam import FusedAdam, adam_step, masked_adam_step
+from nerf_ssim.ops.adam import FusedAdam, adam_step
 from nerf_ssim.ops.reference import adam as reference
 
 needs_native = pytest.mark.skipif(
@@ -87,36 +85,7 @@ def test_checkpoints_interchange_with_torch_adam(each_backend):
     assert before.state[first]["step"].dtype == reference_run.state[whole]["step"].dtype
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_masked_update_agrees_with_its_formula_in_float64(size, threads, each_backend):
-    start = torch.randn(size, generator=torch.Generator().manual_seed(1))
-    param, first, second = start.clone(), torch.zeros(size), torch.zeros(size)
-    exact, exact_first, exact_second = start.double(), torch.zeros(size).double(), torch.zeros(size).double()
-    for step, gradient in enumerate(gradients(size, 30, share=0.05), start=1):
-        masked_adam_step(param, gradient, first, second, **CONSTANTS, step=step)
-        g = gradient.double()
-        is_touched = g != 0
-        exact_first = torch.where(is_touched, 0.9 * exact_first + 0.1 * g, exact_first)
-        exact_second = torch.where(is_touched, 0.99 * exact_second + 0.01 * g * g, exact_second)
-        rate = 0.02 * math.sqrt(1 - 0.99**step) / (1 - 0.9**step)
-        move = rate * exact_first / (exact_second.sqrt() + 1e-8)
-        exact = torch.where(is_touched, exact - move, exact)
-    torch.testing.assert_close(param.double(), exact, rtol=0, atol=2e-6)
-    torch.testing.assert_close(second.double(), exact_second, rtol=1e-5, atol=1e-30)
-
-
-def test_masked_update_leaves_elements_without_gradient_bit_for_bit(each_backend):
-    state = [torch.randn(300).abs_() for _ in range(3)]
-    before = [tensor.clone() for tensor in state]
-    gradient = torch.zeros(300)
-    gradient[[0, 130, 299]] = torch.tensor([1.0, -2.0, 1e-30])
-    masked_adam_step(state[0], gradient, *state[1:], **CONSTANTS, step=5)
-    for tensor, old in zip(state, before, strict=True):
-        changed = (tensor != old).nonzero().flatten().tolist()
-        assert set(changed) <= {0, 130, 299} and {0, 130} <= set(changed)
-
-
-@pytest.mark.parametrize("update", [adam_step, masked_adam_step])
+@pytest.mark.parametrize("update", [adam_step])
 def test_non_contiguous_tensors_are_updated_alike(update, each_backend):
     plain = [torch.rand(31, 17) for _ in range(4)]
     strided = [tensor.t().contiguous().t() for tensor in plain]
@@ -128,7 +97,7 @@ def test_non_contiguous_tensors_are_updated_alike(update, each_backend):
         torch.testing.assert_close(variant[3], plain[3], rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("update", [adam_step, masked_adam_step])
+@pytest.mark.parametrize("update", [adam_step])
 def test_float64_falls_to_the_reference(update):
     ours, theirs = ([torch.rand(50, dtype=torch.float64) for _ in range(4)] for _ in range(2))
     for mine, other in zip(ours, theirs, strict=True):
@@ -153,7 +122,7 @@ def test_the_number_of_threads_changes_no_bit():
 
 
 @needs_native
-@pytest.mark.parametrize("name", ["adam_step", "masked_adam_step"])
+@pytest.mark.parametrize("name", ["adam_step"])
 def test_opcheck(name):
     tensors = [torch.rand(40) for _ in range(4)]
     torch.library.opcheck(getattr(torch.ops.nerf_ssim, name).default, (*tensors, 0.02, 0.9, 0.99, 1e-8, 3))
@@ -163,7 +132,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="one shape"):
         adam_step(torch.zeros(3), torch.zeros(4), torch.zeros(3), torch.zeros(3), **CONSTANTS, step=1)
     with pytest.raises(ValueError, match="from 1"):
-        masked_adam_step(*(torch.zeros(3) for _ in range(4)), **CONSTANTS, step=0)
+        adam_step(*(torch.zeros(3) for _ in range(4)), **CONSTANTS, step=0)
     with pytest.raises(ValueError, match="betas"):
         ops.FusedAdam([torch.zeros(3)], betas=(0.9, 1.0))
     sparse = torch.nn.Parameter(torch.zeros(3))

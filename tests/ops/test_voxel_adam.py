@@ -7,9 +7,8 @@ import pytest
 import torch
 from native_parity import require_native, threads
 
-from nerf_ssim.ops.adam import masked_adam_step
 from nerf_ssim.ops.reference import voxel_adam as reference
-from nerf_ssim.ops.voxel_adam import add_voxel_tv_gradient, voxel_adam_step
+from nerf_ssim.ops.voxel_adam import voxel_adam_step
 from nerf_ssim.ops.voxels import RUN
 
 CONSTANTS = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
@@ -27,13 +26,11 @@ def make_state(shape, share=0.3, seed=0, dtype=torch.float32):
     return [param, grad * is_touched.reshape(shape), first * 0.1, second.square()]
 
 
-@pytest.mark.parametrize("backend", ["reference", "auto"])
 @pytest.mark.parametrize("dense", [True, False])
-def test_tv_is_the_sum_over_the_neighbours_that_exist(dense, backend, monkeypatch):
-    monkeypatch.setenv("NERF_SSIM_BACKEND", backend)
+def test_tv_is_the_sum_over_the_neighbours_that_exist(dense):
     grid, grad, *_ = make_state((3, 4, 2, 3), share=0.9)
     before = grad.clone()
-    add_voxel_tv_gradient(grid, grad, WEIGHTS, dense=dense)
+    reference.add_voxel_tv_gradient(grid, grad, WEIGHTS, dense)
     assert 0 < int((before == 0).sum()) < before.numel()
     for x, y, z, c in itertools.product(*map(range, grid.shape)):
         total = 0.0
@@ -45,39 +42,6 @@ def test_tv_is_the_sum_over_the_neighbours_that_exist(dense, backend, monkeypatc
                 total += WEIGHTS[axis] * max(-1.0, min(1.0, difference))
         expected = float(before[x, y, z, c]) + (total if dense or before[x, y, z, c] != 0 else 0.0)
         assert float(grad[x, y, z, c]) == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("n_threads", [1, 2, 5])
-@pytest.mark.parametrize("dense", [True, False])
-@pytest.mark.parametrize("shape", [*SHAPES, (3, 0, 4, 1)])
-def test_native_tv_equals_reference(shape, dense, n_threads):
-    require_native("add_voxel_tv_gradient")
-    grid, grad, *_ = make_state(shape)
-    exact = grad.double()
-    reference.add_voxel_tv_gradient(grid.double(), exact, WEIGHTS, dense)
-    with threads(n_threads):
-        add_voxel_tv_gradient(grid, grad, WEIGHTS, dense=dense)
-    torch.testing.assert_close(grad.double(), exact, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("n_threads", [1, 2, 5])
-@pytest.mark.parametrize("tv", ["dense", "sparse", "off"])
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
-def test_the_fused_step_is_the_separate_ops_bit_for_bit(shape, tv, n_threads):
-    require_native("voxel_adam_step")
-    fused, separate = make_state(shape), make_state(shape)
-    weights = None if tv == "off" else WEIGHTS
-    with threads(n_threads):
-        for step in (3, 4):
-            voxel_adam_step(*fused, **CONSTANTS, step=step, tv_weights=weights, tv_dense=tv == "dense")
-            if weights is not None:
-                add_voxel_tv_gradient(separate[0], separate[1], weights, dense=tv == "dense")
-            masked_adam_step(*separate, **CONSTANTS, step=step)
-            assert not fused[1].any()
-            for kept in (fused, separate):
-                kept[1] = make_state(shape, seed=step)[1]
-    for actual, expected in zip(fused, separate, strict=True):
-        assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -169,7 +133,6 @@ def test_non_contiguous_and_double_tensors_are_updated_alike(backend, monkeypatc
 def test_native_operators_pass_opcheck():
     require_native("voxel_adam_step")
     state = make_state((3, 4, 5, 2))
-    torch.library.opcheck(torch.ops.nerf_ssim.add_voxel_tv_gradient.default, (state[0], state[1], list(WEIGHTS), True))
     touched = torch.ones(3, 4, 1, dtype=torch.uint8)
     arguments = (*state, 0.1, 0.9, 0.99, 1e-8, 3, True, list(WEIGHTS), True, None, touched)
     torch.library.opcheck(torch.ops.nerf_ssim.voxel_adam_step.default, arguments)
@@ -187,7 +150,5 @@ def test_what_does_not_fit_is_refused():
         voxel_adam_step(*state, **CONSTANTS, step=1, tv_weights=(1.0, 1.0))
     with pytest.raises(ValueError, match="total variation wants"):
         voxel_adam_step(*(torch.ones(3) for _ in range(4)), **CONSTANTS, step=1, tv_weights=WEIGHTS)
-    with pytest.raises(ValueError):
-        add_voxel_tv_gradient(state[0], state[1][:1], WEIGHTS, dense=True)
-    with pytest.raises(ValueError):
-        add_voxel_tv_gradient(state[0], state[1], (1.0, -1.0, 0.0), dense=True)
+    with pytest.raises(ValueError, match="three"):
+        voxel_adam_step(*state, **CONSTANTS, step=1, tv_weights=(1.0, -1.0, 0.0))

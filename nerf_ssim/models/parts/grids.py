@@ -31,7 +31,6 @@ class VMGrid(nn.Module):
 
     tv_scale = 1e-2
     initial_scale = 0.1
-    component_counts = 3
 
     def __init__(self, planes: Sequence[Tensor], lines: Sequence[Tensor]) -> None:
         super().__init__()
@@ -100,7 +99,6 @@ class CPGrid(nn.Module):
 
     tv_scale = 1e-3
     initial_scale = 0.2
-    component_counts = 1
 
     def __init__(self, lines: Sequence[Tensor]) -> None:
         super().__init__()
