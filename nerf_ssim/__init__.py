@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .ssim.losses import S3IM
     from .ssim.schedule import SsimSchedule
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["S3IM", "SsimSchedule", "__version__", "fused_ssim"]
 
