@@ -7,7 +7,7 @@ TRAIN_FLAGS ?=
 TEST_FLAGS ?=
 SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
 
-.PHONY: train test lint clean setup gpu-check
+.PHONY: train test lint format clean setup gpu-check
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.extension
@@ -23,6 +23,9 @@ gpu-check: $(VENV)/.development
 
 lint: $(VENV)/.development
 	$(PYTHON) -m ruff check .
+
+format: $(VENV)/.development
+	$(PYTHON) -m ruff format .
 
 setup: $(VENV)/.extension
 
