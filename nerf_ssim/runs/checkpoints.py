@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from nerf_ssim.files import atomic_file, remove_leftovers, sync_folder
 from nerf_ssim.errors import CheckpointError
+from nerf_ssim.files import atomic_file, remove_leftovers, sync_folder
 from nerf_ssim.runs.manifest import project_version
 
 FORMAT = "nerf_ssim checkpoint"

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 import nerf_ssim
-from nerf_ssim.files import write_json
 from nerf_ssim.errors import TrainingError
+from nerf_ssim.files import write_json
 
 NAME = "manifest.json"
 

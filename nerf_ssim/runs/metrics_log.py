@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from nerf_ssim.files import atomic_file
 from nerf_ssim.errors import TrainingError
+from nerf_ssim.files import atomic_file
 
 NAME = "metrics.csv"
 EVENTS_FOLDER = "tensorboard"

@@ -10,8 +10,8 @@ import textwrap
 import pytest
 from checkpoint_payload import payload
 
-from nerf_ssim.files import atomic_file, remove_leftovers
 from nerf_ssim.errors import CheckpointError
+from nerf_ssim.files import atomic_file, remove_leftovers
 from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint, save_checkpoint
 
 
