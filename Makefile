@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 TRAIN_FLAGS ?=
 TEST_FLAGS ?=
-SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
+SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/cpu/levels/* cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
 
 .PHONY: train test lint format clean setup gpu-check
 .DELETE_ON_ERROR:
