@@ -44,17 +44,10 @@ def run(argv: Sequence[str]) -> int:
 
 def print_scores(folder: Path, scores: Scores) -> None:
     """The scores in one line, and where to look."""
-    from nerf_ssim.evaluation.scores import METRICS
+    from nerf_ssim.evaluation.scores import score_line
 
-    means = scores.means
-    known = [
-        f"{METRICS[name].title} {value:.{METRICS[name].decimals}f}"
-        for name, value in means.items()
-        if value is not None
-    ]
-    line = ", ".join(known)
-    print(f"test views: {line} (SSIM variant: {scores.ssim_variant})")
-    if None in means.values():
+    print(f"test views: {score_line(scores.means)} (SSIM variant: {scores.ssim_variant})")
+    if any(metric.startswith("lpips") for metric in scores.notes):
         print(f"LPIPS: {scores.lpips_note}")
     if (folder / "test" / "contact_sheet.png").exists():
         print(f"pictures: {folder / 'test' / 'contact_sheet.png'}")

@@ -62,8 +62,9 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
         ConfigError: unknown or malformed options, values out of range, options that contradict each other.
         SystemExit: after `--help`.
     """
+    options = command.config.options()
     file_parser = TextConfigParser(
-        command.flags, lambda name, text: _problem_in_file(command, name, text), command.config.aliases()
+        command.flags, lambda name, text: _problem_in_file(command, options, name, text), command.config.aliases()
     )
     parser = _make_parser(command, file_parser)
     words = [str(word) for word in argv]
@@ -80,7 +81,6 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
         if source.startswith("config_file")
         for name in settings
     }
-    options = command.config.options()
     values = {}
     published_values = {}
 
@@ -114,9 +114,9 @@ def nearest(name: str, names: Iterable[str], command: str = "train") -> str:
     return f"did you mean {by_lower[close[0]]}?" if close else f"nerf-ssim {command} --help lists the options"
 
 
-def _problem_in_file(command: Command, name: str, text: str) -> str | None:
-    options = command.config.options()
-    if name in command.names:
+def _problem_in_file(command: Command, options: Mapping[str, Option], name: str, text: str) -> str | None:
+    """What is wrong with a line of a file; `options` are the command's own."""
+    if name in options or name in command.published_names:
         # ConfigArgParse passes over options that may take other than one word when their text is empty.
         may_be_empty = name in options and "nargs" not in _shape(options[name])
         if text or may_be_empty:

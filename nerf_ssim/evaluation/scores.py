@@ -17,7 +17,7 @@ from nerf_ssim.evaluation.perceptual import LpipsScorer
 
 @dataclass(frozen=True)
 class Metric:
-    """One entry of `METRICS`: its title in tables, its decimals, and how it is computed.
+    """One entry of `METRICS`: its title and unit in tables, its decimals, and how it is computed.
 
     `score` takes a render and the truth, both `[height, width, 3]` in [0, 1], and what the scores are made with. It
     returns a finite number, or the reason why there is none.
@@ -26,6 +26,7 @@ class Metric:
     title: str
     decimals: int
     score: Callable[[Tensor, Tensor, Scoring], float | str]
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _lpips(net: str) -> Callable[[Tensor, Tensor, Scoring], float | str]:
 NO_LPIPS = "LPIPS was not asked for"
 
 METRICS = {
-    "psnr": Metric("PSNR dB", 2, _psnr),
+    "psnr": Metric("PSNR", 2, _psnr, unit="dB"),
     "ssim": Metric("SSIM", 4, _ssim),
     "lpips_alex": Metric("LPIPS alex", 4, _lpips("alex")),
     "lpips_vgg": Metric("LPIPS vgg", 4, _lpips("vgg")),
@@ -124,6 +125,12 @@ def score_cells(scores: Mapping[str, Any]) -> list[str]:
     return ["-" if value is None else f"{value:.{decimals}f}" for value, decimals in values]
 
 
+def score_line(scores: Mapping[str, Any]) -> str:
+    """The metrics that could be computed, with their titles, for a line of text."""
+    cells = zip(METRICS.values(), score_cells(scores), strict=True)
+    return ", ".join(f"{metric.title} {cell} {metric.unit}".rstrip() for metric, cell in cells if cell != "-")
+
+
 def score_titles() -> list[str]:
     """What stands above those cells."""
-    return [metric.title for metric in METRICS.values()]
+    return [f"{metric.title} {metric.unit}".rstrip() for metric in METRICS.values()]

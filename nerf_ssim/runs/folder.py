@@ -74,7 +74,7 @@ class RunFolder(Generic[C]):
         Args:
             key: under which the checkpoint has the hash of its data.
             content_hash: of the data as it is now.
-            data: how the message names it and the option that gives it, such as `("datadir", path)` in words.
+            data: how the message names the data, such as `--datadir data/scan1`.
         """
         if self.resumed is not None and self.resumed[1].get(key) != content_hash:
             raise CheckpointError(

@@ -10,7 +10,7 @@ from nerf_ssim.datasets.scene import Views
 from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import lpips_scorers
 from nerf_ssim.evaluation.protocol import RenderedView, score_views, write_results
-from nerf_ssim.evaluation.scores import Scores, score_cells, score_titles
+from nerf_ssim.evaluation.scores import Scores, score_line
 from nerf_ssim.runs.device import backend_record
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.trained import render_camera
@@ -62,7 +62,7 @@ def score_run(session: Session) -> Scores:
     )
     if config.run.render_train:
         train = score_split(session, "train", session.folder.path / "train")
-        print(f"training views: {', '.join(map(' '.join, zip(score_titles(), score_cells(train.means), strict=True)))}")
+        print(f"training views: {score_line(train.means)}")
     return scores
 
 

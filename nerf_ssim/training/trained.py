@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.errors import CheckpointError
 from nerf_ssim.evaluation.protocol import RenderedView
 from nerf_ssim.models.config import Config
+from nerf_ssim.models.options import ModelOptions
 from nerf_ssim.models.parts.rendering import Render
 from nerf_ssim.models.recipe import make_recipe
 from nerf_ssim.rays.cameras import Rays, camera_rays
@@ -94,10 +94,9 @@ def load_trained(folder: str | Path, *, datadir: str | None = None, checkpoint: 
                 f"{folder}: holds no checkpoint; train first, or give a run folder that has checkpoints/"
             )
         state = newest[1]
-    config = Config.from_dict(state["config"])
-    if datadir is not None:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, datadir=datadir))
-    choose_device(config.run.device)
+    saved: Config[ModelOptions] = Config.from_dict(state["config"])
+    moved = {} if datadir is None else {"datadir": datadir}
+    config = saved.replace(device=choose_device(saved.run.device), **moved)
     scene = scene_on(load_scene(config.data), config.run.device)
     recipe = make_recipe(config, scene, make_generators(config))
     recipe.load_state_dict(state["recipe"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,8 +14,12 @@ import pytest
 import torch
 from scene_files import HEIGHT, WIDTH, image, load, metadata, pose, write_rgb, write_scene
 
+from nerf_ssim.datasets import formats
+from nerf_ssim.datasets.assemble import SceneFile, assemble
 from nerf_ssim.datasets.cameras import resized_intrinsics
+from nerf_ssim.datasets.formats import replica
 from nerf_ssim.datasets.images import shrink_image, shrunk_size
+from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.errors import SceneError
 
 
@@ -158,3 +165,22 @@ def test_replica_scene_loads_at_a_third(shared_path: Path) -> None:
     stored = json.loads((folder / "meta_data.json").read_text())["frames"][0]["intrinsics"]
     assert scene.train.K[0, 0, 0].item() == pytest.approx(stored[0][0] / 3)
     assert scene.train.K[0, 0, 2].item() == 64.0
+
+
+def test_a_format_may_bring_its_own_split_and_is_one_file_and_one_name(tmp_path: Path, monkeypatch) -> None:
+    def read(folder: Path, *, as_published: bool = False) -> SceneFile:
+        return replace(replica.read(folder, as_published=as_published), is_test=[False, True, False, True, False])
+
+    module = SimpleNamespace(detect=lambda folder: (folder / "own.txt").exists(), read=read)
+    monkeypatch.setitem(sys.modules, "nerf_ssim.datasets.formats.own", module)
+    monkeypatch.setattr(formats, "FORMATS", ("own", *formats.FORMATS))
+    folder = write_scene(tmp_path / "scene")
+    assert formats.detect_format(folder) == "replica"
+    (folder / "own.txt").touch()
+    assert formats.detect_format(folder) == "own"
+    scene = assemble(formats.load_format("own").read(folder), DataConfig(datadir=str(folder), test_every=2))
+    assert scene.test.names == ("000001_rgb.png", "000003_rgb.png")
+
+
+def test_a_folder_without_a_known_layout_has_none(tmp_path: Path) -> None:
+    assert formats.detect_format(tmp_path) is None
