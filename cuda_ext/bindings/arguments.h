@@ -36,8 +36,8 @@ inline at::Tensor checked(const at::Tensor& tensor, at::IntArrayRef shape, const
 // The same for int64 [count].
 inline at::Tensor checked_integers(const at::Tensor& tensor, int64_t count, const char* name, const at::Tensor& like) {
   TORCH_CHECK(
-      tensor.scalar_type() == at::kLong && tensor.dim() == 1 && tensor.numel() == count, name, ": expected int64 [", count,
-      "], not ", tensor.scalar_type(), " ", tensor.sizes());
+      tensor.scalar_type() == at::kLong && tensor.dim() == 1 && tensor.numel() == count, name, ": expected int64 [",
+      count, "], not ", tensor.scalar_type(), " ", tensor.sizes());
   check_device(tensor, name, like);
   return tensor.contiguous();
 }
@@ -66,8 +66,8 @@ inline at::Tensor checked_coords(const at::Tensor& coords, const at::Tensor& lik
 // A mask [X, Y, Z] of nodes that are open.
 inline at::Tensor checked_mask(const at::Tensor& mask, const at::Tensor& like) {
   TORCH_CHECK(
-      mask.scalar_type() == at::kBool && mask.dim() == 3, "mask: expected bool [X, Y, Z], not ", mask.scalar_type(), " ",
-      mask.sizes());
+      mask.scalar_type() == at::kBool && mask.dim() == 3, "mask: expected bool [X, Y, Z], not ", mask.scalar_type(),
+      " ", mask.sizes());
   check_device(mask, "mask", like);
   return mask.contiguous();
 }

@@ -1,5 +1,5 @@
-// Torch operators of the factorised grids: vm_density, vm_features, vm_basis_features, cp_density, cp_features and their
-// backwards.
+// Torch operators of the factorised grids: vm_density, vm_features, vm_basis_features, cp_density, cp_features and
+// their backwards.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>

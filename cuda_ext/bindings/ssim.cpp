@@ -48,8 +48,8 @@ std::tuple<Tensor, Tensor> ssim_recompute(
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
   library.def(
-      "ssim_mean(Tensor x, Tensor y, float[] taps, int stride, int before, int after, float c1, float c2, bool needs_x, "
-      "bool needs_y) -> (Tensor mean, Tensor statistics, Tensor partials)",
+      "ssim_mean(Tensor x, Tensor y, float[] taps, int stride, int before, int after, float c1, float c2, "
+      "bool needs_x, bool needs_y) -> (Tensor mean, Tensor statistics, Tensor partials)",
       torch::dispatch(at::kCPU, &ssim_mean));
   library.def(
       "ssim_moments(Tensor x, Tensor y, float[] taps, int stride, int before, int after) -> Tensor",

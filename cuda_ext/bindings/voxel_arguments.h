@@ -15,8 +15,8 @@ inline VoxelShape checked_grid(const at::Tensor& grid, const char* name) {
   return {{grid.size(0), grid.size(1), grid.size(2)}, grid.size(3)};
 }
 
-// Pointer to `touched`, the runs of `grid` [X, Y, Z, C] that have a gradient, or null where nobody keeps account. On the
-// CPU only.
+// Pointer to `touched`, the runs of `grid` [X, Y, Z, C] that have a gradient, or null where nobody keeps account. On
+// the CPU only.
 inline uint8_t* checked_touched(const std::optional<at::Tensor>& touched, const at::Tensor& grid) {
   if (!touched) return nullptr;
   TORCH_CHECK(grid.dim() == 4, "touched: the grid must be [X, Y, Z, C], not ", grid.sizes());
@@ -24,8 +24,8 @@ inline uint8_t* checked_touched(const std::optional<at::Tensor>& touched, const 
   TORCH_CHECK(
       touched->scalar_type() == at::kByte && touched->device().is_cpu() && touched->is_contiguous() &&
           touched->sizes() == at::IntArrayRef(expected),
-      "touched: expected contiguous uint8 ", at::IntArrayRef(expected), " on the CPU, not ", touched->scalar_type(), " ",
-      touched->sizes());
+      "touched: expected contiguous uint8 ", at::IntArrayRef(expected), " on the CPU, not ", touched->scalar_type(),
+      " ", touched->sizes());
   return touched->mutable_data_ptr<uint8_t>();
 }
 

@@ -1,6 +1,6 @@
 // The colour decoder for one tile of samples, whose activations stay in a core's second-level cache.
 //
-// Included by decoder_<instruction set>.cpp. Inside, the input's columns are reordered to
+// Included by levels/kernels.h. Inside, the input's columns are reordered to
 // [features, sin PE(features), cos PE(features), direction, sin PE(direction), cos PE(direction)], so that the columns
 // whose gradient is wanted come first; weights are permuted when packed and their gradients when unpacked.
 #pragma once

@@ -1,8 +1,8 @@
-// S3IM fused with its gather, value and gradient in one pass: the loss is one number, so that its gradient can be made at
-// once and scaled later. One thread owns rows of windows; a window reads its pixels' rays wherever they are.
+// S3IM fused with its gather, value and gradient in one pass: the loss is one number, so that its gradient can be made
+// at once and scaled later. One thread owns rows of windows; a window reads its pixels' rays wherever they are.
 //
-// Rays are first packed to four channels each, so that a colour is one vector register: 128 KB for a batch of 4096, which
-// stays in the second-level cache while it is read ten times. No pixel of the stochastic image is ever stored.
+// Rays are first packed to four channels each, so that a colour is one vector register: 128 KB for a batch of 4096,
+// which stays in the second-level cache while it is read ten times. No pixel of the stochastic image is ever stored.
 #include "../include/s3im.h"
 
 #include <omp.h>
@@ -29,7 +29,8 @@ struct Ray {
   Channels x, y;
 };
 
-// The result is the calling thread's until its next call: fresh memory at each call would cost as much as the arithmetic.
+// The result is the calling thread's until its next call: fresh memory at each call would cost as much as the
+// arithmetic.
 const Ray* pack(const S3imGeometry& s, const float* rendered, const float* target) {
   static thread_local std::vector<Ray> packed;
   packed.resize(s.rays);

@@ -1,7 +1,7 @@
-// SSIM with a separable window, streaming down bands of rows, some neighbouring rows at a time. Forward, an image row is
-// filtered along x once, a ring keeps the last filtered rows, and each map row is a combination of them. Backward, the map
-// rows that reach an image row are combined and the result is spread along x. Nothing of the size of an image is stored
-// between the passes but the partial derivatives that the backward pass asks for.
+// SSIM with a separable window, streaming down bands of rows, some neighbouring rows at a time. Forward, an image row
+// is filtered along x once, a ring keeps the last filtered rows, and each map row is a combination of them. Backward,
+// the map rows that reach an image row are combined and the result is spread along x. Nothing of the size of an image
+// is stored between the passes but the partial derivatives that the backward pass asks for.
 //
 // One thread owns a band of rows of one plane. Bands have a fixed height and their sums are added in order, so that the
 // result depends neither on the number of threads nor on their timing.
@@ -159,8 +159,8 @@ SsimSums forward(const SsimGeometry& g, const float* x, const float* y, const Fo
   return total;
 }
 
-// Spreads a row of sums over windows back along x: out[i] = sum over windows o and taps k with o * stride - before + k = i.
-// `row` has room for a window's reach before and after it, where there are zeros.
+// Spreads a row of sums over windows back along x: out[i] = sum over windows o and taps k with o * stride - before + k
+// = i. `row` has room for a window's reach before and after it, where there are zeros.
 NERF_SSIM_PART void spread_along(const SsimGeometry& g, const float* row, const float* mirrored, float* spread,
                                  float* out, int64_t length) {
   const int taps = static_cast<int>(g.taps);
@@ -174,7 +174,8 @@ NERF_SSIM_PART void spread_along(const SsimGeometry& g, const float* row, const 
   std::memcpy(out, spread + g.before, g.width * sizeof(float));
 }
 
-// own and other are y and x for the gradient with respect to y; mean_other and grad_other are null unless both are wanted.
+// own and other are y and x for the gradient with respect to y; mean_other and grad_other are null unless both are
+// wanted.
 struct AdjointJob {
   const float *own, *other, *mean_own, *mean_other, *square, *product;
   float scale;
@@ -208,8 +209,8 @@ void adjoint_band(const SsimGeometry& g, const AdjointJob& job, Band band) {
 
   for (int64_t row = band.begin; row < band.end; row += together) {
     const int count = static_cast<int>(std::min<int64_t>(together, band.end - row));
-    // 1. The map rows whose windows hold this image row, o * stride - before + k = row for a tap k, and their weights. The
-    //    next image row's are one further on, where there is one: the stride is 1 then.
+    // 1. The map rows whose windows hold this image row, o * stride - before + k = row for a tap k, and their weights.
+    // The next image row's are one further on, where there is one: the stride is 1 then.
     const int64_t reach = row + g.before, first = ceil_div(reach - taps + 1, g.stride), last = reach / g.stride;
     const int windows = static_cast<int>(std::max<int64_t>(last - first + 1, 0));
     for (int64_t o = first; o <= last; ++o) weights[o - first] = g.weights[reach - o * g.stride] * job.scale;

@@ -18,8 +18,8 @@ static_assert(kLine >= kLargestWindow - 1, "a window reaches no further than the
 typedef float Line __attribute__((vector_size(sizeof(float) * kLine), aligned(sizeof(float))));
 typedef float HalfLine __attribute__((vector_size(sizeof(float) * kLine / 2), aligned(sizeof(float))));
 
-// out[i] = sum_k weights[k] * in[i + k]. Sums of four registers of neighbours stay there while the taps go by. Half a line
-// each: fewer of their shifted loads cross into the next line.
+// out[i] = sum_k weights[k] * in[i + k]. Sums of four registers of neighbours stay there while the taps go by. Half a
+// line each: fewer of their shifted loads cross into the next line.
 template <int Taps>
 NERF_SSIM_PART void filter_neighbours(const float* in, const float* weights, int any_taps, int64_t n, float* out) {
   constexpr int kHalf = kLine / 2, kRegisters = 4;
@@ -57,8 +57,8 @@ NERF_SSIM_PART void filter_along(const float* in, const float* weights, int taps
   }
 }
 
-// out[r * line + i] = sum_k weights[k] * rows[r + k][i] for r < Count. Rows do not fit in the first cache, so each is read
-// once for all the sums that it is part of.
+// out[r * line + i] = sum_k weights[k] * rows[r + k][i] for r < Count. Rows do not fit in the first cache, so each is
+// read once for all the sums that it is part of.
 template <int Taps, int Count>
 NERF_SSIM_PART void combine_rows(const float* const* rows, const float* weights, int any_taps, int64_t n, float* out,
                                  int64_t line) {

@@ -1,5 +1,5 @@
 // Which x86-64 level this CPU has, and the two ways to have code for each. Kernels whose text depends on the width of a
-// register are compiled once a level, each level in its own translation unit, and a table is chosen by x86_level() at run
+// register are compiled once a level, each level in its own file of levels/, and a table is chosen by x86_level() at run
 // time. Plain loops that compilers vectorise by themselves are marked NERF_SSIM_CLONES instead. On other processors and
 // compilers only the baseline exists.
 #pragma once

@@ -31,7 +31,8 @@ cudaError_t forward(
   const auto blocks = static_cast<unsigned>(ssim_forward_blocks(g));
   if (is_tiled(g))
     return NERF_SSIM_LAUNCH(
-        (ssim_tile_forward<kWantsMoments>), blocks, kTileBlock, stream, x, y, places(g), taps_of(g), g.c1, g.c2, target);
+        (ssim_tile_forward<kWantsMoments>), blocks, kTileBlock, stream, x, y, places(g), taps_of(g), g.c1, g.c2,
+        target);
   const auto kernel =
       is_of_s3im(g) ? ssim_direct_forward<4, 4, kWantsMoments> : ssim_direct_forward<0, 0, kWantsMoments>;
   return NERF_SSIM_LAUNCH(

@@ -1,5 +1,5 @@
-// Factorised grids (VM and CP), channel-last, sampled at packed points. Coordinates are [samples, 3] in [-1, 1], corners
-// aligned, zero beyond; axis a has nodes[a] nodes.
+// Factorised grids (VM and CP), channel-last, sampled at packed points. Coordinates are [samples, 3] in [-1, 1],
+// corners aligned, zero beyond; axis a has nodes[a] nodes.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +56,8 @@ void vm_backward(
     int threads);
 
 // Appearance features multiplied by a basis, out[s, :] = weight * features, [samples, outputs]; the features are never
-// stored. Gradients: those of the grids are added to zeroed arrays, that of the weight is overwritten; same bits for the
-// same number of threads.
+// stored. Gradients: those of the grids are added to zeroed arrays, that of the weight is overwritten; same bits for
+// the same number of threads.
 void vm_basis(const VmGrid&, const VmBasis&, const float* coords, int64_t samples, float* out, int threads);
 void vm_basis_backward(
     const VmGrid&, const VmBasis&, const float* coords, int64_t samples, const float* grad, const VmGradient&,
@@ -99,8 +99,8 @@ int launch_grid_cells(
     int64_t* cells, cudaStream_t);
 
 // Gradients of the plane and of the line of an orientation, and of the line along an axis. `grad` points to the first
-// channel of the orientation in its first sample and has `grad_stride` floats a sample; 0: one gradient a sample for all
-// channels. `order` [samples], `starts` [cells + 1].
+// channel of the orientation in its first sample and has `grad_stride` floats a sample; 0: one gradient a sample for
+// all channels. `order` [samples], `starts` [cells + 1].
 int launch_gather_vm_plane(
     const VmGrid&, int64_t orientation, const float* coords, const float* grad, int64_t grad_stride,
     const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t);

@@ -20,7 +20,8 @@ struct S3imGeometry {
 namespace cpu {
 
 // Sums of the index and its parts, x being the target and y the rendered colours, both [rays][channels]. Where
-// `gradient` [rays][channels] is wanted (not null), it becomes that of 1 - mean SSIM with respect to the rendered colours.
+// `gradient` [rays][channels] is wanted (not null), it becomes that of 1 - mean SSIM with respect to the rendered
+// colours.
 SsimSums s3im(const S3imGeometry&, const float* rendered, const float* target, float* gradient);
 
 }  // namespace cpu

@@ -9,7 +9,8 @@ namespace nerf_ssim {
 
 constexpr int kLargestWindow = 11;
 
-// Image planes and the windows over them. Output row o covers image rows o * stride - before + [0, taps); zeros lie around.
+// Image planes and the windows over them. Output row o covers image rows o * stride - before + [0, taps); zeros lie
+// around.
 struct SsimGeometry {
   int64_t planes, height, width;  // of the images, row-major
   int64_t rows, columns;          // of the maps
@@ -19,8 +20,8 @@ struct SsimGeometry {
   float c1, c2;
 };
 
-// Derivatives of SSIM at each window with respect to mu_x, mu_y, the window mean of x^2 + y^2 and that of x y. A null map
-// is not wanted (forward) or zero (adjoint); square and product are there whenever one of the means is.
+// Derivatives of SSIM at each window with respect to mu_x, mu_y, the window mean of x^2 + y^2 and that of x y. A null
+// map is not wanted (forward) or zero (adjoint); square and product are there whenever one of the means is.
 template <typename Float>
 struct SsimPartials {
   Float *mean_x, *mean_y, *square, *product;
@@ -64,16 +65,16 @@ extern "C" {
 // Blocks of the forward pass: the room that block_sums [5, blocks] needs.
 int64_t ssim_forward_blocks(const SsimGeometry&);
 
-// Mean SSIM `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the partials that
-// are wanted.
+// Mean SSIM `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the partials
+// that are wanted.
 int launch_ssim_forward(
     const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&, float* block_sums, float* mean,
     float* statistics, cudaStream_t);
 
 int launch_ssim_moments(const SsimGeometry&, const float* x, const float* y, float* moments, cudaStream_t);
 
-// The gradient of sum(*scale * factor * partials . moments); `scale` [] is device memory. A wanted gradient needs its map
-// of the means.
+// The gradient of sum(*scale * factor * partials . moments); `scale` [] is device memory. A wanted gradient needs its
+// map of the means.
 int launch_ssim_adjoint(
     const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, const float* scale,
     float factor, float* grad_x, float* grad_y, cudaStream_t);

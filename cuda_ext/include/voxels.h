@@ -1,5 +1,5 @@
-// Dense voxel grids [X, Y, Z, channels] sampled at packed points, and the gradient of that. Coordinates are [samples, 3]
-// in [-1, 1], corners aligned, zero outside. An axis has fewer than 2^24 nodes.
+// Dense voxel grids [X, Y, Z, channels] sampled at packed points, and the gradient of that. Coordinates are [samples,
+// 3] in [-1, 1], corners aligned, zero outside. An axis has fewer than 2^24 nodes.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // What of CUDA C++ the project's kernels use, for g++: with this folder on the include path it stands in the place of
-// CUDA's header of that name (docs/simulator.md). A call that is missing here does not compile: add it with its meaning.
+// CUDA's header of that name (docs/simulator.md). A call that is missing here does not compile: add it with its
+// meaning.
 //
 // Not modelled: the rounding of fast intrinsics and of fused multiply-add (products and sums round one after the
 // other), and the order in which memory becomes visible to other threads without a barrier.
@@ -18,8 +19,8 @@
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
 #define __grid_constant__
-// All shared memory is the library's thread-local storage, which the simulator finds and fills with NaN before each block.
-// (A linker section of its own would do but for templates, whose variables g++ silently puts elsewhere.)
+// All shared memory is the library's thread-local storage, which the simulator finds and fills with NaN before each
+// block. (A linker section of its own would do but for templates, whose variables g++ silently puts elsewhere.)
 #define __shared__ static thread_local
 
 #define threadIdx (nerf_ssim::simulator::thread_index())

@@ -18,7 +18,8 @@ namespace {
 
 using at::Tensor;
 
-// Neighbours along the last two dimensions of a plane or line are less than 2^31 floats apart, as the kernels' steps are.
+// Neighbours along the last two dimensions of a plane or line are less than 2^31 floats apart, as the kernels' steps
+// are.
 template <class... Parts>
 void check_rows(const Parts&... groups) {
   for (const auto* group : {&groups...})

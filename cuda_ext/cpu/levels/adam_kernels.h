@@ -1,6 +1,6 @@
 // Adam's kernels, compiled for the level of the including file like those of kernels.h, which comes first. Their
-// operations round one by one, as PyTorch's do, so that the compiler may not fuse multiplications and additions here. It
-// may divide where the quotient is thrown away: the masked form takes half as long so.
+// operations round one by one, as PyTorch's do, so that the compiler may not fuse multiplications and additions here.
+// It may divide where the quotient is thrown away: the masked form takes half as long so.
 #pragma once
 
 #ifdef __GNUC__

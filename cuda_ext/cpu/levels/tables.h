@@ -1,6 +1,6 @@
 // The tables of kernels that the files in this folder fill, one file a processor level, and the standard headers that
-// the kernels use. A level's file includes this before it chooses its target: what these headers define inline must stay
-// compiled for any CPU, because the linker keeps one copy for all files.
+// the kernels use. A level's file includes this before it chooses its target: what these headers define inline must
+// stay compiled for any CPU, because the linker keeps one copy for all files.
 #pragma once
 
 #include <cmath>
