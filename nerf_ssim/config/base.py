@@ -61,7 +61,7 @@ class BaseConfig:
 
     @classmethod
     def problem_with(cls, name: str, values: Mapping[str, Any]) -> str | None:
-        """What is wrong with giving the known option `name` beside `values`; None for nothing."""
+        """Why the known option `name` cannot be given beside `values`; None where it can."""
         return None
 
     def to_dict(self) -> dict[str, Any]:

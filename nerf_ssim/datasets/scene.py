@@ -25,12 +25,12 @@ class Views:
 
     @property
     def height(self) -> int:
-        """Of every image, pixels."""
+        """The height of every image, in pixels."""
         return self.images.shape[1]
 
     @property
     def width(self) -> int:
-        """Of every image, pixels."""
+        """The width of every image, in pixels."""
         return self.images.shape[2]
 
     def __len__(self) -> int:

@@ -144,7 +144,7 @@ class ImageSession:
 
 
 def network_precision(config: ImageConfig) -> dict[str, str]:
-    """Of the network's products: `asked` for, `ran`, `reason`."""
+    """What precision the network's products were `asked` for, which `ran`, and the `reason`."""
     return precision_record(config.network.precision, config.run.device, effective_precision)
 
 

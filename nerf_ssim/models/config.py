@@ -79,7 +79,7 @@ class Config(BaseConfig, Generic[M_co]):
 
     @classmethod
     def problem_with(cls, name: str, values: Mapping[str, Any]) -> str | None:
-        """What is wrong with giving the option `name` beside `values`: that it is another model's; None for nothing."""
+        """Why the option `name` cannot be given beside `values` (it is another model's); None where it can."""
         model = model_of(values)
         ours = model_options(model)
         owners = [other for other in MODELS if other != model and name in options_of(model_options(other))]

@@ -17,7 +17,7 @@ from nerf_ssim.ops.reference import ssim as reference
 from nerf_ssim.ops.ssim_window import SsimWindow
 
 MOST_CHANNELS = 4
-"""That a ray may have in the native S3IM."""
+"""The most channels that a ray may have in the native S3IM."""
 
 
 class SsimStatistics(NamedTuple):

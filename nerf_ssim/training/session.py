@@ -57,7 +57,7 @@ class Session:
 
     @property
     def decoder_precision(self) -> dict[str, str]:
-        """Of the colour decoder's products: `asked` for, `ran`, `reason`."""
+        """What precision the colour decoder's products were `asked` for, which `ran`, and the `reason`."""
         return precision_record(self.config.model.decoder_precision, self.config.run.device)
 
     def open_log(self) -> MetricsLog:

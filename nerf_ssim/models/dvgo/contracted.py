@@ -45,7 +45,7 @@ class ContractedDVGO(VoxelField):
 
     @property
     def centre(self) -> Tensor:
-        """Of the ball, world coordinates `[3]`."""
+        """The centre of the ball, world coordinates `[3]`."""
         return (self.aabb[0] + self.aabb[1]) * 0.5
 
     def march(self, rays: Rays) -> VoxelSamples:
