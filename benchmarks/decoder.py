@@ -25,9 +25,7 @@ def run(args: argparse.Namespace, options: Sequence[str] = ()) -> list[dict[str,
     generator = torch.Generator().manual_seed(0)
     inputs = decoder_inputs(FEATURES, FREQUENCIES, FREQUENCIES)
     shapes = ((HIDDEN, inputs), (HIDDEN,), (HIDDEN, HIDDEN), (HIDDEN,), (3, HIDDEN), (3,))
-    weights = DecoderWeights(
-        *((torch.randn(s, generator=generator) / s[-1] ** 0.5).requires_grad_() for s in shapes)
-    )
+    weights = DecoderWeights(*((torch.randn(s, generator=generator) / s[-1] ** 0.5).requires_grad_() for s in shapes))
     features = torch.randn(args.samples, FEATURES, generator=generator).requires_grad_()
     directions = torch.nn.functional.normalize(torch.randn(args.samples, 3, generator=generator), dim=-1)
     upstream = torch.randn(args.samples, 3, generator=generator)

@@ -62,9 +62,7 @@ def test_undefined_features_stay_undefined_in_native_bfloat16(unit):
     features, directions, layers, frequencies = make_case(40, "plain_odd")
     with torch.no_grad():
         features[7, 1] = float("nan")
-        rgb = torch.ops.nerf_ssim.decode_color(
-            features, directions, *layers, *frequencies.values(), f"bf16:{unit}"
-        )
+        rgb = torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies.values(), f"bf16:{unit}")
     assert rgb[7].isnan().all() and not rgb[torch.arange(40) != 7].isnan().any()
 
 
