@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from nerf_ssim.config.options import Section, option
 from nerf_ssim.datasets.formats import FORMATS
 
+BOX_CENTRES = ("centre", "origin")
+"""What a scene's box may be scaled about."""
+
 _LOADED = "convert another kind of data set to one of these layouts, or look for its converter to sdfstudio's"
 
 

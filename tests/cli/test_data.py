@@ -114,3 +114,25 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.Captu
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1 and expected in captured.err
+
+
+def test_check_says_where_scaling_about_the_origin_cuts_the_scene_off(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    for file in room.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    metadata = json.loads((room / "meta_data.json").read_text())
+    shift = np.array([3.0, 2.0, 1.0])
+    metadata["scene_box"]["aabb"] = (np.array(metadata["scene_box"]["aabb"]) + shift).tolist()
+    for frame in metadata["frames"]:
+        for row, step in zip(frame["camtoworld"], shift, strict=False):
+            row[3] += step
+    (folder / "meta_data.json").write_text(json.dumps(metadata))
+    assert main(["data", "check", str(folder), "--out", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert reported(output)["kept"].startswith("100.0%") and "warning" not in output
+    assert main(["data", "check", str(folder), "--out", str(tmp_path), "--box_about", "origin"]) == 0
+    output = capsys.readouterr().out
+    assert reported(output)["kept"].startswith("65.0%") and "train with --box_about centre" in output

@@ -232,6 +232,7 @@ def test_bundled_replica_configurations_are_canonical(name):
         "ssim_remove_at": "end",
         "step_ratio": 0.5,
         "aabb_scale": 1.2,
+        "box_about": "origin",
         "white_bg": False,
         "downsample_train": 1.0,
         "seed": 20211202,

@@ -11,7 +11,7 @@ from nerf_ssim.config.command_line import OneLineErrors, number_within
 from nerf_ssim.datasets.download import ARCHIVES, download_dataset
 from nerf_ssim.datasets.formats import FORMATS, detect_format
 from nerf_ssim.datasets.loading import scene_folder
-from nerf_ssim.datasets.options import DataConfig
+from nerf_ssim.datasets.options import BOX_CENTRES, DataConfig
 from nerf_ssim.datasets.room import write_room
 
 _MIN_ROOM_VIEWS = 11  # every tenth is a test view, and two are needed
@@ -37,7 +37,7 @@ def _check(arguments: argparse.Namespace) -> int:
         as_published=arguments.as_published,
         white_bg=arguments.white_bg,
     )
-    print(check_scene(data, arguments.out, aabb_scale=arguments.aabb_scale))
+    print(check_scene(data, arguments.out, aabb_scale=arguments.aabb_scale, box_about=arguments.box_about))
     return 0
 
 
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--dataset_name", choices=FORMATS, help="its layout (found by its files)")
     check.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where data_check.png goes (here)")
     check.add_argument("--aabb_scale", type=number_within(float, 0.01), default=1.2, help="grow the box by (1.2)")
+    check.add_argument("--box_about", choices=BOX_CENTRES, default=BOX_CENTRES[0], help="the point it grows about")
     check.add_argument("--downsample_train", type=number_within(float, 1, 64), default=1.0, help="shrink images by (1)")
     check.add_argument(
         "--test_every", type=number_within(int, 2), default=10, help="every so many is a test frame (10)"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.cli.data.picture import draw_scene, write_picture
+from nerf_ssim.datasets.boxes import inside_box, scaled_box, share_kept
 from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.datasets.scene import Scene, Views
@@ -19,30 +20,33 @@ PICTURE = "data_check.png"
 _RAYS_PER_VIEW = 4096  # enough for a share to a tenth of a percent over a scene's views
 
 
-def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2) -> str:
+def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_about: str = "centre") -> str:
     """Load a scene, write a picture of its cameras and box to `out/data_check.png` and report in lines of text.
 
     Args:
         data: the scene and how it is read.
         out: folder of the picture; made where missing.
-        aabb_scale: the field's box is the scene's with its coordinates scaled by this, as in training.
+        aabb_scale, box_about: the field's box is the scene's, scaled by the one about the other, as in training.
     Raises:
         SceneError: a scene that cannot be used, or a picture that cannot be written.
     """
     scene = load_scene(data)
-    box = scene.aabb * aabb_scale
-    picture = write_picture(draw_scene(scene, aabb_scale), out / PICTURE)
+    box = scaled_box(scene.aabb, aabb_scale, box_about)
+    kept = share_kept(scene.aabb, box)
+    scaling = f"scaled by {aabb_scale:g} about the {box_about}"
+    picture = write_picture(draw_scene(scene, box, f"box {scaling}"), out / PICTURE)
     splits = (scene.train, scene.test)
     hits, rays = (sum(counts) for counts in zip(*(count_hits(views, box) for views in splits), strict=True))
     positions = torch.cat([views.c2w[:, :, 3] for views in splits])
-    inside = int(((positions > box[0]) & (positions < box[1])).all(dim=1).sum())
+    inside = int(inside_box(positions, box).sum())
     lines = [
         f"scene       {scene.name} ({data.dataset_name}), label: {scene.label or 'none'}",
         f"views       {len(scene.train)} training, {len(scene.test)} test (every {data.test_every}th)",
         f"size        {scene.train.width}x{scene.train.height} pixels (width x height)",
         f"cameras     {_intrinsics(scene)}",
         f"brightness  mean {_mean(splits):.3f} of 1",
-        f"box         {_corner(scene.aabb[0])} to {_corner(scene.aabb[1])}; in training scaled by {aabb_scale:g}",
+        f"box         {_corner(scene.aabb[0])} to {_corner(scene.aabb[1])}; in training {scaling}",
+        f"kept        {100 * kept:.1f}% of the box are inside the scaled one",
         f"near, far   {scene.near:.4g}, {scene.far:.4g}",
         f"rays        {100 * hits / rays:.1f}% hit the scaled box ({rays} looked at)",
         f"inside      {inside} of {len(positions)} cameras are in the scaled box",
@@ -51,6 +55,11 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2) -> str:
     ]
     if hits < 0.9 * rays:
         lines.append("warning: many rays miss the box; scene_box is perhaps of another scene or in other units")
+    if kept < 0.999 and aabb_scale >= 1:
+        lines.append(
+            f"warning: scaled about the origin, the box leaves {100 * (1 - kept):.1f}% of itself outside, because its "
+            f"centre is {_corner(scene.aabb.mean(dim=0))}; train with --box_about centre"
+        )
     return "\n".join(lines)
 
 

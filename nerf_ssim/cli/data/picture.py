@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.errors import SceneError
@@ -18,9 +19,16 @@ _FRUSTUM = 0.045  # depth of a drawn camera, of the picture's extent
 _SUBPIXEL = 4  # bits; OpenCV draws between pixels in fixed point
 
 
-def draw_scene(scene: Scene, aabb_scale: float) -> NDArray[np.uint8]:
-    """Two panels, x-y and x-z, as `[height, width, 3]` RGB: box, scaled box, and each camera as a small pyramid."""
-    panels = [_panel(scene, aabb_scale, axes, title) for axes, title in (((0, 1), "top"), ((0, 2), "side"))]
+def draw_scene(scene: Scene, field_box: Tensor, note: str) -> NDArray[np.uint8]:
+    """Two panels, x-y and x-z, as `[height, width, 3]` RGB: both boxes, and each camera as a small pyramid.
+
+    Args:
+        field_box: `[2, 3]`, the scene's box as training scales it.
+        note: what the picture's legend calls it.
+    """
+    panels = [
+        _panel(scene, field_box.double().numpy(), axes, title) for axes, title in (((0, 1), "top"), ((0, 2), "side"))
+    ]
     picture = np.full((_HEADER + _PANEL, 2 * _PANEL, 3), _BACKGROUND, np.uint8)
     picture[_HEADER:] = np.hstack(panels)
     x = 20
@@ -28,7 +36,7 @@ def draw_scene(scene: Scene, aabb_scale: float) -> NDArray[np.uint8]:
         (f"{scene.name}: {len(scene.train)} training views", _TRAIN),
         (f"{len(scene.test)} test views", _TEST),
         ("box", _INK),
-        (f"box x {aabb_scale:g}", _GREY),
+        (note, _GREY),
     ):
         cv2.circle(picture, (x + 6, 28), 6, colour, -1, cv2.LINE_AA)
         x = _text(picture, text, x + 20, 34) + 30
@@ -46,10 +54,10 @@ def write_picture(picture: NDArray[np.uint8], path: Path) -> Path:
     return path
 
 
-def _panel(scene: Scene, aabb_scale: float, axes: tuple[int, int], title: str) -> NDArray[np.uint8]:
+def _panel(scene: Scene, field_box: NDArray[np.float64], axes: tuple[int, int], title: str) -> NDArray[np.uint8]:
     box = scene.aabb.double().numpy()
     positions = np.concatenate([views.c2w[:, :, 3].numpy() for views in (scene.train, scene.test)]).astype(np.float64)
-    corners = np.concatenate([box, box * aabb_scale, positions])
+    corners = np.concatenate([box, field_box, positions])
     middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
     extent = float((corners.max(axis=0) - corners.min(axis=0)).max())
     zoom = (_PANEL - 2 * _MARGIN) / extent
@@ -60,7 +68,7 @@ def _panel(scene: Scene, aabb_scale: float, axes: tuple[int, int], title: str) -
         flat = (points - middle)[:, list(axes)] * [zoom, -zoom] + _PANEL / 2
         return np.round(flat * 2**_SUBPIXEL).astype(np.int32)
 
-    for corners, colour, thickness in ((box * aabb_scale, _GREY, 1), (box, _INK, 2)):
+    for corners, colour, thickness in ((field_box, _GREY, 1), (box, _INK, 2)):
         low, high = pixels(corners)
         cv2.rectangle(canvas, low.tolist(), high.tolist(), colour, thickness, cv2.LINE_AA, _SUBPIXEL)
     for views, colour in ((scene.train, _TRAIN), (scene.test, _TEST)):

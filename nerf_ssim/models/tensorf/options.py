@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nerf_ssim.config.checks import check_ascending
 from nerf_ssim.config.options import option
+from nerf_ssim.datasets.options import BOX_CENTRES
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.models.options import ModelOptions
 
@@ -61,7 +62,13 @@ class TensorfOptions(ModelOptions):
     recompute: bool = option(
         False, "less memory: colours are computed again for their gradient, instead of keeping what they were made of"
     )
-    aabb_scale: float = option(1.2, "factor on the scene's box, about the origin", above=0, at_most=100)
+    aabb_scale: float = option(1.2, "factor on the scene's box", above=0, at_most=100)
+    box_about: str = option(
+        "centre",
+        "point that the scene's box is scaled about: its own centre, or the origin, as published, which moves a box "
+        "that is not centred there off its scene",
+        choices=BOX_CENTRES,
+    )
 
     lr_init: float = option(0.02, "learning rate of the grids", above=0, at_most=1e37)
     lr_basis: float = option(1e-3, "learning rate of the basis and the decoder", above=0, at_most=1e37)

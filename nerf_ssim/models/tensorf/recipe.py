@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nerf_ssim.datasets.boxes import scaled_box
 from nerf_ssim.datasets.scene import Scene
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.models.config import Config
@@ -39,7 +40,7 @@ class TensorfRecipe:
         model = config.model
         decay_iters = model.lr_decay_iters if model.lr_decay_iters > 0 else config.run.n_iters
         self.decay = decay_factor(model.lr_decay_target_ratio, decay_iters)
-        aabb = scene.aabb * model.aabb_scale
+        aabb = scaled_box(scene.aabb, model.aabb_scale, model.box_about)
         self.resolution = resolution_for(model.N_voxel_init, aabb)
         self.mask_resolution = self.resolution
         self.n_samples = samples_per_ray(self.resolution, model.step_ratio, model.nSamples)
