@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,9 @@ def fit_in_parallel(configs: list[ImageConfig], workers: int, stop: GracefulStop
 
     threads = max(1, torch.get_num_threads() // workers)
     context = multiprocessing.get_context("spawn")  # a fork would share the state of torch's thread pool
-    waiting, running, failed = list(configs), [], []
+    waiting = list(configs)
+    running: list[SpawnProcess] = []
+    failed: list[str] = []
     is_passed_on = False
     while waiting or running:
         while waiting and len(running) < workers and stop.requested is None:
@@ -125,8 +128,7 @@ def fit_in_parallel(configs: list[ImageConfig], workers: int, stop: GracefulStop
             if not is_passed_on:
                 is_passed_on = True
                 for process in running:
-                    if process.is_alive():
-                        os.kill(process.pid, signal.SIGTERM)
+                    process.terminate()
         failed += [process.name for process in running if process.exitcode not in (None, 0, 128 + signal.SIGTERM)]
         running = [process for process in running if process.exitcode is None]
         time.sleep(0.1)

@@ -173,7 +173,7 @@ class Video:
         self._crop = size
         if _has_ffmpeg():
             # H.264 wants even sides: one row or column is left out rather than the picture scaled.
-            self._crop = tuple(max(2, side - side % 2) for side in size)
+            self._crop = (max(2, size[0] - size[0] % 2), max(2, size[1] - size[1] % 2))
             self._path = stem.with_suffix(".mp4")
             self._writer = imageio.get_writer(self._path, fps=FRAMES_PER_SECOND, quality=8, macro_block_size=2)
             self.remark = f"video: {self._path}"

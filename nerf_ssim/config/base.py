@@ -91,12 +91,11 @@ class BaseConfig:
             if problem := cls.problem_with(name, values):
                 raise ConfigError(f"{name}: {problem}")
         given = cls.defaults(values) | values
-        return cls(
-            **{
-                section_name: section(**{name: given[name] for name in options_of(section)})
-                for section_name, section in cls.sections(values).items()
-            }
-        )
+        groups: dict[str, Any] = {
+            group_name: section(**{name: given[name] for name in options_of(section)})
+            for group_name, section in cls.sections(values).items()
+        }
+        return cls(**groups)
 
     def replace(self: C, **changes: Any) -> C:
         """This configuration with other values for the options named.

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from nerf_ssim.errors import ConfigError
 
@@ -56,7 +56,7 @@ def to_int(value: object) -> int:
     raise ValueError(f"{shown(value)} is not a whole number")
 
 
-def to_float(value: object) -> float:
+def to_float(value: Any) -> float:
     """A finite number."""
     if isinstance(value, str) and _NOT_FINITE.fullmatch(value):
         raise ValueError(f"{shown(value)} is not a finite number")
@@ -253,9 +253,14 @@ def option(
     return dataclasses.field(default=default, metadata={"option": declared})
 
 
-@cache
 def options_of(section: type) -> Mapping[str, Option]:
     """The options that a dataclass declares, by name, in order."""
+    # A checker takes the class of instances that have no hash for a value that has none.
+    return _declared_options(cast(Hashable, section))
+
+
+@cache
+def _declared_options(section: type) -> Mapping[str, Option]:
     hints = get_type_hints(section)
     return {
         field.name: Option(field.name, KINDS[hints[field.name]], field.default, **field.metadata["option"])

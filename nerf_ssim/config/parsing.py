@@ -136,7 +136,7 @@ def _unknown_on_line(command: Command, word: str) -> str:
     return f"unknown option {'--' + name!r}; {nearest(name, ('config', *command.names), command.name)}"
 
 
-class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # ConfigArgParse has no types
+class _Parser(configargparse.ArgumentParser):
     """A parser that raises where argparse would print and exit."""
 
     def error(self, message: str) -> NoReturn:

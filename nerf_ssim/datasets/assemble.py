@@ -114,7 +114,7 @@ def assemble(file: SceneFile, data: DataConfig) -> Scene:
 
     def views(images: torch.Tensor, test: bool) -> Views:
         frames = [frame for frame, other in zip(file.frames, is_test, strict=True) if other == test]
-        K = resized_intrinsics(np.stack([frame.K for frame in frames]), file.size, tuple(images.shape[1:3]))
+        K = resized_intrinsics(np.stack([frame.K for frame in frames]), file.size, (images.shape[1], images.shape[2]))
         c2w = np.stack([frame.c2w for frame in frames])
         names = tuple(frame.path.name for frame in frames)
         return Views(images, torch.from_numpy(c2w).float(), torch.from_numpy(K).float(), names)

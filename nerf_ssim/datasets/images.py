@@ -53,7 +53,7 @@ def shrink_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     """`image` `[h, w, 3]` averaged over areas to `[height, width, 3]`, neither side larger than it was."""
     if image.shape[:2] == (height, width):
         return image
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def shrunk_size(height: int, width: int, factor: float) -> tuple[int, int]:

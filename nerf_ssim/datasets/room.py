@@ -87,12 +87,14 @@ def build_room(seed: int) -> Room:
     panels.append(Panel(5, np.zeros(2), np.array([0.3, 0.16]), lamp, np.full(3, 0.35)))
     members: list[Box | Sphere] = [Box(np.zeros(3), HALF_ROOM, is_room=True)]
     finishes = [Finish([*walls, floor, ceiling], panels)]
+    furniture: list[Box] = []
     for index, box in enumerate(_furniture(random)):
         kind = ("stripes", "checks", "noise", "plain", "noise")[index % 5]
         faces = [pattern(kind, random.uniform(0.06, 0.1), random.uniform(0.4, 0.95), 0.31 * index + 0.5)]
-        members.append(box)
+        furniture.append(box)
         finishes.append(Finish(faces))
-    table = members[1]
+    members += furniture
+    table = furniture[0]  # the low one
     radius = random.uniform(0.12, 0.15)
     members.append(Sphere(table.centre + [0.0, 0.0, table.half[2] + radius], radius))
     finishes.append(Finish([pattern("checks", radius * np.pi / 8, 0.9, random.random())]))

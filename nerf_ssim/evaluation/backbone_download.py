@@ -11,6 +11,7 @@ import tempfile
 import threading
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import torch
@@ -77,7 +78,7 @@ def _fetch(url: str, folder: Path) -> Path:
     return folder / name
 
 
-def _open(url: str):
+def _open(url: str) -> Any:
     """The response, or TimeoutError: in a thread because a socket's timeout does not cover looking the name up."""
     answers: queue.Queue = queue.Queue()
 

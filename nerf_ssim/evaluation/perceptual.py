@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +22,17 @@ from torch.nn import functional
 
 from nerf_ssim.evaluation.backbone_download import backbone_url, download_backbone
 
-POOL = "pool"
+
+class Convolution(NamedTuple):
+    """A convolution and the ReLU after it; `place` is its index in torchvision's `features`."""
+
+    place: int
+    stride: int
+    padding: int
+    channels: int
+
+
+POOL = None  # a pooling between two convolutions
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class Backbone:
 
     weights_file: str
     hub_pattern: str
-    layers: tuple[tuple[int, int, int, int] | str, ...]  # (index in torchvision's features, stride, padding, channels)
+    layers: tuple[Convolution | None, ...]  # None is `POOL`
     taps: tuple[int, ...]  # the indices whose ReLU output is compared
     pool_window: int
     smallest_side: int
@@ -40,7 +51,15 @@ BACKBONES = {
     "alex": Backbone(
         weights_file="alexnet_features.pth",
         hub_pattern="alexnet-owt-*.pth",
-        layers=((0, 4, 2, 64), POOL, (3, 1, 2, 192), POOL, (6, 1, 1, 384), (8, 1, 1, 256), (10, 1, 1, 256)),
+        layers=(
+            Convolution(0, 4, 2, 64),
+            POOL,
+            Convolution(3, 1, 2, 192),
+            POOL,
+            Convolution(6, 1, 1, 384),
+            Convolution(8, 1, 1, 256),
+            Convolution(10, 1, 1, 256),
+        ),
         taps=(0, 3, 6, 8, 10),
         pool_window=3,
         smallest_side=31,
@@ -49,11 +68,11 @@ BACKBONES = {
         weights_file="vgg16_features.pth",
         hub_pattern="vgg16-*.pth",
         layers=(
-            *((0, 1, 1, 64), (2, 1, 1, 64), POOL),
-            *((5, 1, 1, 128), (7, 1, 1, 128), POOL),
-            *((10, 1, 1, 256), (12, 1, 1, 256), (14, 1, 1, 256), POOL),
-            *((17, 1, 1, 512), (19, 1, 1, 512), (21, 1, 1, 512), POOL),
-            *((24, 1, 1, 512), (26, 1, 1, 512), (28, 1, 1, 512)),
+            *(Convolution(0, 1, 1, 64), Convolution(2, 1, 1, 64), POOL),
+            *(Convolution(5, 1, 1, 128), Convolution(7, 1, 1, 128), POOL),
+            *(Convolution(10, 1, 1, 256), Convolution(12, 1, 1, 256), Convolution(14, 1, 1, 256), POOL),
+            *(Convolution(17, 1, 1, 512), Convolution(19, 1, 1, 512), Convolution(21, 1, 1, 512), POOL),
+            *(Convolution(24, 1, 1, 512), Convolution(26, 1, 1, 512), Convolution(28, 1, 1, 512)),
         ),
         taps=(2, 7, 14, 21, 28),
         pool_window=2,
@@ -128,7 +147,7 @@ class LpipsScorer:
             self.note = f"{self.net} needs images of at least {smallest} pixels a side"
             return None
         with torch.inference_mode():
-            return float(self._distance(self._prepare(rendered), self._prepare(truth)))
+            return float(self._distance(self._features, self._prepare(rendered), self._prepare(truth)))
 
     def _prepare(self, image: Tensor) -> Tensor:
         image = image.to(device=self._device, dtype=torch.float32).clamp(0.0, 1.0).permute(2, 0, 1)[None]
@@ -136,19 +155,18 @@ class LpipsScorer:
         scale = torch.tensor(SCALE, device=self._device).view(1, 3, 1, 1)
         return (2.0 * image - 1.0 - shift) / scale
 
-    def _distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def _distance(self, features: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         backbone = BACKBONES[self.net]
         both = torch.cat((x, y))
         total = both.new_zeros(())
         heads = iter(self._heads)
         for layer in backbone.layers:
-            if layer == POOL:
+            if layer is POOL:
                 both = functional.max_pool2d(both, backbone.pool_window, stride=2)
                 continue
-            index, stride, padding, _ = layer
-            weight, bias = self._features[f"features.{index}.weight"], self._features[f"features.{index}.bias"]
-            both = functional.conv2d(both, weight, bias, stride=stride, padding=padding).relu_()
-            if index in backbone.taps:
+            weight, bias = features[f"features.{layer.place}.weight"], features[f"features.{layer.place}.bias"]
+            both = functional.conv2d(both, weight, bias, stride=layer.stride, padding=layer.padding).relu_()
+            if layer.place in backbone.taps:
                 unit = both / (both.square().sum(1, keepdim=True).sqrt() + 1e-10)
                 total = total + ((unit[0] - unit[1]).square() * next(heads)[0]).sum(0).mean()
         return total
@@ -206,11 +224,11 @@ def _load_backbone(net: str, folder: Path | None, allow_download: bool) -> tuple
     if not any(path.is_file() for path in on_disk):
         reasons.append("nothing in torch's hub cache")
     if allow_download:
-        path, reason = download_backbone(net)
-        if path is not None:
-            features, reason = _read(path, lambda tensors: _checked_features(net, tensors))
+        downloaded, reason = download_backbone(net)
+        if downloaded is not None:
+            features, reason = _read(downloaded, lambda tensors: _checked_features(net, tensors))
             if features is not None:
-                return features, f"{net}: {path} (downloaded)"
+                return features, f"{net}: {downloaded} (downloaded)"
         reasons.append(reason)
     return None, f"{net} not computed: {'; '.join(reasons)} (--lpips_weights DIR names a folder that has it)"
 
@@ -218,9 +236,9 @@ def _load_backbone(net: str, folder: Path | None, allow_download: bool) -> tuple
 def _checked_features(net: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     found, channels_in = {}, 3
     for layer in BACKBONES[net].layers:
-        if layer == POOL:
+        if layer is POOL:
             continue
-        index, _, _, channels = layer
+        index, channels = layer.place, layer.channels
         for kind in ("weight", "bias"):
             name = f"features.{index}.{kind}"
             found[name] = tensors[name].to(torch.float32).clone()  # a copy lets a mapped file's classifier go

@@ -88,7 +88,7 @@ def score_views(
                 bar.set_postfix_str(f"PSNR {math.fsum(known) / len(known):.2f} dB")
     finally:
         bar.close()
-        if rows:
+        if rows and folder is not None:
             pictures.save_png(
                 folder / "contact_sheet.png", pictures.contact_sheet(rows, title or f"{len(scores)} views")
             )

@@ -83,7 +83,7 @@ def optimizer_memory(config: ImageConfig) -> dict[str, Options]:
 def networks(config: ImageConfig) -> dict[str, Options]:
     """Each network with RPP and with guided RPP."""
     fits: dict[str, Options] = {}
-    kinds = {field: {"field": field} for field in ("siren", "finer", "gaussian", "fourier", "wire")}
+    kinds: dict[str, Options] = {field: {"field": field} for field in ("siren", "finer", "gaussian", "fourier", "wire")}
     kinds["siren_scaled"] = {"field": "siren", "weight_scale": 2.0}
     for name, kind in kinds.items():
         plain = {"omega": None, "spread": None, "weight_scale": 1.0, "precision": "float32", **kind}

@@ -139,7 +139,7 @@ def search_rate(config: ImageConfig, stop: GracefulStop) -> dict[str, Any]:
         if best is None or is_better(results, best, level):
             best = {**results, "fit": name}
             mark = halfway_mark(folder / name, results["cost"][level])
-    summary = {**best, "rates": rates, "options": config.to_dict()}
+    summary = {**(best or {}), "rates": rates, "options": config.to_dict()}
     write_json(folder / "results.json", summary)
     return summary
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -19,7 +20,7 @@ from nerf_ssim.runs.metrics_log import MetricsLog
 from nerf_ssim.runs.progress import Progress
 from nerf_ssim.runs.schedule import is_due
 from nerf_ssim.ssim.schedule import SsimSchedule
-from nerf_ssim.training.journal import statistics_row
+from nerf_ssim.training.journal import Row, statistics_row
 
 __all__ = ["Ending", "fit"]
 
@@ -69,7 +70,12 @@ def fit(
             session.save()
 
         started = time.perf_counter()
-        row = {"mse": float(mse.detach()), "psnr": score.psnr, "variance": score.variance, "ssim_weight": weight}
+        row: Row = {
+            "mse": float(mse.detach()),
+            "psnr": score.psnr,
+            "variance": score.variance,
+            "ssim_weight": weight,
+        }
         terms, statistics = {"mse": mse}, None
         if ending is None:
             terms, statistics = add_ssim(session, values, mse, weight)
@@ -86,7 +92,7 @@ def fit(
         if session.config.ssim.ssim_reset_adam and step > 0 and was_removed(session.schedule, step):
             session.optimizer.state.clear()
         session.optimizer.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        reduce(torch.add, terms.values()).backward()
         session.optimizer.step()
         session.iteration = step + 1
         session.seconds += time.perf_counter() - started

@@ -57,7 +57,7 @@ class Siren(CoordinateNetwork):
     ) -> None:
         super().__init__()
         self.omega, self.precision = omega, precision
-        self.layers = sine_layers(widths, generator, omega, weight_scale)
+        self.layers = nn.ModuleList(sine_layers(widths, generator, omega, weight_scale))
         self.memory = ActivationMemory()
 
     def forward(self, coordinates: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Siren(CoordinateNetwork):
         return siren_fit(coordinates, target, self._tensors(), omega=self.omega, precision=self.precision)
 
     def _tensors(self) -> list[Tensor]:
-        return [tensor for layer in self.layers for tensor in (layer.weight, layer.bias)]
+        return list(self.layers.parameters())
 
 
 class Finer(CoordinateNetwork):
@@ -93,8 +93,9 @@ class Finer(CoordinateNetwork):
     ) -> None:
         super().__init__()
         self.omega = omega
-        self.layers = sine_layers(widths, generator, omega, weight_scale)
-        nn.init.uniform_(self.layers[0].bias, -spread, spread, generator=generator)
+        layers = sine_layers(widths, generator, omega, weight_scale)
+        nn.init.uniform_(layers[0].bias, -spread, spread, generator=generator)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Values `[n, channels]` at `coordinates [n, 2]`."""
@@ -207,9 +208,9 @@ def make_coordinate_network(options: NetworkConfig, channels: int, generator: to
     return networks[options.field](widths, generator, **given)
 
 
-def sine_layers(widths: list[int], generator: torch.Generator, omega: float, weight_scale: float) -> nn.ModuleList:
+def sine_layers(widths: list[int], generator: torch.Generator, omega: float, weight_scale: float) -> list[nn.Linear]:
     """SIREN's linear layers; see `Siren`."""
-    layers = nn.ModuleList(linear(*pair, generator) for pair in pairs(widths))
+    layers = [linear(*pair, generator) for pair in pairs(widths)]
     for number, layer in enumerate(layers):
         bound = 1 / layer.in_features if number == 0 else math.sqrt(6 / layer.in_features) / omega
         scale = 1.0 if number == len(layers) - 1 else weight_scale

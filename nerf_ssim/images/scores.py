@@ -45,7 +45,8 @@ class FitScores:
     """
 
     def __init__(self) -> None:
-        self.psnr_best, self.step_best = -math.inf, None
+        self.psnr_best = -math.inf
+        self.step_best: int | None = None
         self.cost: dict[int, int] = {}
         self.variance: dict[int, float] = {}
 

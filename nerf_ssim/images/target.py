@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nerf_ssim.datasets.images import read_image
@@ -69,7 +71,7 @@ def load_target(path: str | Path, *, size: Sequence[int], grey: bool, linear: bo
         SceneError: no such file, not a picture, or smaller than the size asked for.
     """
     path = Path(path).expanduser()
-    pixels = read_image(path)
+    pixels: NDArray[Any] = read_image(path)
     if grey:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     height, width = pixels.shape[:2] if tuple(size) == (0,) else (size[0], size[-1])

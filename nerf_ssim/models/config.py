@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from nerf_ssim.config.base import BaseConfig, title_of
 from nerf_ssim.config.checks import check_moments, check_patch, check_run, check_schedule
@@ -35,7 +35,7 @@ class Config(BaseConfig, Generic[M_co]):
 
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    model: M_co = field(default_factory=lambda: model_options(DEFAULT_MODEL)())  # type: ignore[arg-type, return-value]
+    model: M_co = field(default_factory=lambda: cast(Any, model_options(DEFAULT_MODEL))())
     ssim: SsimConfig = field(default_factory=SsimConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,13 @@ from nerf_ssim.runs.generators import Generators
 
 __all__ = ["Recipe", "make_recipe"]
 
+R = TypeVar("R", bound=Render)
 
-class Recipe(Protocol):
+
+class Recipe(Protocol[R]):
     """What a model brings to the shared loop: its field, its optimiser, and what happens around a step.
+
+    `R` is the kind of its training renders.
 
     `terms` and `rates` name all that `regularizers` and `before_step` may return, in the order of the log's columns.
     """
@@ -27,8 +31,14 @@ class Recipe(Protocol):
     name: str
     terms: tuple[str, ...]
     rates: tuple[str, ...]
-    field: nn.Module
-    optimizer: torch.optim.Optimizer
+
+    @property
+    def field(self) -> nn.Module:
+        """What is trained."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What updates it; a milestone may replace it."""
 
     def __init__(self, config: Config[Any], scene: Scene, generators: Generators) -> None:
         """The field and its optimiser at the start of a run."""
@@ -42,10 +52,10 @@ class Recipe(Protocol):
     def before_step(self, iteration: int) -> dict[str, float]:
         """Sets learning rates (and whatever else goes by iteration); returns the rates by column name."""
 
-    def render(self, rays: Rays, iteration: int) -> Render:
+    def render(self, rays: Rays, iteration: int) -> R:
         """The training render of a batch."""
 
-    def regularizers(self, iteration: int, render: Render, target: Tensor) -> dict[str, Tensor]:
+    def regularizers(self, iteration: int, render: R, target: Tensor) -> dict[str, Tensor]:
         """Weighted loss terms of the model's own, of its training render and the colours `[rays, 3]` it should have."""
 
     def after_step(self, iteration: int, batches: PixelBatches) -> list[str]:

@@ -29,9 +29,9 @@ def all_inside(points: Tensor, aabb: Tensor) -> bool:
 
 @torch.no_grad()
 def meets_occupied(
-    rays: Rays, aabb: Tensor, near: float, far: float, step_size: float, n_samples: int, occupancy: OccupancyGrid
+    rays: Rays, aabb: Tensor, near: float, far: float, step_size: float, n_samples: int, occupancy: OccupancyGrid | None
 ) -> Tensor:
-    """Whether each ray has an occupied sample (bool `[rays]`).
+    """Whether each ray has an occupied sample (bool `[rays]`), or any in the box where there is no `occupancy`.
 
     The published filter marches a fixed 256 steps and so drops rays whose first occupied voxel is farther; here
     `n_samples` is the field's full number, which crosses the whole box.

@@ -53,7 +53,7 @@ def save_checkpoint(path: str | os.PathLike, payload: Mapping[str, Any]) -> None
         remove_leftovers(path.parent, path.name)
         with atomic_file(path) as file:
             sink = _Sink(file)
-            torch.save(record, sink)
+            torch.save(record, sink)  # type: ignore[arg-type]  # it needs `write` alone
             sink.raise_failure()
     except OSError as error:
         raise CheckpointError(

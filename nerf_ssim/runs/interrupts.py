@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTICE = "stopping after this iteration; press again to quit at once"
@@ -30,7 +32,7 @@ class GracefulStop:
 
     def __init__(self) -> None:
         self.requested: int | None = None
-        self._previous: dict[signal.Signals, object] = {}
+        self._previous: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int] = {}
 
     @property
     def exit_code(self) -> int:

@@ -10,7 +10,7 @@ from nerf_ssim.errors import TrainingError
 try:
     import fcntl
 except ImportError:  # not a POSIX system: nothing is locked there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.files import atomic_file
@@ -127,7 +128,7 @@ class MetricsLog:
         return kept
 
 
-def _open_events(folder: Path, resume_iteration: int | None):
+def _open_events(folder: Path, resume_iteration: int | None) -> Any:
     """A SummaryWriter, or None where TensorBoard isn't installed."""
     try:
         # Imported here because it is optional and slow.

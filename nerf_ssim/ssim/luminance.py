@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from nerf_ssim.errors import CheckpointError, ConfigError
 
@@ -73,7 +74,7 @@ class LuminanceConvergence:
             "recent": list(self._recent),
         }
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`'s values; a key missing or of another kind is a CheckpointError."""
         try:
             values = [float(state[name]) for name in ("weighted", "weight", "peak")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any, TypeGuard
 
 from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.ops.ssim import SsimStatistics
@@ -95,7 +96,7 @@ class SsimSchedule:
         """What a restart needs beyond the options, in plain values."""
         return {"removed_at": self._removed_at, "convergence": self.convergence.state_dict()}
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken. A schedule that is not "auto" keeps to its own options.
 
         Raises:
@@ -112,5 +113,5 @@ class SsimSchedule:
             self.convergence.load_state_dict(convergence)
 
 
-def _is_int(value: object) -> bool:
+def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)

@@ -14,16 +14,17 @@ __all__ = ["gradient_norms", "photometric_terms"]
 
 
 def photometric_terms(
-    rendered: Tensor, target: Tensor, s3im: S3IM, ssim_weight: float
+    rendered: Tensor, target: Tensor, s3im: S3IM | None, ssim_weight: float
 ) -> tuple[dict[str, Tensor], SsimStatistics | None]:
     """MSE and, where its weight is above 0, the weighted S3IM loss: `{"mse": …, "ssim": …}`.
 
     Args:
         rendered, target: colours `[rays, 3]` in [0, 1].
+        s3im: the loss; None for a run that never has it.
         ssim_weight: 0 means that SSIM is not computed (no term, no statistics, no random numbers drawn).
     """
     terms = {"mse": torch.mean((rendered - target) ** 2)}
-    if ssim_weight == 0:
+    if ssim_weight == 0 or s3im is None:
         return terms, None
     result = s3im.evaluate(rendered, target)
     terms["ssim"] = ssim_weight * result.loss

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
+import torch
 from torch import Tensor
 
 from nerf_ssim.errors import TrainingError
@@ -61,6 +63,6 @@ def take_step(
     terms |= recipe.regularizers(iteration, render, batch.rgb)
     norms = gradient_norms(terms, recipe.field.parameters()) if measures_norms else {}
     recipe.optimizer.zero_grad(set_to_none=True)
-    sum(terms.values()).backward()
+    reduce(torch.add, terms.values()).backward()
     recipe.optimizer.step()
     return Step(batch, render, terms, rates, norms, statistics)

@@ -81,7 +81,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def _member(parent: dict[str, Any], key: str, kind: type, where: str) -> Any:
+def _member(parent: dict[str, Any], key: str, kind: type[dict] | type[list] | type[str], where: str) -> Any:
     if key not in parent:
         raise SceneError(f"{where}: has no {key!r}")
     value = parent[key]

@@ -46,7 +46,8 @@ def table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 def mean(values: Iterable[float | None]) -> float | None:
     """The mean of what is there; None where something is missing."""
     values = list(values)
-    return statistics.fmean(values) if values and None not in values else None
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
 
 
 def load_pyplot() -> Any:

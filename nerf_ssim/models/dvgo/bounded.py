@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nerf_ssim.models.dvgo.field import VoxelField, VoxelSamples, VoxelSettings, widen
 from nerf_ssim.models.parts.occupancy import occupied_box
-from nerf_ssim.models.parts.voxel_grid import node_coords
+from nerf_ssim.models.parts.voxel_grid import VoxelGrid, node_coords
 from nerf_ssim.ops.marching import OccupancyGrid, march_box
 from nerf_ssim.ops.voxels import nearest_occupied, voxel_features
 from nerf_ssim.rays.cameras import Rays
@@ -52,12 +52,19 @@ class BoundedDVGO(VoxelField):
     @torch.no_grad()
     def hide_near(self, centres: Tensor, distance: float) -> None:
         """Empties the voxels within `distance` of camera `centres [n, 3]`, for the start of training."""
+        values = self.coarse_density.values
         share = (node_coords(self.resolution, self.aabb.device) + 1) / 2
         for x, plane in enumerate(self.aabb[0] + share * (self.aabb[1] - self.aabb[0])):
             # Exact differences: the product form of the distance loses the digits that decide.
             distances = torch.cdist(plane.view(-1, 3), centres, compute_mode="donot_use_mm_for_euclid_dist")
             is_near = distances.amin(1) <= distance
-            self.density.values[x].view(-1)[is_near] = EMPTY_DENSITY
+            values[x].view(-1)[is_near] = EMPTY_DENSITY
+
+    @property
+    def coarse_density(self) -> VoxelGrid:
+        """The density grid of the coarse stage, which is dense whatever the fine one's is."""
+        assert isinstance(self.density, VoxelGrid)
+        return self.density
 
     def weight_of_samples(self, rays: Rays) -> Tensor:
         """Sum of the interpolation weights of all samples of `rays` at each node, `[X, Y, Z]`; the mask has no say."""

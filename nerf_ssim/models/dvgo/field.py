@@ -96,6 +96,8 @@ class VoxelField(nn.Module, ABC):
     """
 
     name = "dvgo"
+    aabb: Tensor
+    extent: Tensor
 
     def __init__(
         self, settings: VoxelSettings, aabb: Tensor, extent: Tensor, num_voxels: int, generator: torch.Generator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,12 +58,12 @@ class VoxelAdam(torch.optim.Optimizer):
         )
         self._pools = dict(pools)
 
-    def set_rates(self, param: nn.Parameter, rates: Tensor) -> None:
+    def set_rates(self, param: Tensor, rates: Tensor) -> None:
         """Multiplies the learning rate of each element of `param` by `rates`, of its shape."""
         self._state_of(param)["rates"] = rates
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient, and takes the gradient away; returns what `closure` returned."""
         loss = None
         if closure is not None:
@@ -70,15 +71,17 @@ class VoxelAdam(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             for param in group["params"]:
-                if param.grad is not None:
-                    self._update(param, group)
+                self._update(param, group)
         return loss
 
     def _update(self, param: nn.Parameter, group: dict) -> None:
+        gradient = param.grad
+        if gradient is None:
+            return
         state, pool = self._state_of(param), self._pools.get(param)
         state["step"] += 1
         beta1, beta2 = group["betas"]
-        tensors = [param, param.grad, state["exp_avg"], state["exp_avg_sq"]]
+        tensors = [param, gradient, state["exp_avg"], state["exp_avg_sq"]]
         if group["tv_weight"] > 0:
             tensors = [as_volume(tensor) for tensor in tensors]
         voxel_adam_step(
@@ -92,13 +95,13 @@ class VoxelAdam(torch.optim.Optimizer):
             tv_weights=(group["tv_weight"],) * 3 if group["tv_weight"] > 0 else None,
             tv_dense=group["tv_dense"],
             rates=state.get("rates"),
-            touched=None if pool is None else pool.touched(param.grad),
+            touched=None if pool is None else pool.touched(gradient),
         )
-        if pool is not None and param.grad.is_contiguous():
-            pool.give(param.grad)
+        if pool is not None and gradient.is_contiguous():
+            pool.give(gradient)
         param.grad = None
 
-    def _state_of(self, param: nn.Parameter) -> dict:
+    def _state_of(self, param: Tensor) -> dict:
         state = self.state[param]
         if not state:
             state["step"] = torch.tensor(0.0)

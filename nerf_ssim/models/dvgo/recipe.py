@@ -42,8 +42,8 @@ class DvgoRecipe(ABC):
     """
 
     name = VoxelField.name
-    terms = ("distortion", "entropy_last", "rgbper")
-    rates = ("lr_density", "lr_k0", "lr_rgbnet")
+    terms: tuple[str, ...] = ("distortion", "entropy_last", "rgbper")
+    rates: tuple[str, ...] = ("lr_density", "lr_k0", "lr_rgbnet")
 
     def __init__(self, config: Config[DvgoOptions], scene: Scene, generators: Generators) -> None:
         self.config, self.scene, self.generators = config, scene, generators

@@ -81,8 +81,7 @@ class FeatureMLPDecoder(nn.Module):
 
     def forward(self, positions: Tensor, directions: Tensor, features: Tensor) -> Tensor:
         """Colour `[samples, 3]` in (0, 1); `positions` are not used by this mode."""
-        first, second, last = self.layers
-        weights = DecoderWeights(first.weight, first.bias, second.weight, second.bias, last.weight, last.bias)
+        weights = DecoderWeights(*self.layers.parameters())
         return decode_color(
             features,
             directions,
@@ -182,11 +181,9 @@ def make_decoder(
 
 def linear_stack(widths: list[int], generator: torch.Generator) -> nn.ModuleList:
     """Linear layers with PyTorch's default initialisation drawn from `generator`; the last bias is 0, as published."""
-    layers = nn.ModuleList()
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
-        layers.append(linear(n_in, n_out, generator))
+    layers = [linear(n_in, n_out, generator) for n_in, n_out in zip(widths, widths[1:], strict=False)]
     nn.init.zeros_(layers[-1].bias)
-    return layers
+    return nn.ModuleList(layers)
 
 
 def linear(n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = True) -> nn.Linear:

@@ -8,6 +8,7 @@ and the regularisers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -83,15 +84,15 @@ class VMGrid(nn.Module):
 
     def total_variation(self) -> Tensor:
         """Total variation of the three planes, as weighed by the published code (lines are left out there)."""
-        return self.tv_scale * sum(plane_tv(plane) for plane in self.planes)
+        return self.tv_scale * reduce(torch.add, (plane_tv(plane) for plane in self.planes))
 
     def l1(self) -> Tensor:
         """Sum over planes and lines of the mean absolute value."""
-        return sum(parameter.abs().mean() for parameter in self.parameters())
+        return reduce(torch.add, (parameter.abs().mean() for parameter in self.parameters()))
 
     def orthogonality(self) -> Tensor:
         """Sum over lines of the mean absolute product of two different components (the published vectorDiffs)."""
-        return sum(mean_off_diagonal(line) for line in self.lines)
+        return reduce(torch.add, (mean_off_diagonal(line) for line in self.lines))
 
 
 class CPGrid(nn.Module):
@@ -139,19 +140,19 @@ class CPGrid(nn.Module):
 
     def total_variation(self) -> Tensor:
         """Total variation of the three lines, as weighed by the published code."""
-        return self.tv_scale * sum(line_tv(line) for line in self.lines)
+        return self.tv_scale * reduce(torch.add, (line_tv(line) for line in self.lines))
 
     def l1(self) -> Tensor:
         """Sum over lines of the mean absolute value."""
-        return sum(line.abs().mean() for line in self.lines)
+        return reduce(torch.add, (line.abs().mean() for line in self.lines))
 
     def orthogonality(self) -> Tensor:
         """Sum over lines of the mean absolute product of two different components."""
-        return sum(mean_off_diagonal(line) for line in self.lines)
+        return reduce(torch.add, (mean_off_diagonal(line) for line in self.lines))
 
 
 Grid = VMGrid | CPGrid | VoxelGrid
-FACTORISED = {"vm": VMGrid, "cp": CPGrid}
+FACTORISED: dict[str, type[VMGrid] | type[CPGrid]] = {"vm": VMGrid, "cp": CPGrid}
 
 
 def make_grid(

@@ -35,6 +35,7 @@ class TensoRF(nn.Module):
     """
 
     name = "tensorf"
+    aabb: Tensor
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ shrink (first mask only), ray filter (second mask only), upsampling.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from nerf_ssim.models.config import Config
 from nerf_ssim.models.parts.occupancy import occupied_box
 from nerf_ssim.models.parts.optimizers import ParameterGroup, crop_moments, decay_factor, make_adam, set_learning_rates
 from nerf_ssim.models.parts.rendering import ColorDraws, Render
+from nerf_ssim.models.parts.voxel_grid import VoxelGrid
 from nerf_ssim.models.tensorf.field import TensoRF, resolution_for, samples_per_ray
 from nerf_ssim.models.tensorf.options import TensorfOptions
 from nerf_ssim.rays.batches import PixelBatches
@@ -32,8 +35,8 @@ class TensorfRecipe:
     """A TensoRF and everything about its training that is not shared with other fields."""
 
     name = TensoRF.name
-    terms = ("ortho", "l1", "tv_density", "tv_app")
-    rates = ("lr_grids", "lr_decoder")
+    terms: tuple[str, ...] = ("ortho", "l1", "tv_density", "tv_app")
+    rates: tuple[str, ...] = ("lr_grids", "lr_decoder")
 
     def __init__(self, config: Config[TensorfOptions], scene: Scene, generators: Generators) -> None:
         self.config, self.generators = config, generators
@@ -84,8 +87,8 @@ class TensorfRecipe:
         tv_decay = self.decay ** (iteration + 1)  # multiplied before each use, and never reset
         terms: dict[str, Tensor] = {}
         if model.Ortho_weight > 0:
-            orthogonality = field.density_grid.orthogonality() + field.appearance_grid.orthogonality()
-            terms["ortho"] = model.Ortho_weight * orthogonality
+            grids = [grid for grid in (field.density_grid, field.appearance_grid) if not isinstance(grid, VoxelGrid)]
+            terms["ortho"] = model.Ortho_weight * reduce(torch.add, (grid.orthogonality() for grid in grids))
         if l1_weight > 0:
             terms["l1"] = l1_weight * field.density_grid.l1()
         if model.TV_weight_density > 0:
@@ -170,17 +173,8 @@ class TensorfRecipe:
 
     def _filter_rays(self, batches: PixelBatches) -> str:
         field = self.field
-        share = batches.keep_where(
-            lambda rays: meets_occupied(
-                rays,
-                field.aabb,
-                field.near,
-                field.far,
-                field.step_size,
-                field.full_samples_per_ray,
-                field.occupancy,
-            )
-        )
+        march = (field.aabb, field.near, field.far, field.step_size, field.full_samples_per_ray, field.occupancy)
+        share = batches.keep_where(lambda rays: meets_occupied(rays, *march))
         return f"ray filter keeps {share:.1%} of the training pixels"
 
     def _upsample(self, iteration: int, n_voxels: int) -> str:
@@ -198,8 +192,8 @@ class TensorfRecipe:
 def upsampling_steps(n_init: int, n_final: int, n_steps: int) -> list[int]:
     """Voxel counts of the upsamplings: geometric from `n_init` (excluded) to `n_final`, in float32 as published."""
     # The published code takes the logarithms in float64 and the linspace and exp in float32.
-    ends = torch.tensor([n_init, n_final], dtype=torch.float64).log().tolist()
-    return torch.linspace(*ends, n_steps + 1).exp().round().long().tolist()[1:]
+    first, last = torch.tensor([n_init, n_final], dtype=torch.float64).log().tolist()
+    return torch.linspace(first, last, n_steps + 1).exp().round().long().tolist()[1:]
 
 
 def volume_of(resolution: list[int]) -> int:
