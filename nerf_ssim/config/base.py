@@ -64,6 +64,10 @@ class BaseConfig:
         """Why the known option `name` cannot be given beside `values`; None where it can."""
         return None
 
+    def remarks(self) -> list[str]:
+        """What of the options has no effect without being wrong, a line each."""
+        return []
+
     def to_dict(self) -> dict[str, Any]:
         """Every option by name, flat, as plain values (JSON's kinds)."""
         groups = (getattr(self, field.name) for field in dataclasses.fields(self))

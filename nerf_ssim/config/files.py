@@ -1,4 +1,7 @@
-"""Reading text configurations as TensoRF and S3IM have them: `name = value`, `#` comments, the last one counts."""
+"""Reading configurations: Python files, and text as TensoRF and S3IM have it.
+
+Text has lines `name = value` and `#` comments; the last line of a name counts.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TextIO
 
 import configargparse
 
+from nerf_ssim.config.published import PublishedFile, as_text
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.resources import find_resource
 
@@ -41,15 +45,22 @@ class TextConfigParser(configargparse.ConfigFileParser):
         flags: names that may stand alone on a line, meaning 1.
         problem_with: of a name and its text, what is wrong with having them in a file, or None.
         aliases: names that mean another.
+        read_python: reads a file whose name ends in `.py`; None where such files are not taken.
     """
 
     def __init__(
-        self, flags: Collection[str], problem_with: Callable[[str, str], str | None], aliases: Mapping[str, str]
+        self,
+        flags: Collection[str],
+        problem_with: Callable[[str, str], str | None],
+        aliases: Mapping[str, str],
+        read_python: Callable[[Path], PublishedFile] | None = None,
     ) -> None:
         self._flags = flags
         self._problem_with = problem_with
         self._aliases = aliases
+        self._read_python = read_python
         self.places: dict[str, str] = {}
+        self.remarks: list[str] = []
 
     def get_syntax_description(self) -> str:
         """One sentence for the help text."""
@@ -61,8 +72,10 @@ class TextConfigParser(configargparse.ConfigFileParser):
         Raises:
             ConfigError: a line that is not `name = value`, an unknown name, or a file that is not text.
         """
+        source = str(getattr(stream, "name", "configuration"))
+        if source.endswith(".py"):
+            return self._parse_python(Path(source))
         items: OrderedDict[str, str] = OrderedDict()
-        source = getattr(stream, "name", "configuration")
         try:
             lines = stream.read().splitlines()
         except (UnicodeDecodeError, OSError) as error:
@@ -70,18 +83,32 @@ class TextConfigParser(configargparse.ConfigFileParser):
         for number, line in enumerate(lines, start=1):
             place = f"{source}: line {number}"
             name, value = self._split(line, place)
-            name = self._aliases.get(name, name)
-            if not name:
-                continue
-            if problem := self._problem_with(name, value):
-                raise ConfigError(f"{place}: {problem}")
-            items[name] = value
-            self.places[name] = place
+            if name:
+                self._add(items, name, value, place)
         return items
 
     def serialize(self, items: Mapping[str, str]) -> str:
         """The lines that `parse` reads back."""
         return "".join(f"{name} = {value}\n" for name, value in items.items())
+
+    def _parse_python(self, path: Path) -> OrderedDict[str, str]:
+        if self._read_python is None:
+            raise ConfigError(
+                f"{path}: is a Python configuration, and a text file of lines name = value is needed here"
+            )
+        items: OrderedDict[str, str] = OrderedDict()
+        file = self._read_python(path)
+        for setting in file.settings:
+            self._add(items, setting.name, as_text(setting.value), setting.place)
+        self.remarks += file.remarks
+        return items
+
+    def _add(self, items: OrderedDict[str, str], name: str, value: str, place: str) -> None:
+        name = self._aliases.get(name, name)
+        if problem := self._problem_with(name, value):
+            raise ConfigError(f"{place}: {problem}")
+        items[name] = value
+        self.places[name] = place
 
     def _split(self, line: str, place: str) -> tuple[str, str]:
         """Name and text of one line; both empty where it has neither."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,8 @@ from nerf_ssim.config.files import TextConfigParser, open_config
 from nerf_ssim.config.options import NOTHING, Option, to_bool, to_ints
 from nerf_ssim.errors import ConfigError
 
+_LOG = logging.getLogger("nerf_ssim.config")
+
 
 @dataclass(frozen=True)
 class Command:
@@ -26,12 +29,14 @@ class Command:
         name, description: as its help shows them.
         config: the configuration that its words make.
         takes_published: whether options of the published parsers that have no use here are taken too.
+        read_python: reads the published configurations that are Python files; None where there are none.
     """
 
     name: str
     description: str
     config: type[BaseConfig]
     takes_published: bool = False
+    read_python: Callable[[Path], published.PublishedFile] | None = None
 
     @property
     def published_names(self) -> tuple[str, ...]:
@@ -64,7 +69,10 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
     """
     options = command.config.options()
     file_parser = TextConfigParser(
-        command.flags, lambda name, text: _problem_in_file(command, options, name, text), command.config.aliases()
+        command.flags,
+        lambda name, text: _problem_in_file(command, options, name, text),
+        command.config.aliases(),
+        command.read_python,
     )
     parser = _make_parser(command, file_parser)
     words = [str(word) for word in argv]
@@ -87,11 +95,10 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
     def place_of(name: str) -> str:
         return f"{file_parser.places[name]}: {name}" if name in from_file else f"--{name}"
 
-    for name, raw in given.items():
-        text = " ".join(raw) if isinstance(raw, list) else raw
+    for name, text in given.items():
         try:
             if name in options:
-                values[name] = options[name].convert(text)
+                values[name] = options[name].convert(_joined(text) if isinstance(text, list) else text)
             else:
                 published.check(name, text)
                 published_values[name] = text
@@ -103,8 +110,15 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
         if problem := command.config.problem_with(name, values):
             raise ConfigError(f"{place_of(name)}: {problem}")
     config = command.config.from_dict(values)
-    published.warn_without_effect(published_values)
+    published.warn(published_values)
+    for remark in (*file_parser.remarks, *config.remarks()):
+        _LOG.warning("%s", remark)
     return config
+
+
+def _joined(lists: list[list[str]]) -> tuple[int, ...]:
+    """The numbers of a list option that is given several times, which adds to it as in the published parsers."""
+    return tuple(number for words in lists for number in to_ints(" ".join(words)))
 
 
 def nearest(name: str, names: Iterable[str], command: str = "train") -> str:
@@ -194,7 +208,7 @@ def _shape(declared: Option) -> dict[str, Any]:
     if declared.kind.read is to_bool:
         return {"nargs": "?", "const": "1", "metavar": declared.kind.placeholder}
     if declared.kind.read is to_ints:
-        return {"nargs": "+", "metavar": declared.kind.placeholder}
+        return {"nargs": "+", "action": "append", "metavar": declared.kind.placeholder}
     return {"metavar": "|".join(declared.choices) if declared.choices else declared.kind.placeholder}
 
 

@@ -1,7 +1,8 @@
 """Options of the published TensoRF and S3IM parsers that have no place in a configuration here.
 
-Some never had an effect in the published training of these scenes: they are taken with one warning. The others ask
-for what another command does here, so a value that asks for it is an error; the inert one is taken in silence.
+Some never had an effect in the published training of these scenes, and some ask for what another command does after
+training: both are taken with a warning. The others would make another command of this one, so a value that asks for it
+is an error. The inert value is taken in silence.
 """
 
 from __future__ import annotations
@@ -16,10 +17,28 @@ _LOG = logging.getLogger("nerf_ssim.config")
 
 
 @dataclass(frozen=True)
+class FileSetting:
+    """An option's name and value as a published file sets it, and where it stands (`file: group.name`)."""
+
+    name: str
+    value: object
+    place: str
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """What a published file of another syntax sets, and remarks on it for people."""
+
+    settings: list[FileSetting]
+    remarks: list[str]
+
+
+@dataclass(frozen=True)
 class _Served:
-    """A published option whose effect is had in another way, and how."""
+    """A published option whose effect is had in another way, and how; `is_later`: once training is done."""
 
     instead: str
+    is_later: bool = False
 
 
 WITHOUT_EFFECT = {
@@ -36,8 +55,8 @@ SERVED_ELSEWHERE = {
     "add_timestamp": _Served("give each run its own --expname"),
     "ckpt": _Served("use --resume to continue a run, and nerf-ssim evaluate or render for a trained one"),
     "render_only": _Served("use nerf-ssim render RUN"),
-    "render_path": _Served("use nerf-ssim render RUN"),
-    "export_mesh": _Served("no mesh is made here; nerf-ssim render RUN writes depth"),
+    "render_path": _Served("nerf-ssim render RUN --path spiral", is_later=True),
+    "export_mesh": _Served("nerf-ssim render RUN, which writes depth", is_later=True),
     "ndc_ray": _Served("only bounded scenes are trained here, in world coordinates"),
 }
 
@@ -47,7 +66,10 @@ FLAGS = tuple(name for name, read in WITHOUT_EFFECT.items() if read is to_bool)
 
 def describe(name: str) -> str:
     """What the help says of a published option."""
-    return "no effect" if name in WITHOUT_EFFECT else SERVED_ELSEWHERE[name].instead
+    if name in WITHOUT_EFFECT:
+        return "no effect"
+    served = SERVED_ELSEWHERE[name]
+    return f"after training: {served.instead}" if served.is_later else served.instead
 
 
 def check(name: str, text: str) -> None:
@@ -58,14 +80,34 @@ def check(name: str, text: str) -> None:
     """
     if name in WITHOUT_EFFECT:
         WITHOUT_EFFECT[name](text.strip())
-    elif text.strip().lower() not in (*FALSE_WORDS, NOTHING, ""):
+    elif _asks(text) and not SERVED_ELSEWHERE[name].is_later:
         raise ValueError(f"{shown(text)} asks for what training does not do; {SERVED_ELSEWHERE[name].instead}")
 
 
-def warn_without_effect(given: Mapping[str, str]) -> None:
-    """One warning that names those of the given options that do nothing."""
+def warn(given: Mapping[str, str]) -> None:
+    """One warning that names those of the given options that do nothing, and one for each that is done later."""
     names = [name for name in WITHOUT_EFFECT if name in given]
     if names:
         verb = "has" if len(names) == 1 else "have"
         hint = "; rayMarch_weight_thres is the threshold in use" if "rm_weight_mask_thre" in names else ""
         _LOG.warning("%s %s no effect, here as in the published code%s", ", ".join(names), verb, hint)
+    for name, served in SERVED_ELSEWHERE.items():
+        if served.is_later and _asks(given.get(name, "")):
+            _LOG.warning("%s is not part of training; when it is done: %s", name, served.instead)
+
+
+def as_text(value: object) -> str:
+    """A value of a published file as a text configuration has it."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(as_text(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {as_text(item)}" for key, item in value.items()) + "}"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _asks(text: str) -> bool:
+    return text.strip().lower() not in (*FALSE_WORDS, NOTHING, "")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from nerf_ssim.config.base import BaseConfig, title_of
 from nerf_ssim.config.checks import check_moments, check_patch, check_run, check_schedule
 from nerf_ssim.config.options import Option, Section, options_of
 from nerf_ssim.config.parsing import Command, parse_command
+from nerf_ssim.config.published import PublishedFile
 from nerf_ssim.config.sections import EvaluationConfig, RunConfig, SsimConfig
 from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.errors import ConfigError
@@ -46,6 +48,15 @@ class Config(BaseConfig, Generic[M_co]):
         updates_of_schedule = self.run.n_iters - self.model.schedule_starts_at
         check_schedule(self.ssim, ("s3im_weight", self.ssim.s3im_weight), updates_of_schedule)
         check_patch(self.ssim, self.model.batch_size)
+
+    def remarks(self) -> list[str]:
+        """Lines on milestones that never come, which is no fault: a published file may be run for a shorter time."""
+        lines = []
+        for name, moments, last in self.model.milestones(self.run.n_iters):
+            if late := [moment for moment in moments if moment > last]:
+                never = f"{', '.join(map(str, late))} will never come with n_iters {self.run.n_iters}"
+                lines.append(f"{name}: {never}, as in the published code")
+        return lines
 
     @classmethod
     def sections(cls, values: Mapping[str, Any] | None = None) -> dict[str, type[Section]]:
@@ -97,11 +108,19 @@ def model_of(values: Mapping[str, Any] | None) -> str:
     return model if model in MODELS else DEFAULT_MODEL
 
 
+def read_python(path: Path) -> PublishedFile:
+    """The options that a Python configuration sets: such files are DVGO's."""
+    from nerf_ssim.models.dvgo.published import read_published
+
+    return read_published(path)
+
+
 TRAIN = Command(
     "train",
     "Train a radiance field, with SSIM in the loss for as long as its schedule says.",
     Config,
     takes_published=True,
+    read_python=read_python,
 )
 
 

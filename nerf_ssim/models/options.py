@@ -63,6 +63,10 @@ class ModelOptions(Section):
         """How the model is trained. Its module is imported here, so that options need no PyTorch."""
         raise NotImplementedError
 
+    def milestones(self, n_iters: int) -> list[tuple[str, tuple[int, ...], int]]:
+        """Options that list moments of a run of `n_iters` updates: name, moments, and the last that comes."""
+        return []
+
     def check(self, n_iters: int) -> None:
         """Refuse options that contradict each other in a run of `n_iters` updates; raises `ConfigError`."""
         if not isinstance(self, model_options(self.model)):

@@ -43,9 +43,6 @@ LINES = [
     (["--upsamp_list", "3000", "2000"], ["upsamp_list", "ascending"]),
     (["--upsamp_list", "2000", "2000"], ["upsamp_list", "ascending"]),
     (["--update_AlphaMask_list", "[-5]"], ["--update_AlphaMask_list", "at least 0"]),
-    (["--n_iters", "7000"], ["upsamp_list", "n_iters 7000"]),  # the last iteration is 6999
-    (["--n_iters", "500"], ["upsamp_list", "n_iters 500"]),
-    (["--n_iters", "500", "--upsamp_list", "[]"], ["update_AlphaMask_list", "n_iters 500"]),
     (["--stop_at", "40000"], ["stop_at", "n_iters 30000"]),
     (["--vis_at", "5", "40000"], ["vis_at", "n_iters 30000"]),
     (["--save_at", "5", "40000"], ["save_at", "n_iters 30000"]),
@@ -98,7 +95,6 @@ FILES = [
     (GOOD + "lr_init = 0.02, 0.03\n", ["line 2", "lr_init", "number"]),
     (GOOD + "expname = 'room\n", ["line 2", "expname", "quotation"]),
     (GOOD + "fea2denseAct = gelu\n", ["line 2", "fea2denseAct", "softplus, relu"]),
-    (GOOD + "export_mesh = 1\n", ["line 2", "export_mesh"]),
     (GOOD + "batch_size = 100\n", ["batch_size", "s3im_patch_height"]),
 ]
 

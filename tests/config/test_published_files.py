@@ -55,6 +55,12 @@ LEGO = (
     + "\nL1_weight_inital = 8e-5\nL1_weight_rest = 4e-5\nrm_weight_mask_thre = 1e-4\n"
     + CP_NOTE
 )
+WINEHOLDER = (
+    LEGO.replace("= blender", "= nsvf")
+    .replace("nerf_synthetic/lego", "Synthetic_NSVF/Wineholder")
+    .replace("lego_VM", "Wineholder_VM")
+    .replace("model_name = TensorVMSplit\n", "")
+)
 TRUCK = (
     "dataset_name = tankstemple\ndatadir = ./data/TanksAndTemple/Truck\nexpname =  tensorf_truck_VM\nbasedir = ./log\n"
     + SCHEDULE
@@ -91,6 +97,8 @@ fea_pe = 0
 TV_weight_density = 1.0
 TV_weight_app = 1.0
 """
+S3IM_WITHOUT = S3IM_REPLICA.replace("s3im_weight = 1.0", "s3im_weight = 0.0").replace("s3im_1.0", "s3im_0.0")
+TEXT_IDS = ["lego", "wineholder", "truck", "own_data", "s3im_0.0"]
 # Every option of the two published parsers.
 PUBLISHED_NAMES = """
 expname basedir add_timestamp datadir progress_refresh_rate with_depth downsample_train downsample_test model_name
@@ -138,7 +146,7 @@ def test_uncommenting_the_cp_lines_replaces_the_vm_values_above(read):
     assert (config.model.N_voxel_final, config.model.L1_weight_rest) == (125000000, 1e-5)
 
 
-@pytest.mark.parametrize("text", [LEGO, TRUCK, OWN_DATA], ids=["lego", "truck", "own_data"])
+@pytest.mark.parametrize("text", [LEGO, WINEHOLDER, TRUCK, OWN_DATA, S3IM_WITHOUT], ids=TEXT_IDS)
 def test_other_published_files_parse_once_pointed_at_a_layout_that_is_loaded(read, text):
     config = read(text, "--dataset_name", "replica")
     assert config.model.upsamp_list == (2000, 3000, 4000, 5500, 7000)
@@ -153,8 +161,7 @@ def test_other_datasets_are_refused_saying_which_are_loaded(read, text):
 def test_forward_facing_file_parses_but_for_what_is_not_served(read):
     with pytest.raises(ConfigError, match=r"published\.txt: line 6: ndc_ray: '1'"):
         read(FLOWER, "--dataset_name", "replica")
-    inert = FLOWER.replace("ndc_ray = 1", "ndc_ray = 0").replace("render_path = 1", "render_path = 0")
-    config = read(inert, "--dataset_name", "replica")
+    config = read(FLOWER.replace("ndc_ray = 1", "ndc_ray = 0"), "--dataset_name", "replica")
     assert (config.model.n_lamb_sh, config.run.N_vis) == ((48, 12, 12), -1)
 
 
@@ -170,6 +177,44 @@ def test_options_without_effect_give_one_warning_that_names_them_all(read, caplo
     (record,) = caplog.records
     for name in ("rm_weight_mask_thre", "perturb", "with_depth", "white_bkgd"):
         assert name in record.getMessage()
+
+
+def test_what_another_command_does_after_training_is_said_and_does_not_stop_it(read, caplog):
+    with caplog.at_level(logging.WARNING, logger="nerf_ssim"):
+        read(S3IM_REPLICA + "render_path = 1\n")
+    (record,) = caplog.records
+    assert "render_path is not part of training" in record.getMessage()
+    assert "nerf-ssim render RUN --path" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("n_iters", "late"),
+    [("7001", []), ("7000", ["upsamp_list: 7000"]), ("60", ["upsamp_list: 2000, 3000", "update_AlphaMask_list: 2000"])],
+)
+def test_milestones_beyond_the_end_are_said_once_and_never_come(read, caplog, n_iters, late):
+    with caplog.at_level(logging.WARNING, logger="nerf_ssim"):
+        config = read(S3IM_REPLICA, "--n_iters", n_iters)
+    assert config.model.upsamp_list == (2000, 3000, 4000, 5500, 7000)  # its length decides the steps, as published
+    assert len(caplog.records) == len(late)
+    for record, text in zip(caplog.records, late, strict=True):
+        assert record.getMessage().startswith(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--upsamp_list", "2000", "--upsamp_list", "3000"],
+        ["--upsamp_list=[2000]", "--upsamp_list", "3000"],
+        ["--upsamp_list", "2000,3000"],
+        ["--upsamp_list", "2000", "3000"],
+    ],
+)
+def test_a_list_that_is_given_twice_is_added_to_and_replaces_the_files(read, words):
+    assert read(S3IM_REPLICA, *words).model.upsamp_list == (2000, 3000)
+
+
+def test_a_list_that_is_given_empty_is_empty(read):
+    assert read(S3IM_REPLICA, "--upsamp_list", "[]").model.upsamp_list == ()
 
 
 def test_options_in_effect_give_no_warning(read, caplog):

@@ -15,6 +15,7 @@ from tiny_scene import FRAMES, HEIGHT, WIDTH, tiny_config, train_session
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.models.dvgo.coarse import view_counts
 from nerf_ssim.rays.batches import PixelBatches
+from nerf_ssim.rays.cameras import Rays, camera_rays
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
 
@@ -102,3 +103,25 @@ def test_batches_with_replacement_come_from_all_pixels_until_a_filter(scene, tmp
     assert other.has_replacement
     batches.keep_where(lambda rays: torch.ones(len(rays), dtype=torch.bool))
     assert not batches.has_replacement and batches._next_pixels().unique().numel() == 1000
+
+
+def test_views_are_counted_by_every_second_row_and_column_where_asked(scene, tmp_path):
+    session = Session(tiny_config(scene, tmp_path, "bounded dvgo", pervoxel_lr_downrate=2))
+    field, views = session.recipe.field, session.scene.train
+    counts = torch.zeros(field.resolution)
+    for c2w, K in zip(views.c2w, views.K, strict=True):
+        rays = camera_rays(c2w, K, HEIGHT, WIDTH)
+        chosen = [y * WIDTH + x for y in range(0, HEIGHT, 2) for x in range(0, WIDTH, 2)]
+        counts += field.weight_of_samples(Rays(rays.origins[chosen], rays.directions[chosen])) > 1
+    assert torch.equal(view_counts(field, views, 2), counts)
+    rates = session.recipe.optimizer.state[field.density.values]["rates"]
+    assert torch.equal(rates[..., 0], counts / counts.max())
+
+
+def test_the_coarse_stage_may_have_rates_of_its_own(scene, tmp_path):
+    options = {"coarse_lrate_density": 0.3, "lrate_k0": 0.2}
+    recipe = random_session(scene, tmp_path, "bounded dvgo", **options).recipe
+    first = recipe.before_step(0)
+    assert (first["lr_density"], first["lr_k0"]) == (0.3, 0.2)
+    recipe.stage = recipe.stages[-1]
+    assert recipe.stage.rates == (0.1, 0.2)

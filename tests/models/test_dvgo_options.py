@@ -129,7 +129,8 @@ def test_an_option_of_the_other_model_is_one_clear_line(argv, parts, capsys):
     ("changes", "named"),
     [
         ({"pg_scale": [5, 3]}, "pg_scale"),
-        ({"pg_scale": [10**6]}, "pg_scale"),
+        ({"rgbnet_direct": False, "rgbnet_dim": 3}, "rgbnet_direct"),
+        ({"rgbnet_direct": False, "decoder_precision": "bf16"}, "decoder_precision"),
         ({"num_voxels": 64}, "num_voxels"),
         ({"unbounded_inward": False}, "weight_distortion"),
         ({"unbounded_inward": False, "weight_distortion": 0, "n_iters": 5000, "pg_scale": []}, "coarse"),

@@ -26,7 +26,8 @@ class BoundedRecipe(DvgoRecipe):
         if dvgo.maskout_near_cam_vox:
             self.field.hide_near(views.c2w[:, :, 3], self.scene.near)
         if dvgo.pervoxel_lr:
-            self.optimizer.set_rates(self.field.coarse_density.values, mask_unseen(self.field, views))
+            rates = mask_unseen(self.field, views, dvgo.pervoxel_lr_downrate)
+            self.optimizer.set_rates(self.field.coarse_density.values, rates)
 
     def before_batch(self, iteration: int, batches: PixelBatches) -> list[str]:
         """The fine stage's start where it is due, then what every DVGO does."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from nerf_ssim.datasets.scene import Views
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.models.dvgo.bounded import BoundedDVGO
-from nerf_ssim.rays.cameras import camera_rays
+from nerf_ssim.rays.cameras import Rays, camera_rays
 
 __all__ = ["fine_box", "view_counts", "mask_unseen"]
 
@@ -18,21 +18,24 @@ FEWEST_VIEWS = 3  # voxels seen by fewer are masked out
 
 
 @torch.no_grad()
-def view_counts(field: BoundedDVGO, views: Views) -> Tensor:
-    """How many of `views` see each voxel of `field`, `[X, Y, Z]` float."""
+def view_counts(field: BoundedDVGO, views: Views, downrate: int = 1) -> Tensor:
+    """How many of `views` see each voxel of `field`, `[X, Y, Z]` float, by each `downrate`-th row and column."""
     counts = torch.zeros(field.resolution, device=field.aabb.device)
+    pixels = torch.arange(views.height * views.width, device=counts.device).view(views.height, views.width)
+    seen = pixels[::downrate, ::downrate].reshape(-1)
     for c2w, K in zip(views.c2w, views.K, strict=True):
         weight = torch.zeros_like(counts)
-        for rays in camera_rays(c2w, K, views.height, views.width).split(RAYS_AT_ONCE):
+        rays_of_view = camera_rays(c2w, K, views.height, views.width)
+        for rays in Rays(rays_of_view.origins[seen], rays_of_view.directions[seen]).split(RAYS_AT_ONCE):
             with torch.enable_grad():
                 weight += field.weight_of_samples(rays)
         counts += weight > SEEN_WEIGHT
     return counts
 
 
-def mask_unseen(field: BoundedDVGO, views: Views) -> Tensor:
+def mask_unseen(field: BoundedDVGO, views: Views, downrate: int = 1) -> Tensor:
     """Masks out voxels that hardly any view sees; returns the rates of the others, `[X, Y, Z, 1]` of at most 1."""
-    counts = view_counts(field, views)
+    counts = view_counts(field, views, downrate)
     field.mask &= counts >= FEWEST_VIEWS
     return (counts / counts.max())[..., None]
 

@@ -34,6 +34,7 @@ class VoxelSettings:
     """What a voxel field is made with; the options of these names, which differ between the stages of a run.
 
     grid: `dense`, or `vm` or `cp` of `n_lamb_sigma` and `n_lamb_sh` components.
+    rgbnet_direct: whether the network makes the colour, or adds to one that is the first three features.
     """
 
     num_voxels_base: int
@@ -47,6 +48,7 @@ class VoxelSettings:
     grid: str = "dense"
     n_lamb_sigma: tuple[int, ...] = ()
     n_lamb_sh: tuple[int, ...] = ()
+    rgbnet_direct: bool = True
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class VoxelField(nn.Module, ABC):
         self.basis = None if is_dense else linear(self.k0.n_features, channels, generator, bias=False)
         self.rgbnet = make_voxel_decoder(
             settings.rgbnet_dim,
+            is_direct=settings.rgbnet_direct,
             depth=settings.rgbnet_depth,
             hidden=settings.rgbnet_width,
             view_frequencies=settings.viewbase_pe,

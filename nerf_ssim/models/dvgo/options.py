@@ -68,6 +68,9 @@ class DvgoOptions(ModelOptions):
     rgbnet_dim: int = option(12, "colour features of a voxel; 0 for colours and no network", at_least=0, at_most=1024)
     rgbnet_depth: int = option(3, "layers of the colour network", at_least=2, at_most=16)
     rgbnet_width: int = option(128, "its hidden width", at_least=1, at_most=4096)
+    rgbnet_direct: bool = option(
+        True, "the network makes the colour; 0: it adds to a colour that the first three features are (before sigmoid)"
+    )
     viewbase_pe: int = option(4, "frequencies of the view direction's encoding", at_least=0, at_most=16)
     rand_bkgd: bool = option(True, "a random colour behind each ray in training; 0 for the test background")
 
@@ -89,9 +92,16 @@ class DvgoOptions(ModelOptions):
     coarse_num_voxels: int = option(1024000, "bounded: voxels of the coarse stage", at_least=8, at_most=2**36)
     coarse_alpha_init: float = option(1e-6, "bounded: opacity of a coarse voxel at the start", above=0, below=1)
     coarse_fast_color_thres: float = option(1e-7, "bounded: the coarse stage's threshold", at_least=0, below=1)
+    coarse_lrate_density: float | None = option(
+        None, "bounded: lrate_density in the coarse stage; none for the same", above=0
+    )
+    coarse_lrate_k0: float | None = option(None, "bounded: lrate_k0 in the coarse stage; none for the same", above=0)
     coarse_weight_entropy_last: float = option(0.01, "bounded: weight_entropy_last in the coarse stage", at_least=0)
     coarse_weight_rgbper: float = option(0.1, "bounded: weight_rgbper in the coarse stage", at_least=0)
     pervoxel_lr: bool = option(True, "bounded: coarse density learns at a rate that grows with the views of a voxel")
+    pervoxel_lr_downrate: int = option(
+        1, "bounded: views are counted by every so many-th row and column of their pixels", at_least=1, at_most=1024
+    )
     maskout_near_cam_vox: bool = option(True, "bounded: coarse voxels nearer than near to a camera start empty")
     bbox_thres: float = option(1e-3, "bounded: the fine box holds all coarse opacity above this", at_least=0, below=1)
     mask_cache_thres: float = option(1e-3, "bounded: the fine mask, coarse opacity from this on", at_least=0, below=1)
@@ -117,6 +127,10 @@ class DvgoOptions(ModelOptions):
 
         return BoundedRecipe
 
+    def milestones(self, n_iters: int) -> list[tuple[str, tuple[int, ...], int]]:
+        """Scalings, before updates that are counted from the fine stage's first."""
+        return [("pg_scale", self.pg_scale, n_iters - self.schedule_starts_at)]
+
     def check(self, n_iters: int) -> None:
         """Refuse DVGO's options that contradict each other; raises `ConfigError`."""
         super().check(n_iters)
@@ -127,20 +141,21 @@ class DvgoOptions(ModelOptions):
                 "(coarse_iters), which it includes; raise it, or contract the scene with unbounded_inward 1"
             )
         check_ascending("pg_scale", self.pg_scale)
-        if self.pg_scale and self.pg_scale[-1] > fine_iters:
-            raise ConfigError(
-                f"pg_scale: {self.pg_scale[-1]} would never come with {fine_iters} updates (n_iters); shorten the "
-                "list, or keep n_iters and end early with stop_at"
-            )
         if self.num_voxels >> len(self.pg_scale) < 8:
             raise ConfigError(
                 f"num_voxels: {self.num_voxels} halved for each of the {len(self.pg_scale)} scalings of pg_scale "
                 "leaves fewer than 8 to start with; raise it or shorten the list"
             )
-        if self.decoder_precision != "float32" and (self.rgbnet_dim == 0 or self.rgbnet_depth != 3):
+        has_kernel = self.rgbnet_dim > 0 and self.rgbnet_depth == 3 and self.rgbnet_direct
+        if self.decoder_precision != "float32" and not has_kernel:
             raise ConfigError(
                 f"decoder_precision: {self.decoder_precision} is there for a colour network of three layers only "
-                "(rgbnet_depth 3 and rgbnet_dim above 0); use float32"
+                "(rgbnet_depth 3, rgbnet_dim above 0 and rgbnet_direct 1); use float32"
+            )
+        if not self.rgbnet_direct and self.rgbnet_dim < 4:
+            raise ConfigError(
+                f"rgbnet_direct: 0 wants at least four colour features, three of them a colour, and rgbnet_dim is "
+                f"{self.rgbnet_dim}; raise it"
             )
         if not self.unbounded_inward and self.weight_distortion > 0:
             raise ConfigError(

@@ -143,9 +143,10 @@ class DvgoRecipe(ABC):
 
     def _make_optimizer(self) -> VoxelAdam:
         dvgo, field, skip_zero = self.config.model, self.field, self.stage.skip_zero
+        density_rate, k0_rate = self.stage.rates
         groups = [
-            VoxelGroup("density", list(field.density.parameters()), dvgo.lrate_density, skip_zero),
-            VoxelGroup("k0", list(field.k0.parameters()), dvgo.lrate_k0, skip_zero),
+            VoxelGroup("density", list(field.density.parameters()), density_rate, skip_zero),
+            VoxelGroup("k0", list(field.k0.parameters()), k0_rate, skip_zero),
         ]
         if field.network:
             groups.append(VoxelGroup("rgbnet", field.network, dvgo.lrate_rgbnet, skip_zero=False))

@@ -22,6 +22,7 @@ class Stage:
         thresholds: (step, fast_color_thres from then on), ascending.
         entropy_weight, point_weight, distortion_weight: of its losses.
         skip_zero: whether voxels without a gradient are left as they are.
+        rates: learning rates of the density and the colour grid.
     """
 
     starts_at: int
@@ -33,6 +34,7 @@ class Stage:
     point_weight: float
     distortion_weight: float
     skip_zero: bool
+    rates: tuple[float, float]
 
     def step_of(self, iteration: int) -> int:
         """The stage's own number of an update, from 1."""
@@ -63,6 +65,7 @@ def fine_stage(dvgo: DvgoOptions) -> Stage:
             dvgo.grid,
             dvgo.n_lamb_sigma,
             dvgo.n_lamb_sh,
+            dvgo.rgbnet_direct,
         ),
         num_voxels=dvgo.num_voxels,
         scalings=dvgo.pg_scale,
@@ -71,6 +74,7 @@ def fine_stage(dvgo: DvgoOptions) -> Stage:
         point_weight=dvgo.weight_rgbper,
         distortion_weight=dvgo.weight_distortion,
         skip_zero=True,
+        rates=(dvgo.lrate_density, dvgo.lrate_k0),
     )
 
 
@@ -88,4 +92,8 @@ def coarse_stage(dvgo: DvgoOptions) -> Stage:
         point_weight=dvgo.coarse_weight_rgbper,
         distortion_weight=0.0,
         skip_zero=False,
+        rates=(
+            dvgo.lrate_density if dvgo.coarse_lrate_density is None else dvgo.coarse_lrate_density,
+            dvgo.lrate_k0 if dvgo.coarse_lrate_k0 is None else dvgo.coarse_lrate_k0,
+        ),
     )

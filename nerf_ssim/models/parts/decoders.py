@@ -14,6 +14,7 @@ __all__ = [
     "FeatureMLPDecoder",
     "MLPDecoder",
     "RGBDecoder",
+    "ResidualDecoder",
     "SigmoidDecoder",
     "SphericalHarmonicsDecoder",
     "make_decoder",
@@ -49,6 +50,10 @@ class MLPDecoder(nn.Module):
 
     def forward(self, positions: Tensor, directions: Tensor, features: Tensor) -> Tensor:
         """Colour `[samples, 3]` in (0, 1) of `features [samples, n_features]` seen along `directions [samples, 3]`."""
+        return torch.sigmoid(self.logits(positions, directions, features))
+
+    def logits(self, positions: Tensor, directions: Tensor, features: Tensor) -> Tensor:
+        """The colour before the sigmoid, `[samples, 3]`."""
         inputs = [features, directions]
         if self.position_frequencies is not None:
             inputs += [positions, positional_encoding(positions, self.position_frequencies)]
@@ -56,7 +61,7 @@ class MLPDecoder(nn.Module):
         hidden = torch.cat(inputs, dim=-1)
         for layer in self.layers[:-1]:
             hidden = torch.relu(layer(hidden))
-        return torch.sigmoid(self.layers[-1](hidden))
+        return self.layers[-1](hidden)
 
 
 class FeatureMLPDecoder(nn.Module):
@@ -117,9 +122,23 @@ class SigmoidDecoder(nn.Module):
         return torch.sigmoid(features)
 
 
+class ResidualDecoder(nn.Module):
+    """The first three features are a colour before a sigmoid, to which a network of the others adds: DVGO's indirect
+    colour network."""
+
+    def __init__(self, network: MLPDecoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, positions: Tensor, directions: Tensor, features: Tensor) -> Tensor:
+        """Colour `[samples, 3]` in (0, 1)."""
+        return torch.sigmoid(features[:, :3] + self.network.logits(positions, directions, features[:, 3:]))
+
+
 def make_voxel_decoder(
     n_features: int,
     *,
+    is_direct: bool = True,
     depth: int,
     hidden: int,
     view_frequencies: int,
@@ -128,10 +147,14 @@ def make_voxel_decoder(
 ) -> nn.Module:
     """DVGO's colour network of `depth` layers, on `[feature, direction, PE(direction)]`; none for 0 features.
 
-    `precision` is of three layers only.
+    `precision` is of three layers only, with `is_direct`; without, the network adds to the first three features.
     """
     if n_features == 0:
         return SigmoidDecoder()
+    if not is_direct:
+        return ResidualDecoder(
+            MLPDecoder(n_features - 3, hidden, generator, view_frequencies=view_frequencies, depth=depth)
+        )
     if depth == 3:  # the same network, which has a native kernel
         return FeatureMLPDecoder(
             n_features,

@@ -100,13 +100,11 @@ class TensorfOptions(ModelOptions):
         super().check(n_iters)
         self._check_field()
         for name in ("upsamp_list", "update_AlphaMask_list"):
-            iterations = getattr(self, name)
-            check_ascending(name, iterations)
-            if iterations and iterations[-1] >= n_iters:
-                raise ConfigError(
-                    f"{name}: {iterations[-1]} would never come with n_iters {n_iters}; shorten the list, or keep "
-                    "n_iters and end early with stop_at"
-                )
+            check_ascending(name, getattr(self, name))
+
+    def milestones(self, n_iters: int) -> list[tuple[str, tuple[int, ...], int]]:
+        """Upsamplings and masks, which come after the update of their number: the last is that of n_iters - 1."""
+        return [(name, getattr(self, name), n_iters - 1) for name in ("upsamp_list", "update_AlphaMask_list")]
 
     def _check_field(self) -> None:
         if self.lr_decay_iters == 0:
