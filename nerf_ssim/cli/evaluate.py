@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
     that the run's own results stay.
 
     Returns:
-        0, or 130 when interrupted: pictures so far are kept, earlier results are not touched.
+        0, or 130 or 143 when interrupted: pictures so far are kept, earlier results are not touched.
     Raises:
         UserError: no such run, checkpoint, scene or weights folder, or results that cannot be written.
     """
@@ -35,6 +35,8 @@ def run(argv: Sequence[str]) -> int:
 
     from nerf_ssim.evaluation.perceptual import lpips_scorers
     from nerf_ssim.evaluation.protocol import score_views, write_results
+    from nerf_ssim.runs.interrupts import ended_by_signals, exit_code_of
+    from nerf_ssim.runs.leftovers import remove_abandoned
     from nerf_ssim.training.trained import load_trained
 
     trained = load_trained(options.run, datadir=options.datadir, checkpoint=options.checkpoint)
@@ -43,16 +45,19 @@ def run(argv: Sequence[str]) -> int:
     variant = options.ssim_variant or configured.ssim_variant
     folder = options.run if options.checkpoint is None else options.run / f"evaluation_{options.checkpoint.stem}"
     results_path = folder / ("results.json" if options.split == "test" else f"results_{options.split}.json")
+    remove_abandoned(folder, nested=False)
+    remove_abandoned(folder / options.split)
     try:
-        scores = score_views(
-            lambda index: trained.render_camera(views.c2w[index], views.K[index], views.height, views.width),
-            views,
-            folder / options.split,
-            ssim_variant=variant,
-            lpips=lpips_scorers(options.lpips_weights or configured.lpips_weights),
-            title=_title(trained, options.split),
-            progress=not options.json,
-        )
+        with ended_by_signals():
+            scores = score_views(
+                lambda index: trained.render_camera(views.c2w[index], views.K[index], views.height, views.width),
+                views,
+                folder / options.split,
+                ssim_variant=variant,
+                lpips=lpips_scorers(options.lpips_weights or configured.lpips_weights),
+                title=_title(trained, options.split),
+                progress=not options.json,
+            )
         results = write_results(
             results_path,
             scores,
@@ -67,9 +72,9 @@ def run(argv: Sequence[str]) -> int:
             decoder_precision=trained.manifest.get("decoder_precision"),
             seconds_train=trained.seconds,
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print(f"interrupted: the pictures so far are in {folder / options.split}; {results_path} is as it was")
-        return 130
+        return exit_code_of(interrupt)
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
     print(json.dumps(results, allow_nan=False) if options.json else _table(results))

@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     of the frames so far.
 
     Returns:
-        0, or 130 when interrupted.
+        0, or 130 or 143 when interrupted.
     Raises:
         UserError: no such run, checkpoint or scene, options that contradict, or a folder that cannot be written.
     """
@@ -60,6 +60,7 @@ def run(argv: Sequence[str]) -> int:
     if options.split is not None and options.path is not None:
         raise ConfigError("--split renders the data set's views and --path a path between them: give one of the two")
 
+    from nerf_ssim.runs.leftovers import remove_abandoned
     from nerf_ssim.training.trained import load_trained
 
     trained = load_trained(options.run, datadir=options.datadir, checkpoint=options.checkpoint)
@@ -73,41 +74,43 @@ def run(argv: Sequence[str]) -> int:
     folder = options.out or options.run / f"render_{kind}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
         if options.path is not None:
             _remove_other_frames(folder, shots.names)
         video = Video(folder / kind, (shots.width, shots.height)) if options.video else None
-        done = _render(trained, shots, folder, video)
+        done, exit_code = _render(trained, shots, folder, video)
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
     near, far = _depth_range(trained.scene)
-    is_whole = done == len(shots.names)
-    count = f"{done} frames" if is_whole else f"interrupted: {done} of {len(shots.names)} frames"
+    count = f"{done} frames" if exit_code == 0 else f"interrupted: {done} of {len(shots.names)} frames"
     print(f"{count} of {shots.width}x{shots.height} and their depth (red {near:.3g} to blue {far:.3g}): {folder}")
     if video is not None:
         print(video.remark)
-    return 0 if is_whole else 130
+    return exit_code
 
 
-def _render(trained: Trained, shots: Shots, folder: Path, video: Video | None) -> int:
-    """Render and write frame after frame; returns how many are done, fewer than all after Ctrl-C."""
+def _render(trained: Trained, shots: Shots, folder: Path, video: Video | None) -> tuple[int, int]:
+    """Render and write frame after frame; returns how many are done and the exit code, above 0 after a signal."""
     from nerf_ssim.evaluation import pictures
+    from nerf_ssim.runs.interrupts import ended_by_signals, exit_code_of
 
-    done = 0
+    done, exit_code = 0, 0
     try:
-        for index, name in enumerate(tqdm(shots.names, desc="rendering", unit="frame", disable=None)):
-            view = trained.render_camera(shots.c2w[index], shots.K[index], shots.height, shots.width)
-            depth = pictures.depth_map(view.depth, _depth_range(trained.scene), view.opacity)
-            pictures.save_png(folder / f"{name}.png", view.rgb)
-            pictures.save_png(folder / f"depth_{name}.png", depth)
-            if video is not None:
-                video.add(pictures.to_bytes(view.rgb))
-            done += 1
-    except KeyboardInterrupt:
-        pass  # the caller says how far it came
+        with ended_by_signals():
+            for index, name in enumerate(tqdm(shots.names, desc="rendering", unit="frame", disable=None)):
+                view = trained.render_camera(shots.c2w[index], shots.K[index], shots.height, shots.width)
+                depth = pictures.depth_map(view.depth, _depth_range(trained.scene), view.opacity)
+                pictures.save_png(folder / f"{name}.png", view.rgb)
+                pictures.save_png(folder / f"depth_{name}.png", depth)
+                if video is not None:
+                    video.add(pictures.to_bytes(view.rgb))
+                done += 1
+    except KeyboardInterrupt as interrupt:
+        exit_code = exit_code_of(interrupt)  # the caller says how far it came
     finally:
         if video is not None:
             video.close()
-    return done
+    return done, exit_code
 
 
 def _parser() -> RunParser:

@@ -17,7 +17,7 @@ def run(argv: Sequence[str]) -> int:
     config = parse(argv)
     # Imported here: `--help` and a wrong option should not wait for torch.
     from nerf_ssim.runs.device import start_line
-    from nerf_ssim.runs.interrupts import GracefulStop
+    from nerf_ssim.runs.interrupts import GracefulStop, ended_by_signals, exit_code_of
     from nerf_ssim.runs.progress import Progress
     from nerf_ssim.training.loop import train
     from nerf_ssim.training.scoring import score_run
@@ -37,7 +37,15 @@ def run(argv: Sequence[str]) -> int:
         if stop.requested:
             print(f"stopped after {session.iteration} updates; continue with --resume")
             return stop.exit_code
-    scores = score_run(session)
+    try:
+        with ended_by_signals():
+            scores = score_run(session)
+    except KeyboardInterrupt as interrupt:
+        print(
+            f"interrupted while scoring: all {session.iteration} updates are saved; nerf-ssim evaluate "
+            f"{session.folder.path} scores them"
+        )
+        return exit_code_of(interrupt)
     print_scores(session.folder.path, scores)
     return 0
 

@@ -12,6 +12,7 @@ from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError
 from nerf_ssim.files import plain_value
 from nerf_ssim.runs.checkpoints import CheckpointFolder
 from nerf_ssim.runs.device import backend_record, choose_device
+from nerf_ssim.runs.leftovers import remove_abandoned
 from nerf_ssim.runs.lock import lock_folder
 from nerf_ssim.runs.manifest import changed_circumstances, read_manifest, write_manifest
 from nerf_ssim.runs.metrics_log import MetricsLog
@@ -50,6 +51,7 @@ class RunFolder(Generic[C]):
         self.model = model
         self.path = run_path(config.run)
         self._lock = lock_folder(self.path)
+        remove_abandoned(self.path)
         self.checkpoints = CheckpointFolder(self.path, lasting=lasting)
         self.resumed = self._find_checkpoint(config.run, ("config", *required))
         saved = {} if self.resumed is None else self.resumed[1]["config"]

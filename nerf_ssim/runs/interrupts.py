@@ -1,20 +1,46 @@
-"""Ctrl-C and SIGTERM that let the current iteration finish, so that a checkpoint can be saved."""
+"""Ctrl-C, SIGTERM and SIGHUP: in training they let the current iteration finish, elsewhere they end the work tidily."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")  # a closed terminal; Windows has none
+    if hasattr(signal, name)
+)
 NOTICE = "stopping after this iteration; press again to quit at once"
+
+Handler = Callable[[int, FrameType | None], Any]
+Previous = dict[signal.Signals, Handler | int]
+"""What took a signal before: a function, or one of the system's own two ways."""
+
+
+class Ended(KeyboardInterrupt):
+    """A SIGTERM or SIGHUP, raised where it came: whatever cleans up after Ctrl-C does so after these.
+
+    Attributes:
+        exit_code: what the process should exit with, 128 + signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.exit_code = 128 + number
+
+
+def exit_code_of(interrupt: KeyboardInterrupt) -> int:
+    """What a process that ends with this interrupt should exit with: 130 after Ctrl-C, 143 after SIGTERM."""
+    return interrupt.exit_code if isinstance(interrupt, Ended) else 128 + signal.SIGINT
 
 
 class GracefulStop:
-    """Turns the first SIGINT or SIGTERM into a request and lets the second quit at once (exit code 128 + signal).
+    """Turns the first signal of `SIGNALS` into a request and lets the second quit at once (exit code 128 + signal).
 
     Outside the main thread, where Python takes no signals, it does nothing. A signal that the parent told us to
     ignore (as `nohup` and background jobs do) stays ignored.
@@ -32,7 +58,7 @@ class GracefulStop:
 
     def __init__(self) -> None:
         self.requested: int | None = None
-        self._previous: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int] = {}
+        self._previous: Previous = {}
 
     @property
     def exit_code(self) -> int:
@@ -40,21 +66,13 @@ class GracefulStop:
         return 0 if self.requested is None else 128 + self.requested
 
     def __enter__(self) -> GracefulStop:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                previous = signal.getsignal(number)
-                # None: installed from C, which Python could not put back.
-                if previous is not None and previous is not signal.SIG_IGN:
-                    self._previous[number] = previous
-                    signal.signal(number, self._on_signal)
+        self._previous = _install(SIGNALS, self._on_signal)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
-        self._previous.clear()
+        _put_back(self._previous)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None:
@@ -65,3 +83,39 @@ class GracefulStop:
             os.write(2, f"\n{NOTICE}\n".encode())
         except OSError:
             pass  # a closed stderr must not turn a polite stop into a crash
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP raise `Ended`, as Ctrl-C raises KeyboardInterrupt.
+
+    A signal that is ignored stays so, and outside the main thread nothing changes.
+    """
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    previous = _install([number for number in SIGNALS if number != signal.SIGINT], on_signal)
+    try:
+        yield
+    finally:
+        _put_back(previous)
+
+
+def _install(numbers: Sequence[signal.Signals], handler: Handler) -> Previous:
+    """Lets `handler` take these signals; returns what took them before."""
+    previous: Previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in numbers:
+            before = signal.getsignal(number)
+            # None: installed from C, which Python could not put back.
+            if before is not None and before is not signal.SIG_IGN:
+                previous[number] = before
+                signal.signal(number, handler)
+    return previous
+
+
+def _put_back(previous: Previous) -> None:
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+    previous.clear()

@@ -11,10 +11,12 @@ import threading
 
 import pytest
 
-from nerf_ssim.runs.interrupts import NOTICE, GracefulStop
+from nerf_ssim.runs.interrupts import NOTICE, GracefulStop, ended_by_signals, exit_code_of
+
+ALL = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), ALL)
 def test_the_first_signal_is_a_request_with_one_line(number, code, capfd):
     before = signal.getsignal(number)
     with GracefulStop() as stop:
@@ -41,6 +43,18 @@ def test_after_the_block_a_signal_does_what_it_did_before():
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
     assert stop.requested is None
+
+
+@pytest.mark.parametrize(("number", "code"), ALL)
+def test_outside_training_a_signal_ends_the_work_as_ctrl_c_does(number, code):
+    before, cleaned = signal.getsignal(number), []
+    with pytest.raises(KeyboardInterrupt) as caught, ended_by_signals():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            cleaned.append(True)
+    assert exit_code_of(caught.value) == code and cleaned
+    assert signal.getsignal(number) is before
 
 
 # The module is loaded by its path: importing the package around it would load torch, seconds for nothing.

@@ -18,6 +18,7 @@ from kill_resume import compare_runs, differences, kill_and_resume, newest_itera
 from tiny_scene import differing, tiny_config, train_session, weights_of
 
 from nerf_ssim.cli.main import main
+from nerf_ssim.evaluation import protocol
 from nerf_ssim.runs.manifest import read_manifest
 from nerf_ssim.training.session import Session
 
@@ -169,7 +170,7 @@ def test_three_kills_at_random_moments_leave_no_trace(scene, start, sixty, tmp_p
     assert compare_runs(tmp_path / "tiny", unbroken, 60) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_and_exits_with_its_code_and_the_run_can_be_resumed(scene, start, sixty, tmp_path, number, code):
     kind, unbroken = sixty
     options = options_file(scene, tmp_path, kind, save_every=1000)  # only the signal makes a checkpoint
@@ -184,6 +185,26 @@ def test_a_signal_saves_and_exits_with_its_code_and_the_run_can_be_resumed(scene
     assert not (tmp_path / "tiny" / "results.json").exists()
     assert wait(start([*options, "--resume"]), None) == 0
     assert compare_runs(tmp_path / "tiny", unbroken, 60) == []
+
+
+def test_a_signal_while_scoring_says_that_the_training_is_saved(scene, tmp_path, monkeypatch, capsys):
+    whole, scored = protocol.score_image, []
+
+    def score_and_signal(*arguments):
+        if scored:
+            os.kill(os.getpid(), signal.SIGTERM)
+        scored.append(True)
+        return whole(*arguments)
+
+    monkeypatch.setattr(protocol, "score_image", score_and_signal)
+    tiny_config(scene, tmp_path, n_iters=14).write(tmp_path / "options.txt")
+    assert main(["train", "--config", str(tmp_path / "options.txt")]) == 143
+    run = tmp_path / "tiny"
+    assert f"nerf-ssim evaluate {run}" in capsys.readouterr().out and newest_iteration(run) == 14
+    assert not (run / "results.json").exists() and list(run.rglob("*.partial")) == []
+    monkeypatch.undo()
+    assert main(["evaluate", str(run)]) == 0  # as the line says
+    assert json.loads((run / "results.json").read_text())["stopped_at"] == 14
 
 
 # Refusals: one line and exit code 2.
