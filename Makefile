@@ -5,9 +5,10 @@ PYTHON := $(VENV)/bin/python
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 TRAIN_FLAGS ?=
 TEST_FLAGS ?=
+NATIVE := $(shell git ls-files 'cuda_ext/*.cpp' 'cuda_ext/*.h' 'cuda_ext/*.cu' 'cuda_ext/*.cuh')
 SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/cpu/levels/* cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
 
-.PHONY: train test lint format clean setup gpu-check
+.PHONY: train test quick lint format typecheck docs clean setup gpu-check
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.extension
@@ -23,14 +24,27 @@ gpu-check: $(VENV)/.development
 
 lint: $(VENV)/.development
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache pyproject.toml
 
 format: $(VENV)/.development
 	$(PYTHON) -m ruff format .
+	$(VENV)/bin/clang-format -i $(NATIVE)
+
+typecheck: $(VENV)/.development
+	$(PYTHON) -m mypy
+
+# Every room, without what takes more than a few seconds.
+quick: $(VENV)/.development $(VENV)/.extension
+	$(PYTHON) -m pytest -m "not slow" $(QUICK) $(TEST_FLAGS)
+
+docs: $(VENV)/.development
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 setup: $(VENV)/.extension
 
 clean:
-	rm -rf build dist nerf_ssim/_C*.so $(VENV)/.extension
+	rm -rf build dist site nerf_ssim/_C*.so $(VENV)/.extension
 	find nerf_ssim tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PYTHON):

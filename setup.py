@@ -31,13 +31,18 @@ BUNDLED = ("configs", "data/room")
 
 CORE = ["torch>=2.6", "numpy", "imageio", "opencv-python", "ConfigArgParse", "tqdm"]
 EVALUATE = ["lpips", "torchvision", "scikit-image"]
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
+# Two versions of a formatter disagree, so these are pinned.
+FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
+CHECKS = ["pytest", "hypothesis", "mypy>=2.4", "import-linter>=2.5", "pre-commit", *FORMATTERS]
 EXTRAS = {
     "eval": EVALUATE,
     "view": ["viser"],
     "export": ["trimesh", "scikit-image", "safetensors"],
     "report": ["matplotlib", "pandas"],
     "sweep": ["ray"],
-    "dev": [*EVALUATE, "matplotlib", "tensorboard", "ruff", "pytest", "ninja"],
+    "docs": DOCS,
+    "dev": [*EVALUATE, *DOCS, "matplotlib", "tensorboard", "ninja", *CHECKS],
 }
 
 
@@ -214,6 +219,7 @@ class BuildWithResources(build_py):
     """Copy the configurations and the bundled scene into the package, as `nerf_ssim/bundled`."""
 
     def run(self) -> None:
+        """Builds as setuptools does, then copies."""
         super().run()
         if self.editable_mode:  # a checkout has them at its root
             return
