@@ -16,10 +16,14 @@ COMMANDS = {
     "fit-image": "fit a coordinate network to a picture, with an SSIM schedule",
     "evaluate": "score a trained run's test views again",
     "render": "render views of a trained run",
+    "import": "make a run of a checkpoint of the published TensoRF or DVGO",
+    "export": "write a trained field in forms that other programs read",
     "report": "compare trained runs: a table and a figure of PSNR by updates and by time",
     "doctor": "show versions, devices, and what each operation runs on",
     "data": "check a scene, make the procedural room, or download a data set",
 }
+MODULES = {"import": "import_checkpoint"}
+"""Files of commands whose names cannot be modules'."""
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -67,7 +71,8 @@ def _dispatch(words: list[str]) -> int:
         close = get_close_matches(command, COMMANDS, n=1)
         advice = f"did you mean {close[0]}?" if close else f"there are: {', '.join(COMMANDS)}"
         raise UserError(f"{command!r} is not a command; {advice}")
-    return importlib.import_module(f"nerf_ssim.cli.{command.replace('-', '_')}").run(rest)
+    module = MODULES.get(command, command.replace("-", "_"))
+    return importlib.import_module(f"nerf_ssim.cli.{module}").run(rest)
 
 
 def _usage() -> str:

@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     from nerf_ssim.runs.leftovers import remove_abandoned
     from nerf_ssim.training.trained import load_trained
 
-    trained = load_trained(options.run, datadir=options.datadir, checkpoint=options.checkpoint)
+    trained = load_trained(options.run, datadir=options.datadir, checkpoint=options.checkpoint, needs_images=False)
     if options.path is None:
         shots = _views(getattr(trained.scene, options.split or "test"))
     else:

@@ -50,6 +50,7 @@ class Scene:
         near: distance along a ray at which sampling may begin, scene units.
         far: distance that sampling never begins beyond, scene units.
         content_hash: sha256 (hex) over the metadata file and every image file's bytes.
+        has_images: False where the pictures are not there and black ones stand in for them.
     """
 
     name: str
@@ -60,3 +61,4 @@ class Scene:
     near: float
     far: float
     content_hash: str
+    has_images: bool = True

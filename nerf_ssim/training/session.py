@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.scene import Scene, Views
+from nerf_ssim.datasets.scene_record import scene_record
 from nerf_ssim.models.config import Config
 from nerf_ssim.models.options import ModelOptions
 from nerf_ssim.models.recipe import make_recipe
@@ -73,6 +74,7 @@ class Session:
         return self.folder.save(
             {
                 "scene_hash": self.scene.content_hash,
+                "scene": scene_record(self.scene),
                 "recipe": self.recipe.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "generators": self.generators.state_dict(),

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.scene import Scene, Views
-from nerf_ssim.errors import CheckpointError
+from nerf_ssim.datasets.scene_record import scene_of_record
+from nerf_ssim.errors import CheckpointError, SceneError
 from nerf_ssim.evaluation.protocol import RenderedView
 from nerf_ssim.models.config import Config
 from nerf_ssim.models.options import ModelOptions
@@ -25,7 +26,7 @@ from nerf_ssim.runs.manifest import read_manifest
 from nerf_ssim.runs.schedule import make_schedule
 from nerf_ssim.training.session import make_generators, scene_on
 
-__all__ = ["Trained", "load_trained", "render_camera"]
+__all__ = ["Trained", "load_trained", "read_state", "render_camera"]
 
 RAYS_AT_ONCE = 8192
 
@@ -71,33 +72,55 @@ def render_camera(
     )
 
 
-def load_trained(folder: str | Path, *, datadir: str | None = None, checkpoint: str | Path | None = None) -> Trained:
+def read_state(folder: Path, checkpoint: str | Path | None = None) -> dict[str, Any]:
+    """The payload of the newest checkpoint of the run in `folder`, or of the one given.
+
+    Raises:
+        CheckpointError: no run there, or a checkpoint that cannot be read.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: there is no such run folder; give one that train.py has written (runs/<expname>)"
+        )
+    required = ("config", "recipe", "schedule", "iteration")
+    if checkpoint is not None:
+        return load_checkpoint(Path(checkpoint), required=required)
+    newest = CheckpointFolder(folder).load_latest(required=required)
+    if newest is None:
+        raise CheckpointError(f"{folder}: holds no checkpoint; train first, or give a run folder that has checkpoints/")
+    return newest[1]
+
+
+def load_trained(
+    folder: str | Path,
+    *,
+    datadir: str | None = None,
+    checkpoint: str | Path | None = None,
+    needs_images: bool = True,
+) -> Trained:
     """Opens the run in `folder` at its newest checkpoint, or at the one given.
 
     Args:
         datadir: where the scene is now, if it has moved.
+        needs_images: False where cameras and bounds are enough; then the checkpoint's own record of the scene serves,
+            and the data need not be there (checkpoints of earlier versions have no such record).
     Raises:
         CheckpointError: no run there, or a checkpoint that cannot be read.
         SceneError: the data is gone or damaged.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"{folder}: there is no such run folder; give one that train.py has written (runs/<expname>)"
-        )
-    if checkpoint is not None:
-        state = load_checkpoint(Path(checkpoint), required=("config", "recipe", "schedule", "iteration"))
-    else:
-        newest = CheckpointFolder(folder).load_latest(required=("config", "recipe", "schedule", "iteration"))
-        if newest is None:
-            raise CheckpointError(
-                f"{folder}: holds no checkpoint; train first, or give a run folder that has checkpoints/"
-            )
-        state = newest[1]
+    state = read_state(folder, checkpoint)
     saved: Config[ModelOptions] = Config.from_dict(state["config"])
     moved = {} if datadir is None else {"datadir": datadir}
     config = saved.replace(device=choose_device(saved.run.device), **moved)
-    scene = scene_on(load_scene(config.data), config.run.device)
+    record = state.get("scene")
+    if record is not None and datadir is None and not needs_images:
+        scene = scene_of_record(record)
+    elif record is not None and not config.data.datadir:
+        raise SceneError(f"{folder}: was imported without its scene; give the scene's folder with --datadir")
+    else:
+        scene = load_scene(config.data)
+    scene = scene_on(scene, config.run.device)
     recipe = make_recipe(config, scene, make_generators(config))
     recipe.load_state_dict(state["recipe"])
     schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.model.schedule_starts_at)

@@ -26,8 +26,17 @@ class BoundedRecipe(DvgoRecipe):
         if dvgo.maskout_near_cam_vox:
             self.field.hide_near(views.c2w[:, :, 3], self.scene.near)
         if dvgo.pervoxel_lr:
-            rates = mask_unseen(self.field, views, dvgo.pervoxel_lr_downrate)
-            self.optimizer.set_rates(self.field.coarse_density.values, rates)
+            self._set_rates_by_views()
+
+    def take_over(
+        self, field: dict, stage: int, scalings_done: int, iteration: int, batches: PixelBatches | None
+    ) -> None:
+        """As every DVGO; the coarse stage looks at the views again, the fine one drops rays that its mask stops."""
+        super().take_over(field, stage, scalings_done, iteration, batches)
+        if batches is not None and self.stage is self.stages[-1]:
+            batches.keep_where(self.field.meets_mask)
+        elif batches is not None and self.config.model.pervoxel_lr:
+            self._set_rates_by_views()
 
     def before_batch(self, iteration: int, batches: PixelBatches) -> list[str]:
         """The fine stage's start where it is due, then what every DVGO does."""
@@ -49,6 +58,10 @@ class BoundedRecipe(DvgoRecipe):
             near=self.scene.near,
             generator=self.generators["init"],
         )
+
+    def _set_rates_by_views(self) -> None:
+        rates = mask_unseen(self.field, self.scene.train, self.config.model.pervoxel_lr_downrate)
+        self.optimizer.set_rates(self.field.coarse_density.values, rates)
 
     def _begin_fine_stage(self, iteration: int, batches: PixelBatches) -> str:
         dvgo, coarse = self.config.model, self.field

@@ -52,7 +52,8 @@ class DvgoRecipe(ABC):
         self.scalings_done = 0
         self.rates_start_at = self.stage.starts_at  # the iteration from which the learning rates decay
         self.threshold = self.stage.threshold_at(0)  # of the last step, which masks are made with
-        self.field = self._make_field(self._first_box())
+        # A model that came without its data has no views, and its box comes with its state.
+        self.field = self._make_field(self._first_box() if len(scene.train) else scene.aabb)
         self.optimizer = self._make_optimizer()
 
     @abstractmethod
@@ -140,6 +141,24 @@ class DvgoRecipe(ABC):
         self.field.load_state(state["field"])
         self.optimizer = self._make_optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def take_over(
+        self, field: dict, stage: int, scalings_done: int, iteration: int, batches: PixelBatches | None
+    ) -> None:
+        """Goes on from a field of another training after `iteration` updates, with an optimiser that starts anew.
+
+        Args:
+            field: its state, as `VoxelField.state` gives it.
+            stage, scalings_done: where in the schedule it is.
+            batches: the training pixels, which lose those that training had dropped by then; None without a scene.
+        """
+        self.stage, self.scalings_done = self.stages[stage], scalings_done
+        last = self.stage.scalings[scalings_done - 1] - 1 if scalings_done else 0
+        self.rates_start_at = self.stage.starts_at + last
+        self.threshold = self.stage.threshold_at(self.stage.step_of(iteration) - 1)
+        self.field = self._make_field(field["aabb"].to(self.config.run.device))
+        self.field.load_state(field)
+        self.optimizer = self._make_optimizer()
 
     def _make_optimizer(self) -> VoxelAdam:
         dvgo, field, skip_zero = self.config.model, self.field, self.stage.skip_zero

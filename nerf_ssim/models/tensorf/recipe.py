@@ -140,6 +140,29 @@ class TensorfRecipe:
         self.optimizer = make_adam(self._parameter_groups())
         self.optimizer.load_state_dict(state["optimizer"])
 
+    def take_over(self, field: dict, iteration: int, batches: PixelBatches | None) -> None:
+        """Goes on from a field of another training after `iteration` updates, with an optimiser that starts anew.
+
+        Args:
+            field: its state, as `TensoRF.state` gives it.
+            batches: the training pixels, which lose those that the second mask drops where it is past.
+        """
+        model = self.config.model
+        self.field = TensoRF.restore(model, field, self.config.run.device)
+        self.resolution = self.field.resolution
+        occupancy = self.field.occupancy
+        self.mask_resolution = self.resolution if occupancy is None else list(occupancy.volume.shape)
+        self.n_samples = samples_per_ray(self.resolution, model.step_ratio, model.nSamples)
+        for upsampled_at in (at for at in model.upsamp_list if at < iteration):
+            self._restart_rates(upsampled_at)
+        self.optimizer = make_adam(self._parameter_groups())
+        if (
+            batches is not None
+            and occupancy is not None
+            and sum(at < iteration for at in model.update_AlphaMask_list) > 1
+        ):
+            self._filter_rays(batches)
+
     def _color_draws(self, jitter: Tensor) -> ColorDraws | None:
         count = self.config.model.color_samples
         if count == 0:
@@ -182,11 +205,16 @@ class TensorfRecipe:
         self.resolution = resolution_for(n_voxels, self.field.aabb)
         self.n_samples = samples_per_ray(self.resolution, model.step_ratio, model.nSamples)
         self.field.upsample(self.resolution)
+        self._restart_rates(iteration)
+        self.optimizer = make_adam(self._parameter_groups())  # moments start anew, the MLP's too
+        return f"upsampled to {'x'.join(map(str, self.resolution))}, {self.n_samples} samples a ray"
+
+    def _restart_rates(self, iteration: int) -> None:
+        """Learning rates start anew after the upsampling of an iteration."""
+        model = self.config.model
         if not model.lr_upsample_reset:
             self.rates_scale = model.lr_decay_target_ratio ** (iteration / self.config.run.n_iters)
         self.rates_start_at = iteration + 1
-        self.optimizer = make_adam(self._parameter_groups())  # moments start anew, the MLP's too
-        return f"upsampled to {'x'.join(map(str, self.resolution))}, {self.n_samples} samples a ray"
 
 
 def upsampling_steps(n_init: int, n_final: int, n_steps: int) -> list[int]:
