@@ -11,10 +11,17 @@ from nerf_ssim.cli.main import main
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.trained import load_trained
 
-CP = {"grid": "cp", "n_lamb_sigma": [3], "n_lamb_sh": [4], "shadingMode": "SH", "data_dim_color": 27, "update_AlphaMask_list": []}
+CP = {
+    "grid": "cp",
+    "n_lamb_sigma": [3],
+    "n_lamb_sh": [4],
+    "shadingMode": "SH",
+    "data_dim_color": 27,
+    "update_AlphaMask_list": [],
+}
 KINDS = {
     "tensorf": ("tensorf", {}),
-    "cp with SH": ("tensorf", CP),
+    "cp with SH": ("tensorf", CP | {"shadingMode": "SH", "data_dim_color": 27}),
     "RGB with relu": ("tensorf", {"shadingMode": "RGB", "data_dim_color": 3, "fea2denseAct": "relu"}),
     "MLP": ("tensorf", {"shadingMode": "MLP", "update_AlphaMask_list": []}),
     "dvgo": ("dvgo", {}),
