@@ -23,7 +23,7 @@ LEVELS_SHOWN = ("50", "55", "60")
 
 
 def run(argv: Sequence[str]) -> int:
-    """Fits as the options say; returns the exit code (0, or 130/143 when interrupted).
+    """Fits as the options say; returns the exit code (0, or 130/143/138 when interrupted).
 
     Everything is left under `<basedir>/<expname>`; with `images`, in a folder a picture under that.
     """

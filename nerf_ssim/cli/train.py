@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Trains as the options say; returns the exit code (0, or 130/143 when interrupted)."""
+    """Trains as the options say; returns the exit code (0, or 130/143/138 when interrupted)."""
     config = parse(argv)
     # Imported here: `--help` and a wrong option should not wait for torch.
     from nerf_ssim.runs.device import start_line

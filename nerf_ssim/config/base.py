@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -26,8 +27,7 @@ class BaseConfig:
     @classmethod
     def sections(cls, values: Mapping[str, Any] | None = None) -> dict[str, type[Section]]:
         """The groups by name, in order, of a configuration in which the options `values` are given."""
-        hints = get_type_hints(cls)
-        return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+        return dict(_groups_of(cls))  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
 
     @classmethod
     def groups(cls) -> dict[str, tuple[str, list[Option]]]:
@@ -125,6 +125,13 @@ class BaseConfig:
                 if name not in ("resume", "overwrite"):
                     lines.append(f"{name} = {one.write(getattr(group, name))}".rstrip())
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@cache
+def _groups_of(config: type) -> Mapping[str, type[Section]]:
+    """The groups by name as a configuration's annotations have them."""
+    hints = get_type_hints(config)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config)}
 
 
 def title_of(section: type) -> str:

@@ -67,6 +67,25 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
         ConfigError: unknown or malformed options, values out of range, options that contradict each other.
         SystemExit: after `--help`.
     """
+    values, published_values, remarks = _read(command, argv)
+    config = command.config.from_dict(values)
+    published.warn(published_values)
+    for remark in (*remarks, *config.remarks()):
+        _LOG.warning("%s", remark)
+    return config
+
+
+def given_options(command: Command, argv: Sequence[str]) -> dict[str, Any]:
+    """The options that a command line and its file give, by name; those at their defaults are not among them.
+
+    Each value is checked alone; whether they go together is for `command.config.from_dict`. Arguments and errors are
+    those of `parse_command`.
+    """
+    return _read(command, argv)[0]
+
+
+def _read(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], dict[str, str], Sequence[str]]:
+    """Values by name of the command's own options, texts of the published ones, and remarks on the file."""
     options = command.config.options()
     file_parser = TextConfigParser(
         command.flags,
@@ -109,11 +128,7 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
     for name in values:
         if problem := command.config.problem_with(name, values):
             raise ConfigError(f"{place_of(name)}: {problem}")
-    config = command.config.from_dict(values)
-    published.warn(published_values)
-    for remark in (*file_parser.remarks, *config.remarks()):
-        _LOG.warning("%s", remark)
-    return config
+    return values, published_values, file_parser.remarks
 
 
 def _joined(lists: list[list[str]]) -> tuple[int, ...]:

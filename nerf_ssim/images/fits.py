@@ -23,6 +23,7 @@ from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint
 from nerf_ssim.runs.device import backend_record, choose_device
 from nerf_ssim.runs.folder import run_path
 from nerf_ssim.runs.interrupts import GracefulStop
+from nerf_ssim.runs.lock import lock_folder
 from nerf_ssim.runs.progress import Progress
 
 __all__ = ["is_finished", "load_values", "precision_note", "rate_order", "run_fit", "search_rate"]
@@ -113,7 +114,15 @@ def search_rate(config: ImageConfig, stop: GracefulStop) -> dict[str, Any]:
     Returns:
         The best fit's results, with `fit`, its folder, and `rates`: by rate, why its fit ended, its cost and best PSNR;
         also written to `results.json`. With `ended` "interrupted", that entry and `stopped_at` alone.
+    Raises:
+        TrainingError: another process searches there.
     """
+    with lock_folder(run_path(config.run)):
+        return _search(config, stop)
+
+
+def _search(config: ImageConfig, stop: GracefulStop) -> dict[str, Any]:
+    """`search_rate`, in a folder that is this process's."""
     if config.run.stop_psnr not in LEVELS:
         raise ConfigError(f"stop_psnr: a search compares costs at one of {', '.join(map(str, LEVELS))} dB")
     level = str(int(config.run.stop_psnr))

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: in training they let the current iteration finish, elsewhere they end the work tidily."""
+"""Signals that ask a process to end: in training they let the iteration finish, elsewhere they end the work tidily."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 
 SIGNALS = tuple(
     getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")  # a closed terminal; Windows has none
+    # SIGHUP is of a closed terminal; batch systems can send SIGUSR1 ahead of a time limit, and its exit code, 138 on
+    # Linux, says "queue the job again". Windows has neither.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
     if hasattr(signal, name)
 )
 NOTICE = "stopping after this iteration; press again to quit at once"
@@ -23,7 +25,7 @@ Previous = dict[signal.Signals, Handler | int]
 
 
 class Ended(KeyboardInterrupt):
-    """A SIGTERM or SIGHUP, raised where it came: whatever cleans up after Ctrl-C does so after these.
+    """A signal other than Ctrl-C, raised where it came: whatever cleans up after Ctrl-C does so after these.
 
     Attributes:
         exit_code: what the process should exit with, 128 + signal.
@@ -62,7 +64,7 @@ class GracefulStop:
 
     @property
     def exit_code(self) -> int:
-        """What the process should exit with: 0 without a request, 130 after SIGINT, 143 after SIGTERM."""
+        """What the process should exit with: 0 without a request, else 128 + the signal (130, 143, 138 on Linux)."""
         return 0 if self.requested is None else 128 + self.requested
 
     def __enter__(self) -> GracefulStop:
@@ -87,7 +89,7 @@ class GracefulStop:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP raise `Ended`, as Ctrl-C raises KeyboardInterrupt.
+    """Within the block the signals of `SIGNALS` but Ctrl-C raise `Ended`, as Ctrl-C raises KeyboardInterrupt.
 
     A signal that is ignored stays so, and outside the main thread nothing changes.
     """

@@ -15,14 +15,17 @@ except ImportError:  # not a POSIX system: nothing is locked there
 NAME = ".lock"
 
 
-def lock_folder(folder: Path) -> TextIO:
+def lock_folder(folder: Path, name: str = NAME) -> TextIO:
     """Takes the folder for this process until the returned file is closed (or the process ends, however it does).
 
+    Args:
+        folder: made where missing.
+        name: of the file in it that is locked.
     Raises:
         TrainingError: another process trains there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = open(folder / NAME, "a", encoding="utf-8")  # noqa: SIM115 - stays open for as long as the lock is held
+    file = open(folder / name, "a", encoding="utf-8")  # noqa: SIM115 - stays open for as long as the lock is held
     if fcntl is not None:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

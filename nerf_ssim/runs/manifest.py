@@ -43,7 +43,8 @@ def write_manifest(
         seed: the run's seed.
         device: where it trains.
         resume_iteration: updates done before this start; the first start's time is kept, and this one is added to
-            the list `resumed` with its version and git state. None for a fresh run.
+            the list `resumed` with its version, its git state and the processor of the updates before it. None for a
+            fresh run.
     Returns:
         The file's path.
     Raises:
@@ -52,12 +53,14 @@ def write_manifest(
     """
     path = Path(folder) / NAME
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    started, resumed = now, []
+    started, resumed, previous = now, [], {}
     if resume_iteration is not None and path.exists():
         previous = read_manifest(folder)
         started, resumed = previous.get("started", now), list(previous.get("resumed", []))
     if resume_iteration is not None:
-        resumed.append({"iteration": resume_iteration, "time": now, "version": project_version(), "git": git_state()})
+        before = (previous.get("machine") or {}).get("cpu")
+        start = {"iteration": resume_iteration, "time": now, "version": project_version(), "git": git_state()}
+        resumed.append({**start, "processor_before": before})
     record = {
         "started": started,
         "resumed": resumed,

@@ -13,7 +13,7 @@ import pytest
 
 from nerf_ssim.runs.interrupts import NOTICE, GracefulStop, ended_by_signals, exit_code_of
 
-ALL = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+ALL = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)]
 
 
 @pytest.mark.parametrize(("number", "code"), ALL)
