@@ -38,3 +38,7 @@ class MissingDependency(UserError):
 
 class DownloadError(UserError):
     """Something to be fetched could not be, or the archive fetched is not safe to unpack."""
+
+
+class DerivativeError(UserError):
+    """A derivative is asked for that an operation does not have; it would otherwise be zero without a word."""

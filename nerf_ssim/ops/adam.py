@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import adam as reference
 
-_HAS_NATIVE = backend.declare("adam_step")
 
-
+@torch.no_grad()
 def adam_step(
     param: Tensor,
     grad: Tensor,
@@ -36,8 +37,8 @@ def adam_step(
     Source: Kingma and Ba 2015, algorithm 1; rounds as `torch.optim.Adam(foreach=False)` does, the moments bit for bit.
     """
     _check(param, grad, exp_avg, exp_avg_sq, step)
-    if _is_native("adam_step", param, grad, exp_avg, exp_avg_sq):
-        torch.ops.nerf_ssim.adam_step(param, grad.contiguous(), exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step)
+    if param.is_contiguous() and exp_avg.is_contiguous() and exp_avg_sq.is_contiguous():
+        ADAM_STEP(param, grad.contiguous(), exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step)
     else:
         reference.adam_step(param, grad, exp_avg, exp_avg_sq, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)
 
@@ -112,15 +113,29 @@ def _check(param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, ste
         raise ValueError(f"Adam: step counts from 1, not {step}")
 
 
-def _is_native(op: str, param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor) -> bool:
-    """Whether the native kernel takes these: what it writes to must be contiguous."""
-    is_contiguous = param.is_contiguous() and exp_avg.is_contiguous() and exp_avg_sq.is_contiguous()
-    return is_contiguous and backend.implementation(op, param, grad, exp_avg, exp_avg_sq) == "native"
+def _reference(
+    param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, lr: float, beta1: float, beta2: float, eps: float,
+    step: int,
+) -> None:  # fmt: skip
+    """The specification, with the operator's arguments."""
+    reference.adam_step(param, grad, exp_avg, exp_avg_sq, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)
 
 
-def _nothing_fake(param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step) -> None:
-    """Shapes of the in-place ops: they return nothing."""
+def _examples() -> Iterator[tuple[Any, ...]]:
+    for shape, step in (((5, 7), 1), ((1,), 3), ((33, 4), 100)):
+        state = (uniform(*shape, low=-1, seed=seed) for seed in range(3))
+        yield *state, uniform(*shape, seed=4), 0.1, 0.9, 0.99, 1e-8, step
 
 
-if _HAS_NATIVE:
-    torch.library.register_fake("nerf_ssim::adam_step")(_nothing_fake)
+ADAM_STEP = declare(
+    Op(
+        name="adam_step",
+        operators={
+            "adam_step(Tensor(a!) param, Tensor grad, Tensor(b!) exp_avg, Tensor(c!) exp_avg_sq, float lr, float beta1,"
+            " float beta2, float eps, int step) -> ()": lambda *_: None,
+        },
+        reference=_reference,
+        in_place=True,
+        examples=_examples,
+    )
+)

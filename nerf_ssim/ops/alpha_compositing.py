@@ -5,13 +5,16 @@ Source: Sun et al. 2022, "Direct Voxel Grid Optimization", section 3.2 and its p
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.calls import GradientCall
 from nerf_ssim.ops.compositing import check_offsets
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import offsets, ray_index, uniform
 from nerf_ssim.ops.reference import alpha_compositing as reference
 
 
@@ -66,10 +69,7 @@ def composite_voxels(
     if density.dim() != 1:
         raise ValueError(f"density: expected [S], not {tuple(density.shape)}")
     check_offsets(ray_offsets, len(density))
-    inputs = (density, ray_offsets, shift, interval, alpha_threshold, stop)
-    if backend.implementation("composite_voxels", density, ray_offsets) == "reference":
-        return AlphaComposited(*reference.composite_voxels(*inputs))
-    return AlphaComposited(*torch.ops.nerf_ssim.composite_voxels(*inputs))
+    return AlphaComposited(*COMPOSITE_VOXELS(density, ray_offsets, shift, interval, alpha_threshold, stop))
 
 
 def distortion_loss(weights: Tensor, s: Tensor, ray_index: Tensor, interval: float) -> Tensor:
@@ -90,56 +90,64 @@ def distortion_loss(weights: Tensor, s: Tensor, ray_index: Tensor, interval: flo
     if weights.dim() != 1 or not weights.shape == s.shape == ray_index.shape or ray_index.dtype != torch.int64:
         shapes = f"{tuple(weights.shape)}, {tuple(s.shape)}, {tuple(ray_index.shape)} {ray_index.dtype}"
         raise ValueError(f"weights, s, ray_index: expected three [n], the last int64, not {shapes}")
-    wants_other_gradient = s.requires_grad and torch.is_grad_enabled()  # the kernel knows only that of the weights
-    if wants_other_gradient or backend.implementation("distortion_loss", weights, s, ray_index) == "reference":
-        return reference.distortion_loss(weights, s, ray_index, interval)
-    return torch.ops.nerf_ssim.distortion_loss(weights, s, ray_index, interval)[0]
+    return DISTORTION_LOSS(weights, s, ray_index, interval)
 
 
-def _register_composite_voxels() -> None:
-    """Tell PyTorch the shapes of the native operators and that one is the gradient of the other."""
-
-    def shapes(density: Tensor, ray_offsets: Tensor, *_: float) -> tuple[Tensor, Tensor]:
-        return density.new_empty(density.shape), density.new_empty(ray_offsets.shape[0] - 1)
-
-    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        density, ray_offsets, *ctx.constants = inputs
-        ctx.save_for_backward(density, ray_offsets)
-        ctx.set_materialize_grads(False)
-
-    def differentiate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        if all(grad is None for grad in grads):
-            return (None,) * 6
-        backward = torch.ops.nerf_ssim.composite_voxels_backward
-        return backward(*grads, *ctx.saved_tensors, *ctx.constants), *(None,) * 5
-
-    def backward_shape(grad_weights: Any, grad_background: Any, density: Tensor, *_: Any) -> Tensor:
-        return density.new_empty(density.shape)
-
-    torch.library.register_fake("nerf_ssim::composite_voxels", shapes)
-    torch.library.register_fake("nerf_ssim::composite_voxels_backward", backward_shape)
-    torch.library.register_autograd("nerf_ssim::composite_voxels", differentiate, setup_context=save)
+def _composite_shapes(density: Tensor, ray_offsets: Tensor, *_: float) -> tuple[Tensor, Tensor]:
+    return density.new_empty(density.shape), density.new_empty(ray_offsets.shape[0] - 1)
 
 
-def _register_distortion_loss() -> None:
-    """The same for `distortion_loss`, whose second output is the first one's gradient in the weights."""
-
-    def shapes(weights: Tensor, s: Tensor, ray_index: Tensor, interval: float) -> tuple[Tensor, Tensor]:
-        return weights.new_empty(()), weights.new_empty(weights.shape)
-
-    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.save_for_backward(output[1])
-        ctx.mark_non_differentiable(output[1])
-
-    def differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None, None
-
-    torch.library.register_fake("nerf_ssim::distortion_loss", shapes)
-    torch.library.register_autograd("nerf_ssim::distortion_loss", differentiate, setup_context=save)
+def _composite_gradient(call: GradientCall) -> Sequence[Tensor]:
+    return (torch.ops.nerf_ssim.composite_voxels_backward(*call.upstream, *call.args),)
 
 
-if backend.declare("composite_voxels"):
-    _register_composite_voxels()
-if backend.declare("distortion_loss"):
-    _register_distortion_loss()
+def _composite_examples() -> Iterator[tuple[Any, ...]]:
+    for counts, threshold, stop in (([5, 0, 1, 30, 0], 0.0, 1e-3), ([2], 0.1, 0.0), ([7, 30], 1e-4, 0.3)):
+        density = uniform(sum(counts), low=-6, high=6)
+        yield density, offsets(counts), -2.0, 0.5, threshold, stop
+
+
+def _distortion_gradient(call: GradientCall) -> Sequence[Tensor]:
+    (upstream,) = call.upstream
+    assert upstream is not None
+    return (upstream * call.kept[0],)
+
+
+def _distortion_examples() -> Iterator[tuple[Any, ...]]:
+    for counts in ([5, 0, 1, 30, 0], [2], [7, 3]):
+        places = torch.cat([torch.zeros(0), *(uniform(count, seed=count).sort().values for count in counts)])
+        yield uniform(sum(counts)), places, ray_index(counts), 0.02
+
+
+COMPOSITE_VOXELS = declare(
+    Op(
+        name="composite_voxels",
+        operators={
+            "composite_voxels(Tensor density, Tensor ray_offsets, float shift, float interval, float alpha_threshold,"
+            " float stop) -> (Tensor, Tensor)": _composite_shapes,
+            "composite_voxels_backward(Tensor? grad_weights, Tensor? grad_background, Tensor density, Tensor"
+            " ray_offsets, float shift, float interval, float alpha_threshold, float stop) -> Tensor": (
+                lambda of_weights, of_background, density, *_: density.new_empty(density.shape)
+            ),
+        },
+        reference=reference.composite_voxels,
+        differentiable=("density",),
+        gradient=_composite_gradient,
+        results=2,
+        examples=_composite_examples,
+    )
+)
+DISTORTION_LOSS = declare(
+    Op(
+        name="distortion_loss",
+        operators={  # its second output is the gradient of the first in the weights
+            "distortion_loss(Tensor weights, Tensor s, Tensor ray_index, float interval) -> (Tensor, Tensor)": (
+                lambda weights, *_: (weights.new_empty(()), weights.new_empty(weights.shape))
+            ),
+        },
+        reference=reference.distortion_loss,
+        differentiable=("weights",),
+        gradient=_distortion_gradient,
+        examples=_distortion_examples,
+    )
+)

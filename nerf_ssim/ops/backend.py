@@ -1,41 +1,55 @@
 """Which implementation of an op serves a call, and why.
 
-The native extension `nerf_ssim._C` registers its kernels as torch operators `nerf_ssim::<op>`; `nerf_ssim._C_cuda`, if
-it is built, adds those for CUDA tensors. A call goes there when the extension is loaded, has a kernel for the tensors'
-device and takes their dtype; else to `ops.reference`.
+The native extension `nerf_ssim._C` registers its kernels as torch operators `nerf_ssim::<operator>`;
+`nerf_ssim._C_cuda`, if it is built, adds those for CUDA tensors. A call goes there when the extension is loaded, has
+every operator of the op exactly as the op's declaration states it, has kernels for the tensors' device and takes their
+dtype; else it goes to `ops.reference`.
 `NERF_SSIM_BACKEND` = `auto` (default), `reference` or `native` forces the choice; `NERF_SSIM_NO_EXT=1` behaves as if
 the extension had not been built.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
-import importlib.util
 import os
 import pkgutil
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from nerf_ssim.errors import ConfigError
 
+if TYPE_CHECKING:
+    from nerf_ssim.ops.declaration import Op
+
 Implementation = Literal["native", "reference"]
 
-_DTYPES: dict[str, tuple[torch.dtype, ...]] = {}  # declared ops and the floating dtypes that their kernels take
-_KEYS = {"cpu": "CPU", "cuda": "CUDA"}
+BUILD = "python setup.py build_ext --inplace"
+"""The command that builds the extension in a checkout."""
+
+_KEYS = {"cpu": "CPU", "cuda": "CUDA"}  # PyTorch's names for the devices that kernels are registered for
+_PARTS = {"cpu": ("nerf_ssim._C", "the extension"), "cuda": ("nerf_ssim._C_cuda", "the extension's CUDA part")}
+_declared: dict[str, Op] = {}
+_load_failures: dict[str, str] = {}  # by device: why that part of the extension is not there; "" where it is
+_distrusted: dict[tuple[str, str], str] = {}  # op and device: why its kernel is not used although it is there
+_reasons: dict[tuple[str, str], str] = {}  # op and device: what `_why_not_there` found
 
 
-def declare(op: str, *, dtypes: tuple[torch.dtype, ...] = (torch.float32,)) -> bool:
-    """Announce an op that may have a native kernel, and the floating dtypes the kernel takes.
+def add(op: Op) -> bool:
+    """Enter a declared op; whether the extension defines the op's operators as declared."""
+    _declared[op.name] = op
+    return not (_load_failure("cpu") or _why_other_schemas(op))
 
-    Returns:
-        Whether the loaded extension defines `nerf_ssim::<op>`, so that the caller can register its autograd formula.
-    """
-    _DTYPES[op] = dtypes
-    return _load_failure() is None and _is_defined(op)
+
+def declared() -> dict[str, Op]:
+    """Every op of `nerf_ssim.ops` by name, in alphabetical order."""
+    import nerf_ssim.ops as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.ispkg:
+            importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(sorted(_declared.items()))
 
 
 def implementation(op: str, *tensors: Tensor | None) -> Implementation:
@@ -44,43 +58,56 @@ def implementation(op: str, *tensors: Tensor | None) -> Implementation:
     Raises:
         ConfigError: `NERF_SSIM_BACKEND=native` where native code cannot serve, or an unknown value of it.
     """
-    mode = os.environ.get("NERF_SSIM_BACKEND", "auto")
+    mode = _mode()
     if mode == "reference":
         return "reference"
     reason = _why_not_native(op, tensors)
-    if mode == "auto":
-        return "reference" if reason else "native"
-    if mode != "native":
-        raise ConfigError(f"NERF_SSIM_BACKEND={mode}: choose auto, reference or native")
-    if reason:
+    if reason and mode == "native":
         raise ConfigError(f"NERF_SSIM_BACKEND=native: {op} cannot run natively ({reason}); use auto")
-    return "native"
+    return "reference" if reason else "native"
 
 
 def describe(device: torch.device | str = "cpu") -> dict[str, tuple[Implementation, str]]:
     """For each op: the implementation that a float32 call on `device` uses, and the reason."""
-    import nerf_ssim.ops as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        if not module.ispkg:
-            importlib.import_module(f"{package.__name__}.{module.name}")
-    mode, kind = os.environ.get("NERF_SSIM_BACKEND", "auto"), torch.device(device).type
+    mode, kind = _mode(), torch.device(device).type
     table: dict[str, tuple[Implementation, str]] = {}
-    for op in sorted(_DTYPES):
-        reason = "NERF_SSIM_BACKEND=reference" if mode == "reference" else _why_not_native(op, (), kind)
+    for op in declared():
+        reason = "NERF_SSIM_BACKEND=reference" if mode == "reference" else _why_not_there(op, kind)
         table[op] = ("reference", reason) if reason else ("native", f"compiled {_KEYS.get(kind, kind)} kernel")
     return table
 
 
-def _why_not_native(op: str, tensors: tuple[Tensor | None, ...], device: str = "cpu") -> str:
-    """Why a call of `op` on `tensors` (on `device` where there are none) cannot go to native code; "" where it can."""
-    failure = _load_failure()
-    if failure is not None:
-        return failure
-    device = next((tensor.device.type for tensor in tensors if tensor is not None), device)
-    if not _has_kernel(op, device):
-        return (_cuda_failure() if device == "cuda" else "") or f"no {device} kernel in the extension"
-    dtypes = _DTYPES.get(op, (torch.float32,))
+def distrust(op: str, device: str, reason: str) -> None:
+    """Serve `op` by the reference on devices of this kind ("cpu", "cuda") from now on, and say why."""
+    _distrusted[op, device] = reason
+    _reasons.clear()
+
+
+def give_up_part(device: str, reason: str) -> None:
+    """Never load the part of the extension for this kind of device, because loading it would end the process."""
+    _load_failures.setdefault(device, reason)
+    _reasons.clear()
+
+
+@torch.compiler.assume_constant_result
+def _mode() -> str:
+    mode = os.environ.get("NERF_SSIM_BACKEND", "auto")
+    if mode not in ("auto", "reference", "native"):
+        raise ConfigError(f"NERF_SSIM_BACKEND={mode}: choose auto, reference or native")
+    return mode
+
+
+def _why_not_native(op: str, tensors: tuple[Tensor | None, ...]) -> str:
+    """Why a call of `op` on `tensors` (on the CPU where there are none) cannot go to native code; "" where it can."""
+    device = "cpu"
+    for tensor in tensors:
+        if tensor is not None:
+            device = tensor.device.type
+            break
+    reason = _why_not_there(op, device)
+    if reason:
+        return reason
+    dtypes = _declared[op].dtypes
     for tensor in tensors:
         if tensor is None:
             continue
@@ -91,32 +118,55 @@ def _why_not_native(op: str, tensors: tuple[Tensor | None, ...], device: str = "
     return ""
 
 
-@functools.cache
-def _load_failure() -> str | None:
-    """Load the extension once; why that failed, or None."""
+@torch.compiler.assume_constant_result  # a call that is compiled asks while it is traced
+def _why_not_there(op: str, device: str) -> str:
+    """Why there is no kernel of `op` for this kind of device; "" where there is one."""
+    if (op, device) not in _reasons:
+        _reasons[op, device] = _find_kernel(op, device)
+    return _reasons[op, device]
+
+
+def _find_kernel(name: str, device: str) -> str:
+    op = _declared.get(name) or declared().get(name)
+    if op is None:
+        return "no such op"
+    if reason := _load_failure("cpu") or _why_other_schemas(op) or _distrusted.get((name, device), ""):
+        return reason
+    missing = f"no {device} kernel in the extension"
+    if device not in _KEYS:
+        return missing
+    part_failure = _load_failure(device)
+    has_kernels = all(
+        getattr(torch.ops.nerf_ssim, operator).default.has_kernel_for_dispatch_key(_KEYS[device])
+        for operator in op.operator_names
+    )
+    return "" if has_kernels else part_failure or missing
+
+
+def _why_other_schemas(op: Op) -> str:
+    """What tells that the extension was built from other sources than these: an operator that it defines otherwise.
+
+    Calling it with the arguments that Python knows would fail far from the cause.
+    """
+    for schema, name in zip(op.operators, op.operator_names, strict=True):
+        if not hasattr(torch.ops.nerf_ssim, name):
+            return f"the extension is of other sources, it has no operator {name}; build it again: {BUILD}"
+        if str(getattr(torch.ops.nerf_ssim, name).default._schema) != f"nerf_ssim::{schema}":
+            return f"the extension is of other sources, its operator {name} differs; build it again: {BUILD}"
+    return ""
+
+
+def _load_failure(device: str) -> str:
+    """Load the part of the extension for this kind of device, once; why that failed, or ""."""
+    if device not in _load_failures:
+        _load_failures[device] = _load(*_PARTS[device])
+    return _load_failures[device]
+
+
+def _load(module: str, what: str) -> str:
+    """Import a part of the extension; why that failed, or ""."""
     if os.environ.get("NERF_SSIM_NO_EXT", "0") not in ("", "0"):
         return "NERF_SSIM_NO_EXT is set"
-    failure = _load("nerf_ssim._C", "the extension", "cuda_ext/bindings")
-    if failure is None:
-        _cuda_failure()
-    return failure
-
-
-@functools.cache
-def _cuda_failure() -> str | None:
-    """Load the CUDA kernels once; why that failed, or None."""
-    return _load("nerf_ssim._C_cuda", "the extension's CUDA part", "cuda_ext/bindings/cuda")
-
-
-def _load(module: str, what: str, definitions: str) -> str | None:
-    """Import an extension unless, in a checkout, operators have been defined anew in `definitions` since it was built:
-    calling them with other arguments than Python knows would fail far from the cause."""
-    spec = importlib.util.find_spec(module)
-    if spec is not None and spec.origin is not None:
-        built = Path(spec.origin)
-        sources = (built.parents[1] / definitions).glob("*.cpp")
-        if any(path.stat().st_mtime > built.stat().st_mtime for path in sources):
-            return f"{what} is older than {definitions}; build it again: python setup.py build_ext --inplace"
     try:
         importlib.import_module(module)
     except ModuleNotFoundError:
@@ -124,17 +174,4 @@ def _load(module: str, what: str, definitions: str) -> str | None:
     except ImportError as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"{what} does not load: {first_line}"
-    return None
-
-
-@functools.cache
-def _is_defined(op: str) -> bool:
-    return f"nerf_ssim::{op}" in torch._C._dispatch_get_all_op_names()
-
-
-@functools.cache
-def _has_kernel(op: str, device: str) -> bool:
-    key = _KEYS.get(device)
-    return (
-        key is not None and _is_defined(op) and torch._C._dispatch_has_kernel_for_dispatch_key(f"nerf_ssim::{op}", key)
-    )
+    return ""

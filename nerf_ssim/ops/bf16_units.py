@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 FIRST_CAPABILITY = (8, 0)  # of GPUs with bfloat16 matrix units
@@ -15,7 +13,6 @@ def native_unit() -> str:
     return "" if fastest.startswith("emulated") else fastest
 
 
-@functools.cache
 def torch_unit(device: torch.device) -> tuple[str, str]:
     """The device's unit as PyTorch's own products use it, "" for none, and the device itself, in words.
 
@@ -25,6 +22,7 @@ def torch_unit(device: torch.device) -> tuple[str, str]:
         capability = torch.cuda.get_device_capability(device)
         unit = "tensor cores" if capability >= FIRST_CAPABILITY else ""
         return unit, f"{torch.cuda.get_device_name(device)}, compute capability {capability[0]}.{capability[1]}"
-    if torch.cpu._is_amx_tile_supported():
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older PyTorch does not tell
+    if capabilities.get("amx_tile") and capabilities.get("amx_bf16"):
         return "AMX", "the CPU"
-    return ("AVX512_BF16" if torch.cpu._is_avx512_bf16_supported() else ""), "the CPU"
+    return ("AVX512_BF16" if capabilities.get("avx512_bf16") else ""), "the CPU"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.calls import GradientCall
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import offsets, ray_index, uniform
 from nerf_ssim.ops.reference import compositing as reference
 
 
@@ -40,10 +43,7 @@ def composite(sigma: Tensor, delta: Tensor, ray_offsets: Tensor, *, distance_sca
     if sigma.dim() != 1 or sigma.shape != delta.shape:
         raise ValueError(f"sigma and delta: expected two [samples], not {tuple(sigma.shape)} and {tuple(delta.shape)}")
     check_offsets(ray_offsets, len(sigma))
-    wants_delta_gradient = delta.requires_grad and torch.is_grad_enabled()  # the kernel knows only that of sigma
-    if wants_delta_gradient or backend.implementation("composite", sigma, delta, ray_offsets) == "reference":
-        return Composited(*reference.composite(sigma, delta, ray_offsets, distance_scale))
-    return Composited(*torch.ops.nerf_ssim.composite(sigma, delta, ray_offsets, distance_scale))
+    return Composited(*COMPOSITE(sigma, delta, ray_offsets, distance_scale))
 
 
 def accumulate(weights: Tensor, values: Tensor, ray_index: Tensor, n_rays: int) -> Tensor:
@@ -64,71 +64,83 @@ def accumulate(weights: Tensor, values: Tensor, ray_index: Tensor, n_rays: int) 
     if weights.dim() != 1 or values.dim() != 2 or not len(weights) == len(values) == len(ray_index):
         shapes = f"{tuple(weights.shape)}, {tuple(values.shape)}, {tuple(ray_index.shape)}"
         raise ValueError(f"weights, values, ray_index: expected [n], [n, C], [n], not {shapes}")
-    if backend.implementation("accumulate", weights, values, ray_index) == "reference":
-        return reference.accumulate(weights, values, ray_index, n_rays)
-    return torch.ops.nerf_ssim.accumulate(weights, values, ray_index, n_rays)
+    return ACCUMULATE(weights, values, ray_index, n_rays)
 
 
 def check_offsets(ray_offsets: Tensor, n_samples: int) -> None:
     """Raises ValueError unless `ray_offsets` `[R + 1]` int64 ascend from 0 to `n_samples`.
 
-    Beyond the CPU only its form is checked: reading the values would wait for the device at every call.
+    Beyond the CPU only its form is checked: reading the values would wait for the device at every call. So it is in a
+    compiled call, which has no values while it is traced; the native operators look at them.
     """
     if ray_offsets.dim() != 1 or len(ray_offsets) < 1 or ray_offsets.dtype != torch.int64:
         raise ValueError("ray_offsets: expected [rays + 1] int64")
-    if ray_offsets.device.type != "cpu":
+    if ray_offsets.device.type != "cpu" or torch.compiler.is_compiling():
         return
     first, last = int(ray_offsets[0]), int(ray_offsets[-1])
     if first != 0 or last != n_samples or bool((ray_offsets[1:] < ray_offsets[:-1]).any()):
         raise ValueError(f"ray_offsets: must ascend from 0 to {n_samples} samples, not from {first} to {last}")
 
 
-def _register_composite() -> None:
-    """Tell PyTorch the shapes of the native operators and that one is the gradient of the other."""
-
-    def shapes(sigma: Tensor, delta: Tensor, ray_offsets: Tensor, distance_scale: float) -> tuple[Tensor, ...]:
-        return sigma.new_empty(sigma.shape), sigma.new_empty(ray_offsets.shape[0] - 1), sigma.new_empty(sigma.shape)
-
-    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        sigma, delta, ray_offsets, ctx.distance_scale = inputs
-        ctx.save_for_backward(sigma, delta, ray_offsets, output[2])
-        ctx.set_materialize_grads(False)
-
-    def differentiate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        if all(grad is None for grad in grads):
-            return None, None, None, None
-        saved = ctx.saved_tensors
-        return torch.ops.nerf_ssim.composite_backward(*grads, *saved, ctx.distance_scale), None, None, None
-
-    def backward_shape(grad_weights: Any, grad_opacity: Any, grad_light: Any, sigma: Tensor, *_: Any) -> Tensor:
-        return sigma.new_empty(sigma.shape)
-
-    torch.library.register_fake("nerf_ssim::composite", shapes)
-    torch.library.register_fake("nerf_ssim::composite_backward", backward_shape)
-    torch.library.register_autograd("nerf_ssim::composite", differentiate, setup_context=save)
+def _composite_shapes(sigma: Tensor, delta: Tensor, ray_offsets: Tensor, distance_scale: float) -> tuple[Tensor, ...]:
+    return sigma.new_empty(sigma.shape), sigma.new_empty(ray_offsets.shape[0] - 1), sigma.new_empty(sigma.shape)
 
 
-def _register_accumulate() -> None:
-    """The same for `accumulate`."""
-
-    def shape(weights: Tensor, values: Tensor, ray_index: Tensor, n_rays: int) -> Tensor:
-        return values.new_empty(n_rays, values.shape[1])
-
-    def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:3])
-
-    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *torch.ops.nerf_ssim.accumulate_backward(grad, *ctx.saved_tensors), None, None
-
-    def backward_shapes(grad: Tensor, weights: Tensor, values: Tensor, ray_index: Tensor) -> tuple[Tensor, Tensor]:
-        return weights.new_empty(weights.shape), values.new_empty(values.shape)
-
-    torch.library.register_fake("nerf_ssim::accumulate", shape)
-    torch.library.register_fake("nerf_ssim::accumulate_backward", backward_shapes)
-    torch.library.register_autograd("nerf_ssim::accumulate", differentiate, setup_context=save)
+def _composite_gradient(call: GradientCall) -> Sequence[Tensor]:
+    sigma, delta, ray_offsets, distance_scale = call.args
+    (light,) = call.kept
+    backward = torch.ops.nerf_ssim.composite_backward
+    return (backward(*call.upstream, sigma, delta, ray_offsets, light, distance_scale),)
 
 
-if backend.declare("composite"):
-    _register_composite()
-if backend.declare("accumulate"):
-    _register_accumulate()
+def _composite_examples() -> Iterator[tuple[Any, ...]]:
+    for counts in ([5, 0, 1, 30, 0], [2], [7, 3]):
+        delta = uniform(sum(counts), high=0.02, seed=1)
+        yield uniform(sum(counts), low=-4, high=5).exp(), delta, offsets(counts), 25.0
+
+
+def _accumulate_gradient(call: GradientCall) -> Sequence[Tensor]:
+    return torch.ops.nerf_ssim.accumulate_backward(*call.upstream, *call.args[:3])
+
+
+def _accumulate_examples() -> Iterator[tuple[Any, ...]]:
+    for counts, channels in (([5, 0, 1, 30, 0], 3), ([2], 1), ([7, 3], 7)):
+        yield uniform(sum(counts)), uniform(sum(counts), channels, low=-1), ray_index(counts), len(counts)
+
+
+COMPOSITE = declare(
+    Op(
+        name="composite",
+        operators={
+            "composite(Tensor sigma, Tensor delta, Tensor ray_offsets, float distance_scale)"
+            " -> (Tensor, Tensor, Tensor)": _composite_shapes,
+            "composite_backward(Tensor? grad_weights, Tensor? grad_opacity, Tensor? grad_transmittance, Tensor sigma,"
+            " Tensor delta, Tensor ray_offsets, Tensor transmittance, float distance_scale) -> Tensor": (
+                lambda of_weights, of_opacity, of_light, sigma, *_: sigma.new_empty(sigma.shape)
+            ),
+        },
+        reference=reference.composite,
+        differentiable=("sigma",),
+        gradient=_composite_gradient,
+        results=3,
+        keeps=(2,),
+        examples=_composite_examples,
+    )
+)
+ACCUMULATE = declare(
+    Op(
+        name="accumulate",
+        operators={
+            "accumulate(Tensor weights, Tensor values, Tensor ray_index, SymInt n_rays) -> Tensor": (
+                lambda weights, values, ray_index, n_rays: values.new_empty(n_rays, values.shape[1])
+            ),
+            "accumulate_backward(Tensor grad, Tensor weights, Tensor values, Tensor ray_index) -> (Tensor, Tensor)": (
+                lambda grad, weights, values, *_: (weights.new_empty(weights.shape), values.new_empty(values.shape))
+            ),
+        },
+        reference=reference.accumulate,
+        differentiable=("weights", "values"),
+        gradient=_accumulate_gradient,
+        examples=_accumulate_examples,
+    )
+)

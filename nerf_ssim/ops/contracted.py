@@ -6,12 +6,14 @@ the Euclidean norm; the contraction is that of Barron et al. 2022, "Mip-NeRF 360
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import contracted as reference
 
 
@@ -28,7 +30,6 @@ class ContractedSamples(NamedTuple):
     """Where each ray's samples start, `[R + 1]` int64; the last entry is S."""
 
 
-@torch.no_grad()
 def march_contracted(
     origins: Tensor,
     directions: Tensor,
@@ -50,9 +51,10 @@ def march_contracted(
         mask: `[X, Y, Z]` bool over the box of half side 1 + bg_len; where given, samples whose nearest node holds
             False are left out.
     Returns:
-        `ContractedSamples`; no gradient flows into them.
+        `ContractedSamples`, which count as constants.
     Raises:
         ValueError: shapes that disagree.
+        DerivativeError: a gradient is wanted in one of the tensors.
     """
     if origins.shape != directions.shape or origins.dim() != 2 or origins.shape[1] != 3:
         shapes = f"{tuple(origins.shape)} and {tuple(directions.shape)}"
@@ -61,23 +63,38 @@ def march_contracted(
         raise ValueError(f"t: expected [P], not {tuple(t.shape)}")
     if mask is not None and (mask.dim() != 3 or mask.dtype != torch.bool):
         raise ValueError(f"mask: expected [X, Y, Z] bool, not {tuple(mask.shape)} {mask.dtype}")
-    inputs = (origins, directions, t, bg_len, min_distance, mask)
-    if backend.implementation("march_contracted", origins, directions, t, mask) == "reference":
-        return ContractedSamples(*reference.march_contracted(*inputs))
-    return ContractedSamples(*torch.ops.nerf_ssim.march_contracted(*inputs))
+    return ContractedSamples(*MARCH_CONTRACTED(origins, directions, t, bg_len, min_distance, mask))
 
 
 def _shapes_only(origins: Tensor, *_: object) -> tuple[Tensor, ...]:
     """Output shapes of the native operator: the number of samples is known only when it runs."""
     samples = torch.library.get_ctx().new_dynamic_size()
-    integers = {"dtype": torch.int64}
     return (
         origins.new_empty(samples, 3),
         origins.new_empty(samples),
-        origins.new_empty(samples, **integers),
-        origins.new_empty(origins.shape[0] + 1, **integers),
+        origins.new_empty(samples, dtype=torch.int64),
+        origins.new_empty(origins.shape[0] + 1, dtype=torch.int64),
     )
 
 
-if backend.declare("march_contracted"):
-    torch.library.register_fake("nerf_ssim::march_contracted", _shapes_only)
+def _examples() -> Iterator[tuple[Any, ...]]:
+    mask = uniform(6, 5, 7, seed=3) > 0.4
+    for rays, places, kept in ((17, 40, mask), (1, 9, None), (30, 25, None)):
+        origins = uniform(rays, 3, low=-0.4, high=0.4)
+        directions = torch.nn.functional.normalize(uniform(rays, 3, low=-1, seed=1), dim=1)
+        yield origins, directions, torch.linspace(0.05, 3.0, places), 0.2, 0.02, kept
+
+
+MARCH_CONTRACTED = declare(
+    Op(
+        name="march_contracted",
+        operators={
+            "march_contracted(Tensor origins, Tensor directions, Tensor t, float bg_len, float min_distance, Tensor?"
+            " mask) -> (Tensor, Tensor, Tensor, Tensor)": _shapes_only,
+        },
+        reference=reference.march_contracted,
+        results=4,
+        is_constant=True,
+        examples=_examples,
+    )
+)

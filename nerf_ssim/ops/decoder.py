@@ -8,16 +8,20 @@ serves GPUs, and CPUs without the extension, through torch's own products.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nerf_ssim.ops import backend, bf16_units, decoder_bf16
+from nerf_ssim.ops.calls import GradientCall
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.differentiation import has_tangent
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import decoder as reference
 
 PRECISIONS = ("float32", "bf16")
-_HAS_NATIVE = backend.declare("decode_color")
 
 
 class DecoderWeights(NamedTuple):
@@ -65,28 +69,20 @@ def decode_color(
 
     Args:
         features: appearance features, `[n, F]`.
-        directions: unit viewing directions, `[n, 3]`; treated as constants.
+        directions: unit viewing directions, `[n, 3]`.
         layers: the MLP; `w1 [H1, inputs]`, `w2 [H2, H1]`, `w3 [3, H2]` and their biases.
         feature_frequencies, view_frequencies: octaves of the two encodings; 0 leaves that encoding out.
         precision: `"float32"`, or `"bf16"`: both operands of each product are rounded to bfloat16 and sums stay
             float32, where `effective_precision` says that the device does so; else as float32.
     Returns:
-        rgb in (0, 1), `[n, 3]`, differentiable in `features` and in all six weights.
+        rgb in (0, 1), `[n, 3]`, differentiable. Natively it is so in `features` and in all six weights.
     Raises:
         ValueError: shapes that do not fit together, or an unknown precision.
     Source: TensoRF (Chen et al. 2022), decoder MLP_Fea; with `feature_frequencies=0`, DVGO's colour network.
     """
     _check_shapes(features, directions, layers, feature_frequencies, view_frequencies)
-    directions = directions.detach()
     precision = effective_precision(precision, features.device)[0]
-    frequencies = feature_frequencies, view_frequencies
-    if backend.implementation("decode_color", features, directions, *layers) == "native":
-        return torch.ops.nerf_ssim.decode_color(features, directions, *layers, *frequencies, precision)
-    if precision == "float32":
-        return reference.decode_color(features, directions, *layers, *frequencies)
-    if features.dtype == torch.float32 and not _rounds_in_software():
-        return decoder_bf16.decode_color(features, directions, *layers, *frequencies)
-    return reference.decode_color(features, directions, *layers, *frequencies, linear=reference.linear_bfloat16)
+    return DECODE_COLOR(features, directions, *layers, feature_frequencies, view_frequencies, precision)
 
 
 def effective_precision(precision: str, device: torch.device | str = "cpu") -> tuple[str, str]:
@@ -140,35 +136,62 @@ def _check_shapes(
         raise ValueError(f"decoder: the last layer must have 3 outputs (red, green, blue), not {layers.w3.shape[0]}")
 
 
-def _forward_fake(
-    features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies, precision
-):  # fmt: skip
-    return features.new_empty(features.shape[0], 3)
+def _in_plain_pytorch(
+    features: Tensor, directions: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor,
+    feature_frequencies: int, view_frequencies: int, precision: str,
+) -> Tensor:  # fmt: skip
+    """The specification; products in bfloat16 by PyTorch's own where it has them and no other derivative is asked."""
+    inputs = features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies
+    if precision == "float32":
+        return reference.decode_color(*inputs)
+    is_plain = not (directions.requires_grad and torch.is_grad_enabled()) and not has_tangent(inputs)
+    if is_plain and features.dtype == torch.float32 and not _rounds_in_software():
+        return decoder_bf16.decode_color(*inputs)
+    return reference.decode_color(*inputs, linear=reference.linear_bfloat16)
 
 
-def _backward_fake(
-    grad_rgb, rgb, features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies,
-    want_features, precision,
-):  # fmt: skip
+def _gradient(call: GradientCall) -> Sequence[Tensor]:
+    *inputs, precision = call.args
+    (rgb,) = call.kept
+    return torch.ops.nerf_ssim.decode_color_backward(*call.upstream, rgb, *inputs, call.needs[0], precision)
+
+
+def _gradient_shapes(grad_rgb: Tensor, rgb: Tensor, features: Tensor, directions: Tensor, *others: Any) -> list[Tensor]:
+    want_features = others[8]
     grad_features = features.new_empty(features.shape[0] if want_features else 0, features.shape[1])
-    return [grad_features, *(torch.empty_like(weight) for weight in (w1, b1, w2, b2, w3, b3))]
+    return [grad_features, *(torch.empty_like(weight) for weight in others[:6])]
 
 
-def _setup_context(ctx, inputs, output) -> None:
-    *tensors, ctx.feature_frequencies, ctx.view_frequencies, ctx.precision = inputs
-    ctx.save_for_backward(output, *tensors)
+def _examples() -> Iterator[tuple[Any, ...]]:
+    for samples, features, frequencies, hidden in (
+        (41, 5, (1, 0), (33, 21)),
+        (1, 12, (0, 4), (16, 16)),
+        (70, 7, (2, 2), (32, 40)),
+    ):
+        inputs = decoder_inputs(features, *frequencies)
+        sizes = (hidden[0], inputs), (hidden[0],), (hidden[1], hidden[0]), (hidden[1],), (3, hidden[1]), (3,)
+        layers = (uniform(*size, low=-1, seed=seed) / size[-1] ** 0.5 for seed, size in enumerate(sizes))
+        directions = torch.nn.functional.normalize(uniform(samples, 3, low=-1, seed=7), dim=1)
+        yield uniform(samples, features, low=-1, seed=8), directions, *layers, *frequencies, "float32"
 
 
-def _backward(ctx, grad_rgb):
-    gradients = torch.ops.nerf_ssim.decode_color_backward(
-        grad_rgb, *ctx.saved_tensors, ctx.feature_frequencies, ctx.view_frequencies, ctx.needs_input_grad[0],
-        ctx.precision,
-    )  # fmt: skip
-    grad_features, *grad_weights = gradients
-    return grad_features if ctx.needs_input_grad[0] else None, None, *grad_weights, None, None, None
-
-
-if _HAS_NATIVE:
-    torch.library.register_fake("nerf_ssim::decode_color")(_forward_fake)
-    torch.library.register_fake("nerf_ssim::decode_color_backward")(_backward_fake)
-    torch.library.register_autograd("nerf_ssim::decode_color", _backward, setup_context=_setup_context)
+_WEIGHTS = "Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3"
+DECODE_COLOR = declare(
+    Op(
+        name="decode_color",
+        operators={
+            f"decode_color(Tensor features, Tensor directions, {_WEIGHTS}, int feature_frequencies,"
+            " int view_frequencies, str precision) -> Tensor": (
+                lambda features, *_: features.new_empty(features.shape[0], 3)
+            ),
+            f"decode_color_backward(Tensor grad_rgb, Tensor rgb, Tensor features, Tensor directions, {_WEIGHTS},"
+            " int feature_frequencies, int view_frequencies, bool want_features, str precision)"
+            " -> Tensor[]": _gradient_shapes,
+        },
+        reference=_in_plain_pytorch,
+        differentiable=("features", "w1", "b1", "w2", "b2", "w3", "b3"),
+        gradient=_gradient,
+        keeps=(0,),
+        examples=_examples,
+    )
+)

@@ -7,13 +7,15 @@ On a GPU gradients are added up with atomics, in a fixed order under `torch.use_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.calls import GradientCall
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import grids as reference
 
 
@@ -30,9 +32,9 @@ def vm_density(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor
         ValueError: grids or points of other shapes.
     """
     _check_vm(planes, lines, coords)
-    if not _is_native_vm("vm_density", planes, lines, coords):
+    if not _is_one_grid(planes, lines):
         return reference.vm_density(planes, lines, coords)
-    return torch.ops.nerf_ssim.vm_density(*planes, *lines, coords)
+    return VM_DENSITY(*planes, *lines, coords)
 
 
 def vm_features(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> Tensor:
@@ -46,9 +48,9 @@ def vm_features(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tenso
         ValueError: grids or points of other shapes.
     """
     _check_vm(planes, lines, coords)
-    if not _is_native_vm("vm_features", planes, lines, coords):
+    if not _is_one_grid(planes, lines):
         return reference.vm_features(planes, lines, coords)
-    return torch.ops.nerf_ssim.vm_features(*planes, *lines, coords)
+    return VM_FEATURES(*planes, *lines, coords)
 
 
 def vm_basis_features(planes: Sequence[Tensor], lines: Sequence[Tensor], basis: Tensor, coords: Tensor) -> Tensor:
@@ -67,9 +69,9 @@ def vm_basis_features(planes: Sequence[Tensor], lines: Sequence[Tensor], basis: 
     width = sum(line.shape[1] for line in lines)
     if basis.dim() != 2 or basis.shape[1] != width:
         raise ValueError(f"basis: expected [outputs, {width}], not {tuple(basis.shape)}")
-    if not _is_native_vm("vm_basis_features", planes, lines, coords, basis):
+    if not _is_one_grid(planes, lines):
         return reference.vm_basis_features(planes, lines, basis, coords)
-    return torch.ops.nerf_ssim.vm_basis_features(*planes, *lines, basis, coords)
+    return VM_BASIS_FEATURES(*planes, *lines, basis, coords)
 
 
 def cp_density(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
@@ -84,17 +86,13 @@ def cp_density(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
         ValueError: lines or points of other shapes.
     """
     _check_cp(lines, coords)
-    if not _is_native("cp_density", lines, coords):
-        return reference.cp_density(lines, coords)
-    return torch.ops.nerf_ssim.cp_density(*lines, coords)
+    return CP_DENSITY(*lines, coords)
 
 
 def cp_features(lines: Sequence[Tensor], coords: Tensor) -> Tensor:
     """Appearance features of the CP decomposition: the product of the three lines, `[S, C]`; see `cp_density`."""
     _check_cp(lines, coords)
-    if not _is_native("cp_features", lines, coords):
-        return reference.cp_features(lines, coords)
-    return torch.ops.nerf_ssim.cp_features(*lines, coords)
+    return CP_FEATURES(*lines, coords)
 
 
 def _check_vm(planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor) -> None:
@@ -119,51 +117,100 @@ def _check_coords(coords: Tensor) -> None:
         raise ValueError(f"coords: expected [S, 3], not {tuple(coords.shape)}")
 
 
-def _is_native(op: str, grids: Sequence[Tensor], coords: Tensor) -> bool:
-    """The kernels know no gradient in the points: where one is wanted, the reference serves."""
-    wants_point_gradient = coords.requires_grad and torch.is_grad_enabled()
-    return not wants_point_gradient and backend.implementation(op, *grids, coords) == "native"
-
-
-def _is_native_vm(op: str, planes: Sequence[Tensor], lines: Sequence[Tensor], coords: Tensor, *others: Tensor) -> bool:
-    """The kernels want one number of nodes an axis in all three orientations."""
+def _is_one_grid(planes: Sequence[Tensor], lines: Sequence[Tensor]) -> bool:
+    """Whether the three orientations agree on each axis's number of nodes, as the kernels want it."""
     nodes = {axis: len(line) for axis, line in zip(reference.LINE_AXES, lines, strict=True)}
-    is_one_grid = all(
+    return all(
         tuple(plane.shape[:2]) == (nodes[v], nodes[u])
         for plane, (u, v) in zip(planes, reference.PLANE_AXES, strict=True)
     )
-    return is_one_grid and _is_native(op, (*planes, *lines, *others), coords)
 
 
-def _register(op: str, out_width: Any) -> None:
-    """Tell PyTorch the output shape of native `op` and of its backward, and that one is the gradient of the other."""
-    backward = getattr(torch.ops.nerf_ssim, f"{op}_backward")
+def _example_coords(samples: int) -> Tensor:
+    """Points inside the box, in the cell around it and beyond."""
+    return uniform(samples, 3, low=-1.3, high=1.3, seed=7)
 
-    def shape_only(*inputs: Tensor) -> Tensor:
-        width = out_width(inputs)
-        return inputs[-1].new_empty(inputs[-1].shape[:1] + width)
 
-    def backward_shape_only(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+def _vm_examples(*, has_basis: bool = False) -> Iterator[tuple[Any, ...]]:
+    grids = ((5, 7, 4), (3, 2, 4), 41), ((2, 1, 3), (1, 1, 1), 1), ((9, 6, 8), (16, 16, 16), 90)
+    for (nx, ny, nz), channels, samples in grids:
+        sides = ((ny, nx, nz), (nz, nx, ny), (nz, ny, nx))
+        sizes = list(zip(sides, channels, strict=True))
+        planes = [uniform(n_v, n_u, c, low=-1, seed=m) for m, ((n_v, n_u, _), c) in enumerate(sizes)]
+        lines = [uniform(n_w, c, low=-1, seed=3 + m) for m, ((_, _, n_w), c) in enumerate(sizes)]
+        basis = (uniform(5, sum(channels), low=-1, seed=6),) if has_basis else ()
+        yield *planes, *lines, *basis, _example_coords(samples)
+
+
+def _cp_examples() -> Iterator[tuple[Any, ...]]:
+    for nodes, channels, samples in (((5, 7, 4), 3, 41), ((2, 1, 3), 1, 1), ((9, 6, 8), 16, 90)):
+        yield *(uniform(n, channels, low=-1, seed=axis) for axis, n in enumerate(nodes)), _example_coords(samples)
+
+
+def _grid_op(
+    name: str,
+    grids: str,
+    of_grids: Callable[..., Tensor],
+    width: Callable[..., tuple[int, ...]],
+    examples: Callable[[], Iterator[tuple[Any, ...]]],
+) -> Op:
+    """An op on grids and points, with a gradient in the grids and none in the points.
+
+    Args:
+        grids: names of the grids in the schema, separated by ", ".
+        of_grids: the reference, given the grids and the points.
+        width: shape of what a sample has, given the grids.
+    """
+    names = grids.split(", ")
+    arguments = ", ".join(f"Tensor {each}" for each in (*names, "coords"))
+    gradients = ", ".join("Tensor" for _ in names)
+
+    def shapes(*inputs: Tensor) -> Tensor:
+        return inputs[-1].new_empty(inputs[-1].shape[:1] + width(*inputs[:-1]))
+
+    def gradient_shapes(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(torch.empty_like(grid, memory_format=torch.contiguous_format) for grid in inputs[:-1])
 
-    def save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def gradient(call: GradientCall) -> Sequence[Tensor]:
+        return getattr(torch.ops.nerf_ssim, f"{name}_backward")(*call.upstream, *call.args)
 
-    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (*backward(grad, *ctx.saved_tensors), None)
+    return declare(
+        Op(
+            name=name,
+            operators={
+                f"{name}({arguments}) -> Tensor": shapes,
+                f"{name}_backward(Tensor grad, {arguments}) -> ({gradients})": gradient_shapes,
+            },
+            reference=of_grids,
+            differentiable=tuple(names),
+            gradient=gradient,
+            first_derivative_only=True,  # of grid_sample too, which the reference uses
+            examples=examples,
+        )
+    )
 
-    torch.library.register_fake(f"nerf_ssim::{op}", shape_only)
-    torch.library.register_fake(f"nerf_ssim::{op}_backward", backward_shape_only)
-    torch.library.register_autograd(f"nerf_ssim::{op}", differentiate, setup_context=save)
 
+_VM = "plane_xy, plane_xz, plane_yz, line_z, line_y, line_x"
+_CP = "line_x, line_y, line_z"
 
-_WIDTHS = {
-    "vm_density": lambda inputs: (),
-    "vm_features": lambda inputs: (sum(plane.shape[2] for plane in inputs[:3]),),
-    "vm_basis_features": lambda inputs: (inputs[6].shape[0],),
-    "cp_density": lambda inputs: (),
-    "cp_features": lambda inputs: (inputs[0].shape[1],),
-}
-for _op, _width in _WIDTHS.items():
-    if backend.declare(_op):
-        _register(_op, _width)
+VM_DENSITY = _grid_op(
+    "vm_density", _VM, lambda *t: reference.vm_density(t[:3], t[3:6], t[6]), lambda *grids: (), _vm_examples
+)
+VM_FEATURES = _grid_op(
+    "vm_features",
+    _VM,
+    lambda *t: reference.vm_features(t[:3], t[3:6], t[6]),
+    lambda *grids: (sum(plane.shape[2] for plane in grids[:3]),),
+    _vm_examples,
+)
+VM_BASIS_FEATURES = _grid_op(
+    "vm_basis_features",
+    f"{_VM}, basis",
+    lambda *t: reference.vm_basis_features(t[:3], t[3:6], t[6], t[7]),
+    lambda *grids: (grids[6].shape[0],),
+    lambda: _vm_examples(has_basis=True),
+)
+CP_DENSITY = _grid_op("cp_density", _CP, lambda *t: reference.cp_density(t[:3], t[3]), lambda *grids: (), _cp_examples)
+CP_FEATURES = _grid_op(
+    "cp_features", _CP, lambda *t: reference.cp_features(t[:3], t[3]), lambda x, *_: (x.shape[1],), _cp_examples
+)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import marching as reference
 
 
@@ -53,7 +55,6 @@ class OccupancyGrid:
         return reference.occupied(self.corner_bits, self.aabb, xyz)
 
 
-@torch.no_grad()
 def march_box(
     origins: Tensor,
     directions: Tensor,
@@ -76,9 +77,10 @@ def march_box(
         jitter: `[R]`, one shift in [0, 1) a ray, or None for no shift.
         occupancy: where given, samples at which it is not positive are left out.
     Returns:
-        `Samples`; no gradient flows into them.
+        `Samples`, which count as constants.
     Raises:
         ValueError: shapes that disagree.
+        DerivativeError: a gradient is wanted in one of the tensors.
     Source: TensoRF's ray sampling, in packed form.
     """
     if origins.shape != directions.shape or origins.dim() != 2 or origins.shape[1] != 3:
@@ -90,24 +92,44 @@ def march_box(
         raise ValueError(f"jitter: expected [{len(origins)}], not {tuple(jitter.shape)}")
     bits = None if occupancy is None else occupancy.corner_bits
     bits_aabb = None if occupancy is None else occupancy.aabb
-    inputs = (origins, directions, aabb, near, far, step_size, n_samples, jitter, bits, bits_aabb)
-    if backend.implementation("march_box", origins, directions, aabb, jitter, bits, bits_aabb) == "reference":
-        return Samples(*reference.march_box(*inputs))
-    return Samples(*torch.ops.nerf_ssim.march_box(*inputs))
+    rays = origins, directions, aabb
+    return Samples(*MARCH_BOX(*rays, near, far, step_size, n_samples, jitter, bits, bits_aabb))
 
 
 def _shapes_only(origins: Tensor, *_: object) -> tuple[Tensor, ...]:
     """Output shapes of the native operator: the number of samples is known only when it runs."""
     samples = torch.library.get_ctx().new_dynamic_size()
-    integers = {"dtype": torch.int64}
     return (
         origins.new_empty(samples, 3),
         origins.new_empty(samples),
         origins.new_empty(samples),
-        origins.new_empty(samples, **integers),
-        origins.new_empty(origins.shape[0] + 1, **integers),
+        origins.new_empty(samples, dtype=torch.int64),
+        origins.new_empty(origins.shape[0] + 1, dtype=torch.int64),
     )
 
 
-if backend.declare("march_box"):
-    torch.library.register_fake("nerf_ssim::march_box", _shapes_only)
+def _examples() -> Iterator[tuple[Any, ...]]:
+    aabb = torch.tensor([[-1.0, -1.5, -1.0], [1.0, 1.5, 0.5]])
+    volume = uniform(5, 4, 6, seed=3) > 0.6
+    for rays, has_occupancy in ((17, True), (1, False), (40, False)):
+        origins = uniform(rays, 3, low=-3, high=3)
+        directions = torch.nn.functional.normalize(uniform(rays, 3, low=-0.5, high=0.5, seed=1) - origins, dim=1)
+        jitter = uniform(rays, seed=2) if has_occupancy else None
+        occupancy = (reference.corner_bits(volume), aabb * 0.9) if has_occupancy else (None, None)
+        yield origins, directions, aabb, 0.1, 6.0, 0.25, 30, jitter, *occupancy
+
+
+MARCH_BOX = declare(
+    Op(
+        name="march_box",
+        operators={
+            "march_box(Tensor origins, Tensor directions, Tensor aabb, float near, float far, float step_size, int"
+            " n_samples, Tensor? jitter, Tensor? bits, Tensor? bits_aabb)"
+            " -> (Tensor, Tensor, Tensor, Tensor, Tensor)": _shapes_only,
+        },
+        reference=reference.march_box,
+        results=5,
+        is_constant=True,
+        examples=_examples,
+    )
+)

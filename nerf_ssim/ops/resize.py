@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
+from typing import Any
+
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import resize as reference
 
 
@@ -16,16 +19,13 @@ def resize_plane(plane: Tensor, size: tuple[int, int]) -> Tensor:
         plane: `[n_v, n_u, C]`.
         size: the new `(n_v, n_u)`.
     Returns:
-        `[size[0], size[1], C]`, contiguous, its corners those of `plane`.
+        `[size[0], size[1], C]`, contiguous, its corners those of `plane`; differentiable.
     Raises:
         ValueError: a size below one.
     """
     if min(size) < 1:
         raise ValueError(f"size: expected at least one node a side, not {size}")
-    wants_gradient = plane.requires_grad and torch.is_grad_enabled()  # the kernel only resamples
-    if wants_gradient or backend.implementation("resize_plane", plane) == "reference":
-        return reference.resize_plane(plane, size)
-    return torch.ops.nerf_ssim.resize_plane(plane, *size)
+    return RESIZE_PLANE(plane, *size)
 
 
 def resize_line(line: Tensor, size: int) -> Tensor:
@@ -35,7 +35,20 @@ def resize_line(line: Tensor, size: int) -> Tensor:
     return resize_plane(line[:, None], (size, 1))[:, 0]
 
 
-if backend.declare("resize_plane"):
-    torch.library.register_fake(
-        "nerf_ssim::resize_plane", lambda plane, n_v, n_u: plane.new_empty(n_v, n_u, plane.shape[2])
+def _examples() -> Iterator[tuple[Any, ...]]:
+    for shape, size in (((5, 7, 3), (9, 4)), ((1, 4, 2), (3, 8)), ((33, 1, 16), (40, 1))):
+        yield uniform(*shape), *size
+
+
+RESIZE_PLANE = declare(
+    Op(  # the kernel only resamples: where a gradient is wanted, the reference serves
+        name="resize_plane",
+        operators={
+            "resize_plane(Tensor plane, SymInt n_v, SymInt n_u) -> Tensor": (
+                lambda plane, n_v, n_u: plane.new_empty(n_v, n_u, plane.shape[2])
+            ),
+        },
+        reference=lambda plane, n_v, n_u: reference.resize_plane(plane, (n_v, n_u)),
+        examples=_examples,
     )
+)

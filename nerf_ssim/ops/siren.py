@@ -18,19 +18,20 @@ bits of a float32, two hold 16. Of two operands of N terms, N (N + 1) / 2 pairs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nerf_ssim.ops import backend, bf16_units
+from nerf_ssim.ops.calls import GradientCall
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import siren as reference
 
 PRECISIONS = ("float32", "bf16x3", "bf16x2")
 KEPT_BYTES = 256 << 20  # activations of 128x128 points with four layers of 256 are 137 MiB
-
-_HAS_NATIVE = backend.declare("siren")
-_HAS_NATIVE_FIT = backend.declare("siren_fit")
 
 
 class ActivationMemory:
@@ -65,28 +66,21 @@ def siren(
     """The network `W_last h + b_last` with `h = sin(omega (W h + b))` for each layer before.
 
     Args:
-        inputs: `[n, d]`; treated as constants.
+        inputs: `[n, d]`.
         layers: weight `[out, in]` and bias `[out]` of each layer in turn, at least two layers.
         omega: the frequency factor, > 0.
         memory: where the native forward pass keeps activations for its backward; None to compute them again.
         precision: of the hidden layers' products, one of `PRECISIONS`, where `effective_precision` says that it runs;
             else float32.
     Returns:
-        `[n, outputs]`, differentiable in the layers.
+        `[n, outputs]`, differentiable in the layers, and in plain PyTorch also in the inputs.
     Raises:
         ValueError: layers that do not fit together, or an unknown precision.
     Source: Sitzmann et al. 2020, equation 5.
     """
     _check(inputs, layers, omega)
     precision = effective_precision(precision, inputs.device)[0]
-    inputs = inputs.detach()
-    if backend.implementation("siren", inputs, *layers) == "reference":
-        return reference.siren(inputs, layers, omega)
-    if memory is not None and is_differentiated(layers):
-        floats = torch.ops.nerf_ssim.siren_activation_floats(inputs, list(layers), precision)
-        if floats * inputs.element_size() <= KEPT_BYTES:
-            return _KeptActivations.apply(inputs, omega, memory, floats, precision, *layers)
-    return torch.ops.nerf_ssim.siren(inputs, list(layers), omega, precision)
+    return SIREN(inputs, list(layers), omega, precision, resource=memory and _KeptActivations(memory))
 
 
 def siren_fit(
@@ -98,19 +92,18 @@ def siren_fit(
         inputs, layers, omega, precision: as for `siren`.
         target: `[n, outputs]`; errors are taken in its precision (float64 for a fit beyond 100 dB).
     Returns:
-        outputs `[n, outputs]`, detached; mean squared error, 0-dim in the target's dtype, differentiable in the layers.
+        outputs `[n, outputs]`, detached; mean squared error, 0-dim in the target's dtype, differentiable as
+        `siren` is.
     Raises:
         ValueError: layers that do not fit together, or a target of another shape.
     """
     _check(inputs, layers, omega)
     if target.shape != (len(inputs), len(layers[-1])):
         raise ValueError(f"siren: target must be {[len(inputs), len(layers[-1])]}, not {list(target.shape)}")
-    inputs = inputs.detach()
-    ran = effective_precision(precision, inputs.device)[0]
     if is_differentiated(layers) and len(inputs) and backend.implementation("siren_fit", inputs, *layers) == "native":
-        detached = [layer.detach() for layer in layers]
-        outputs, error, gradients = torch.ops.nerf_ssim.siren_fit(inputs, target.double(), detached, omega, ran)
-        return outputs, _KnownGradients.apply(error.to(target.dtype), len(layers), *layers, *gradients)
+        ran = effective_precision(precision, inputs.device)[0]
+        outputs, error = SIREN_FIT(inputs, target.double(), list(layers), omega, ran)
+        return outputs, error.to(target.dtype)
     outputs = siren(inputs, layers, omega=omega, precision=precision)
     return outputs.detach(), reference.squared_error(outputs, target)
 
@@ -141,53 +134,6 @@ def is_differentiated(layers: Sequence[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(layer.requires_grad for layer in layers)
 
 
-class _KeptActivations(torch.autograd.Function):
-    """The network, with the activations of its forward pass kept for one backward; a second one computes them again."""
-
-    @staticmethod
-    def forward(
-        ctx, inputs: Tensor, omega: float, memory: ActivationMemory, floats: int, precision: str, *layers: Tensor
-    ) -> Tensor:
-        """Outputs `[n, outputs]`."""
-        ctx.save_for_backward(inputs, *layers)
-        ctx.omega, ctx.precision, ctx.memory, ctx.activations = omega, precision, memory, memory.take(floats)
-        return torch.ops.nerf_ssim.siren_keeping(inputs, list(layers), omega, ctx.activations, precision)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """The layers' gradients; uses the activations up and gives their memory back."""
-        inputs, *layers = ctx.saved_tensors
-        activations, ctx.activations = ctx.activations, None
-        if activations is None:
-            gradients = torch.ops.nerf_ssim.siren_backward(grad_outputs, inputs, layers, ctx.omega, ctx.precision)
-        else:
-            gradients = torch.ops.nerf_ssim.siren_kept_backward(
-                grad_outputs, inputs, layers, ctx.omega, activations, ctx.precision
-            )
-            ctx.memory.give(activations)
-        return None, None, None, None, None, *gradients
-
-
-class _KnownGradients(torch.autograd.Function):
-    """A value that comes with its gradients in several tensors."""
-
-    @staticmethod
-    def forward(ctx, value: Tensor, count: int, *tensors: Tensor) -> Tensor:
-        """Return `value []` as a function of the first `count` tensors; the others are its gradients in them."""
-        ctx.save_for_backward(*tensors[count:])
-        return value.view_as(value)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_value: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients, scaled by the value's."""
-        scale = float(grad_value)
-        gradients = ctx.saved_tensors
-        scaled = gradients if scale == 1.0 else [scale * gradient for gradient in gradients]
-        return None, None, *scaled, *(None for _ in gradients)
-
-
 def _check(inputs: Tensor, layers: Sequence[Tensor], omega: float) -> None:
     if len(layers) < 4 or len(layers) % 2:
         raise ValueError(f"siren: weight and bias of at least two layers expected, got {len(layers)} tensors")
@@ -205,38 +151,116 @@ def _check(inputs: Tensor, layers: Sequence[Tensor], omega: float) -> None:
         width = weight.shape[0]
 
 
-def _register() -> None:
-    """Tell PyTorch the shapes of the native operators, and that one is the gradient of another."""
+class _KeptActivations:
+    """Activations of one forward pass, for one backward pass; a second one computes them again."""
 
-    def forward_shape(inputs, layers, omega, precision):
-        return inputs.new_empty(inputs.shape[0], layers[-1].shape[0])
-
-    def backward_shapes(grad_outputs, inputs, layers, omega, *_):
-        return [torch.empty_like(layer, memory_format=torch.contiguous_format) for layer in layers]
-
-    def fit_shapes(inputs, target, layers, omega, precision):
-        return (
-            forward_shape(inputs, layers, omega, precision),
-            target.new_empty(()),
-            backward_shapes(None, inputs, layers, omega),
-        )
-
-    def setup_context(ctx, inputs, output) -> None:
-        points, layers, ctx.omega, ctx.precision = inputs
-        ctx.save_for_backward(points, *layers)
-
-    def backward(ctx, grad_outputs):
-        points, *layers = ctx.saved_tensors
-        gradients = torch.ops.nerf_ssim.siren_backward(grad_outputs, points, layers, ctx.omega, ctx.precision)
-        return None, gradients, None, None
-
-    torch.library.register_fake("nerf_ssim::siren")(forward_shape)
-    torch.library.register_fake("nerf_ssim::siren_keeping")(lambda i, layers, *_: forward_shape(i, layers, 1.0, ""))
-    torch.library.register_fake("nerf_ssim::siren_backward")(backward_shapes)
-    torch.library.register_fake("nerf_ssim::siren_kept_backward")(backward_shapes)
-    torch.library.register_fake("nerf_ssim::siren_fit")(fit_shapes)
-    torch.library.register_autograd("nerf_ssim::siren", backward, setup_context=setup_context)
+    def __init__(self, memory: ActivationMemory) -> None:
+        self.memory = memory
+        self.tensor: Tensor | None = None
 
 
-if _HAS_NATIVE and _HAS_NATIVE_FIT:
-    _register()
+def _forward(
+    needs: tuple[bool, ...], kept: _KeptActivations | None, inputs: Tensor, layers: list[Tensor], omega: float,
+    precision: str,
+) -> Tensor:  # fmt: skip
+    native = torch.ops.nerf_ssim
+    if kept is not None and any(needs):
+        floats = native.siren_activation_floats(inputs, layers, precision)
+        if floats * inputs.element_size() <= KEPT_BYTES:
+            kept.tensor = kept.memory.take(floats)
+            return native.siren_keeping(inputs, layers, omega, kept.tensor, precision)
+    return native.siren(inputs, layers, omega, precision)
+
+
+def _gradient(call: GradientCall) -> Sequence[Tensor]:
+    inputs, layers, omega, precision = call.args
+    kept, (upstream,) = call.resource, call.upstream
+    if kept is None or kept.tensor is None:
+        return torch.ops.nerf_ssim.siren_backward(upstream, inputs, layers, omega, precision)
+    activations, kept.tensor = kept.tensor, None
+    gradients = torch.ops.nerf_ssim.siren_kept_backward(upstream, inputs, layers, omega, activations, precision)
+    kept.memory.give(activations)
+    return gradients
+
+
+def _fit_gradient(call: GradientCall) -> Sequence[Tensor]:
+    """The gradients that came with the error, scaled by the error's."""
+    (upstream,) = call.upstream
+    assert upstream is not None
+    if torch.compiler.is_compiling():
+        return [upstream.to(gradient.dtype) * gradient for gradient in call.kept]
+    scale = float(upstream)
+    return call.kept if scale == 1.0 else [scale * gradient for gradient in call.kept]
+
+
+def _fit_by_reference(
+    inputs: Tensor, target: Tensor, layers: list[Tensor], omega: float, precision: str
+) -> tuple[Tensor, Tensor]:
+    outputs = reference.siren(inputs, layers, omega)
+    return outputs.detach(), reference.squared_error(outputs, target)
+
+
+def _output_shape(inputs: Tensor, layers: list[Tensor], *_: Any) -> Tensor:
+    return inputs.new_empty(inputs.shape[0], layers[-1].shape[0])
+
+
+def _gradient_shapes(grad_outputs: Tensor | None, inputs: Tensor, layers: list[Tensor], *_: Any) -> list[Tensor]:
+    return [torch.empty_like(layer, memory_format=torch.contiguous_format) for layer in layers]
+
+
+def _fit_shapes(
+    inputs: Tensor, target: Tensor, layers: list[Tensor], omega: float, precision: str
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    return _output_shape(inputs, layers), target.new_empty(()), _gradient_shapes(None, inputs, layers)
+
+
+def _examples() -> Iterator[tuple[Any, ...]]:
+    for points, widths in ((41, (2, 16, 16, 1)), (1, (3, 17, 5, 2)), (97, (2, 33, 3))):
+        layers = []
+        for number, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+            bound = 1 / n_in if number == 0 else (6 / n_in) ** 0.5 / 30
+            layers += [uniform(*size, low=-bound, high=bound, seed=number) for size in ((n_out, n_in), (n_out,))]
+        yield uniform(points, widths[0], low=-1, seed=9), layers, 30.0, "float32"
+
+
+def _fit_examples() -> Iterator[tuple[Any, ...]]:
+    for inputs, layers, omega, precision in _examples():
+        yield inputs, uniform(len(inputs), len(layers[-1]), seed=8).double(), layers, omega, precision
+
+
+SIREN = declare(
+    Op(
+        name="siren",
+        operators={
+            "siren(Tensor inputs, Tensor[] layers, float omega, str precision) -> Tensor": _output_shape,
+            "siren_activation_floats(Tensor inputs, Tensor[] layers, str precision) -> int": None,
+            "siren_keeping(Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations, str precision)"
+            " -> Tensor": _output_shape,
+            "siren_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega, str precision)"
+            " -> Tensor[]": _gradient_shapes,
+            "siren_kept_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega, Tensor(a!)"
+            " activations, str precision) -> Tensor[]": _gradient_shapes,
+        },
+        reference=lambda inputs, layers, omega, precision: reference.siren(inputs, layers, omega),
+        differentiable=("layers",),
+        forward=_forward,
+        gradient=_gradient,
+        examples=_examples,
+    )
+)
+SIREN_FIT = declare(
+    Op(
+        name="siren_fit",
+        operators={
+            "siren_fit(Tensor inputs, Tensor target, Tensor[] layers, float omega, str precision)"
+            " -> (Tensor, Tensor, Tensor[])": _fit_shapes,
+        },
+        reference=_fit_by_reference,
+        differentiable=("layers",),
+        of_any_dtype=("target",),
+        gradient=_fit_gradient,
+        results=2,
+        constant_results=(0,),
+        examples=_fit_examples,
+    )
+)

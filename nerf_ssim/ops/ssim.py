@@ -3,18 +3,22 @@
 The native mean saves each window's partial derivatives for the backward pass unless told to compute them again, the
 native S3IM makes its gradient on the way; the maps are pointwise functions of native window means. `clamp_variance`,
 types other than float32 and, for S3IM, more than four channels or a target that wants a gradient go to the reference.
+So do second derivatives and those in forward mode.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.calls import GradientCall
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import ssim as reference
-from nerf_ssim.ops.ssim_window import SsimWindow
+from nerf_ssim.ops.ssim_window import SsimWindow, WindowPlaces
 
 MOST_CHANNELS = 4
 """The most channels that a ray may have in the native S3IM."""
@@ -44,10 +48,10 @@ class SsimMaps(NamedTuple):
 
 def ssim_maps(x: Tensor, y: Tensor, window: SsimWindow) -> SsimMaps:
     """The index and its parts, each `[planes, rows, columns]`, differentiable in `x, y [planes, height, width]`."""
-    if not window.clamp_variance and backend.implementation("ssim_moments", x, y) == "native":
-        moments = torch.ops.nerf_ssim.ssim_moments(x, y, *_places(window))
-    else:
+    if window.clamp_variance:
         moments = reference.ssim_moments(x, y, window)
+    else:
+        moments = SSIM_MOMENTS(x, y, *window.places[:4])
     luminance, structure, difference = reference.similarity(moments, window)
     return SsimMaps(luminance * structure, luminance, structure, difference)
 
@@ -55,19 +59,16 @@ def ssim_maps(x: Tensor, y: Tensor, window: SsimWindow) -> SsimMaps:
 def ssim_mean(x: Tensor, y: Tensor, window: SsimWindow, *, recompute: bool = False) -> tuple[Tensor, SsimStatistics]:
     """Mean index of `x, y [planes, height, width]` (0-dim, differentiable in both) and the means of its parts.
 
-    With `recompute` the native forward pass saves no map and the backward pass computes the windows again.
+    With `recompute` the native forward pass saves no map and the backward pass computes the windows again; a compiled
+    call saves what it likes.
     """
-    if not window.clamp_variance and backend.implementation("ssim_mean", x, y) == "native":
-        is_wanted = _wants_gradient(x) or _wants_gradient(y)
-        if recompute and is_wanted and backend.implementation("ssim_recompute", x, y) == "native":
-            mean, statistics = _RecomputedMean.apply(x, y, window)
-        else:
-            needs = _wants_gradient(x), _wants_gradient(y)
-            mean, statistics, _ = torch.ops.nerf_ssim.ssim_mean(x, y, *_places(window), window.c1, window.c2, *needs)
-        return mean, SsimStatistics(*statistics.detach().unbind())
-    maps = ssim_maps(x, y, window)
-    mean = maps.ssim.mean()
-    return mean, _statistics(mean, maps)
+    if window.clamp_variance:
+        mean, statistics = _mean_and_statistics(ssim_maps(x, y, window))
+    elif recompute and not torch.compiler.is_compiling():
+        mean, statistics = SSIM_RECOMPUTE(x, y, *window.places)
+    else:
+        mean, statistics = SSIM_MEAN(x, y, *window.places)
+    return mean, SsimStatistics(*statistics.detach().unbind())
 
 
 def s3im(
@@ -81,181 +82,212 @@ def s3im(
         patch_height: rows of the image, a divisor of the number of rays; it has `repeat * rays / patch_height` columns.
         window: its padding is the same on every side.
     """
-    is_servable = (
-        not window.clamp_variance
-        and window.padding_before == window.padding_after
-        and rendered.shape[1] <= MOST_CHANNELS
-        and not _wants_gradient(target)
-        and backend.implementation("s3im", rendered, target) == "native"
-    )
-    if is_servable:
-        is_differentiated = _wants_gradient(rendered)
-        loss, statistics, gradient = torch.ops.nerf_ssim.s3im(
-            rendered.detach(),
-            target.detach(),
-            orders,
-            patch_height,
-            window.taps,
-            window.stride,
-            window.padding_before,
-            window.c1,
-            window.c2,
-            is_differentiated,
-        )
-        if is_differentiated:
-            loss = _KnownGradient.apply(rendered, loss, gradient)
-        return loss, SsimStatistics(*statistics.unbind())
+    has_one_padding = window.padding_before == window.padding_after
+    if window.clamp_variance or not has_one_padding or rendered.shape[1] > MOST_CHANNELS:
+        loss, statistics = _s3im_by_reference(rendered, target, orders, patch_height, window)
+    else:
+        places = window.taps, window.stride, window.padding_before, window.c1, window.c2
+        loss, statistics = STOCHASTIC_SSIM(rendered, target, orders, patch_height, *places)
+    return loss, SsimStatistics(*statistics.detach().unbind())
+
+
+def _mean_and_statistics(maps: SsimMaps) -> tuple[Tensor, Tensor]:
+    """The mean index, and the five means of `SsimStatistics` in one tensor that carries no gradient."""
+    mean, difference = maps.ssim.mean(), maps.mean_difference.detach()
+    others = maps.luminance.mean(), maps.structure.mean(), difference.mean(), difference.abs().mean()
+    return mean, torch.stack((mean, *others)).detach()
+
+
+def _s3im_by_reference(
+    rendered: Tensor, target: Tensor, orders: Tensor, patch_height: int, window: SsimWindow | WindowPlaces
+) -> tuple[Tensor, Tensor]:
     x = reference.s3im_image(target, orders, patch_height)
     y = reference.s3im_image(rendered, orders, patch_height)
-    maps = SsimMaps(*reference.ssim_maps(x, y, window))
-    mean = maps.ssim.mean()
-    return 1 - mean, _statistics(mean, maps)
+    mean, statistics = _mean_and_statistics(SsimMaps(*reference.ssim_maps(x, y, window)))
+    return 1 - mean, statistics
 
 
-class _KnownGradient(torch.autograd.Function):
-    """A value that comes with its gradient; cheaper a call than an operator's registered formula."""
-
-    @staticmethod
-    def forward(ctx, inputs: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-        """Return `value []` as a function of `inputs`."""
-        ctx.save_for_backward(gradient)
-        return value.view_as(value)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_value: Tensor) -> tuple[Tensor, None, None]:
-        """The gradient scaled by the value's."""
-        return grad_value * ctx.saved_tensors[0], None, None
+def _mean_by_reference(x: Tensor, y: Tensor, *places: Any) -> tuple[Tensor, Tensor]:
+    return _mean_and_statistics(SsimMaps(*reference.ssim_maps(x, y, WindowPlaces(*places))))
 
 
-class _RecomputedMean(torch.autograd.Function):
-    """The native mean with nothing saved but the images."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, window: SsimWindow) -> tuple[Tensor, Tensor]:
-        """Mean [] and statistics [5]."""
-        mean, statistics, _ = torch.ops.nerf_ssim.ssim_mean(x, y, *_places(window), window.c1, window.c2, False, False)
-        ctx.save_for_backward(x, y)
-        ctx.window = window
-        ctx.mark_non_differentiable(statistics)
-        return mean, statistics
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_mean: Tensor, grad_statistics: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """The gradients that are wanted."""
-        (x, y), window, needs = ctx.saved_tensors, ctx.window, ctx.needs_input_grad[:2]
-        rows, columns = window.map_size(*x.shape[1:])
-        share = 1 / (len(x) * rows * columns)
-        constants = window.c1, window.c2
-        grads = torch.ops.nerf_ssim.ssim_recompute(x, y, grad_mean, share, *_places(window), *constants, *needs)
-        grad_x, grad_y = (grad if is_needed else None for grad, is_needed in zip(grads, needs, strict=True))
-        return grad_x, grad_y, None
-
-
-def _statistics(mean: Tensor, maps: SsimMaps) -> SsimStatistics:
-    with torch.no_grad():
-        difference = maps.mean_difference
-        return SsimStatistics(
-            mean.detach(), maps.luminance.mean(), maps.structure.mean(), difference.mean(), difference.abs().mean()
-        )
-
-
-def _places(window: SsimWindow) -> tuple[tuple[float, ...], int, int, int]:
-    return window.taps, window.stride, window.padding_before, window.padding_after
-
-
-def _wants_gradient(tensor: Tensor) -> bool:
-    return torch.is_grad_enabled() and tensor.requires_grad
-
-
-def _map_size(height: int, width: int, taps: list[float], stride: int, before: int, after: int) -> tuple[int, int]:
+def _map_size(height: int, width: int, taps: Sequence[float], stride: int, before: int, after: int) -> tuple[int, int]:
     extra = before + after - len(taps)
     return (height + extra) // stride + 1, (width + extra) // stride + 1
 
 
-def _register_ssim_mean() -> None:
-    @torch.library.register_fake("nerf_ssim::ssim_mean")
-    def fake(x, y, taps, stride, before, after, c1, c2, needs_x, needs_y):
-        maps = 2 + needs_x + needs_y if needs_x or needs_y else 0
-        size = _map_size(x.shape[1], x.shape[2], taps, stride, before, after)
-        return x.new_empty(()), x.new_empty(5), x.new_empty(maps, x.shape[0], *size)
-
-    @torch.library.register_fake("nerf_ssim::ssim_adjoint")
-    def fake_adjoint(x, y, partials, scale, factor, taps, stride, before, after, needs_x, needs_y):
-        return _empty_gradients(x, y, needs_x, needs_y)
-
-    def setup_context(ctx, inputs, output):
-        x, y, taps, stride, before, after, _, _, needs_x, needs_y = inputs
-        mean, statistics, partials = output
-        ctx.mark_non_differentiable(statistics, partials)
-        ctx.set_materialize_grads(False)  # or zeros of the partials' size would be made for backward to ignore
-        ctx.save_for_backward(x, y, partials)
-        ctx.places = taps, stride, before, after
-        ctx.needs = needs_x, needs_y
-        ctx.windows = partials[0].numel() if len(partials) else 0
-
-    def backward(ctx, grad_mean, grad_statistics, grad_partials):
-        if grad_mean is None:
-            return (None,) * 10
-        x, y, partials = ctx.saved_tensors
-        grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, partials, grad_mean, 1 / ctx.windows, *ctx.places, *ctx.needs)
-        grad_x, grad_y = (grad if is_needed else None for grad, is_needed in zip(grads, ctx.needs, strict=True))
-        return grad_x, grad_y, None, None, None, None, None, None, None, None
-
-    torch.library.register_autograd("nerf_ssim::ssim_mean", backward, setup_context=setup_context)
+def _mean_shapes(x: Tensor, y: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *places, _, _, needs_x, needs_y = others
+    maps = 2 + needs_x + needs_y if needs_x or needs_y else 0
+    partials = x.new_empty(maps, x.shape[0], *_map_size(x.shape[1], x.shape[2], *places))
+    return x.new_empty(()), x.new_empty(5), partials
 
 
-def _register_ssim_recompute() -> None:
-    @torch.library.register_fake("nerf_ssim::ssim_recompute")
-    def fake(x, y, scale, factor, taps, stride, before, after, c1, c2, needs_x, needs_y):
-        return _empty_gradients(x, y, needs_x, needs_y)
-
-
-def _empty_gradients(x: Tensor, y: Tensor, needs_x: bool, needs_y: bool) -> tuple[Tensor, Tensor]:
+def _gradient_shapes(x: Tensor, y: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     """Dense tensors like the images, or empty ones for gradients that are not wanted."""
     contiguous = torch.contiguous_format
+    needs_x, needs_y = others[-2:]
     grad_x = torch.empty_like(x, memory_format=contiguous) if needs_x else x.new_empty(0)
     grad_y = torch.empty_like(y, memory_format=contiguous) if needs_y else y.new_empty(0)
     return grad_x, grad_y
 
 
-def _register_ssim_moments() -> None:
-    @torch.library.register_fake("nerf_ssim::ssim_moments")
-    def fake(x, y, taps, stride, before, after):
-        return x.new_empty(4, x.shape[0], *_map_size(x.shape[1], x.shape[2], taps, stride, before, after))
-
-    def setup_context(ctx, inputs, output):
-        x, y, taps, stride, before, after = inputs
-        ctx.save_for_backward(x, y)
-        ctx.places = taps, stride, before, after
-
-    def backward(ctx, grad):
-        x, y = ctx.saved_tensors
-        needs_x, needs_y = ctx.needs_input_grad[:2]
-        if not needs_y:
-            grad = grad[[0, 2, 3]]
-        elif not needs_x:
-            grad = grad[1:]
-        one = grad.new_ones(())
-        grads = torch.ops.nerf_ssim.ssim_adjoint(x, y, grad, one, 1.0, *ctx.places, needs_x, needs_y)
-        return grads[0] if needs_x else None, grads[1] if needs_y else None, None, None, None, None
-
-    torch.library.register_autograd("nerf_ssim::ssim_moments", backward, setup_context=setup_context)
+def _moments_shape(x: Tensor, y: Tensor, *places: Any) -> Tensor:
+    return x.new_empty(4, x.shape[0], *_map_size(x.shape[1], x.shape[2], *places))
 
 
-def _register_s3im() -> None:
-    @torch.library.register_fake("nerf_ssim::s3im")
-    def fake(rendered, target, orders, patch_height, taps, stride, padding, c1, c2, needs_gradient):
-        gradient = rendered.new_empty(rendered.shape if needs_gradient else 0)
-        return rendered.new_empty(()), rendered.new_empty(5), gradient
+def _mean_gradient(call: GradientCall) -> Sequence[Tensor]:
+    x, y, *places, _, _ = call.args
+    (partials,) = call.kept
+    return torch.ops.nerf_ssim.ssim_adjoint(
+        x, y, partials, *call.upstream, 1 / partials[0].numel(), *places, *_prepared(partials, call)
+    )
 
 
-if backend.declare("ssim_mean"):
-    _register_ssim_mean()
-if backend.declare("ssim_recompute"):
-    _register_ssim_recompute()
-if backend.declare("ssim_moments"):
-    _register_ssim_moments()
-if backend.declare("s3im"):
-    _register_s3im()
+def _prepared(partials: Tensor, call: GradientCall) -> tuple[bool, bool]:
+    """Which gradients the saved maps are for: both, or the one that is wanted."""
+    return (True, True) if len(partials) == 4 else (call.needs[0], call.needs[1])
+
+
+def _recompute_forward(needs: tuple[bool, ...], resource: None, x: Tensor, y: Tensor, *places: Any) -> Any:
+    return torch.ops.nerf_ssim.ssim_mean(x, y, *places, False, False)[:2]
+
+
+def _recompute_gradient(call: GradientCall) -> Sequence[Tensor]:
+    x, y, *places, c1, c2 = call.args
+    rows, columns = _map_size(x.shape[1], x.shape[2], *places)
+    share = 1 / (len(x) * rows * columns)
+    return torch.ops.nerf_ssim.ssim_recompute(x, y, *call.upstream, share, *places, c1, c2, *call.needs)
+
+
+def _moments_gradient(call: GradientCall) -> Sequence[Tensor]:
+    x, y, *places = call.args
+    (upstream,) = call.upstream
+    assert upstream is not None
+    needs_x, needs_y = call.needs
+    partials = upstream if needs_x and needs_y else upstream[[0, 2, 3]] if needs_x else upstream[1:]
+    return torch.ops.nerf_ssim.ssim_adjoint(x, y, partials, upstream.new_ones(()), 1.0, *places, needs_x, needs_y)
+
+
+def _s3im_shapes(rendered: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    needs_gradient = others[-1]
+    gradient = rendered.new_empty(rendered.shape if needs_gradient else 0)
+    return rendered.new_empty(()), rendered.new_empty(5), gradient
+
+
+def _s3im_gradient(call: GradientCall) -> Sequence[Tensor]:
+    (upstream,) = call.upstream
+    assert upstream is not None
+    return (upstream * call.kept[0],)
+
+
+def _windows() -> Iterator[tuple[tuple[int, int, int], WindowPlaces]]:
+    for size, window in (
+        ((2, 13, 17), SsimWindow(11, 1.5)),
+        ((1, 12, 9), SsimWindow(4, 1.5, 4, 1)),
+        ((3, 8, 15), SsimWindow(7, None, 2, "valid")),
+    ):
+        yield size, window.places
+
+
+def _images(size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    x = uniform(*size)
+    return x, 0.5 * x + 0.5 * uniform(*size, seed=1)
+
+
+def _mean_examples() -> Iterator[tuple[Any, ...]]:
+    for size, places in _windows():
+        yield *_images(size), *places
+
+
+def _moments_examples() -> Iterator[tuple[Any, ...]]:
+    for size, places in _windows():
+        yield *_images(size), *places[:4]
+
+
+def _s3im_examples() -> Iterator[tuple[Any, ...]]:
+    for height, width, repeat, kernel, stride in ((8, 6, 3, 4, 4), (5, 7, 2, 3, 2), (12, 3, 1, 11, 3)):
+        rays, window = height * width, SsimWindow(kernel, 1.5, stride, (kernel - 1) // 2)
+        orders = torch.stack([uniform(rays, seed=order).argsort() for order in range(repeat)])
+        colours = uniform(rays, 3), uniform(rays, 3, seed=1)
+        yield *colours, orders, height, window.taps, stride, window.padding_before, window.c1, window.c2
+
+
+_PLACES = "float[] taps, int stride, int before, int after"
+_NEEDS = "bool needs_x, bool needs_y"
+_MEAN = (
+    f"ssim_mean(Tensor x, Tensor y, {_PLACES}, float c1, float c2, {_NEEDS})"
+    " -> (Tensor mean, Tensor statistics, Tensor partials)"
+)
+_ADJOINT = (
+    f"ssim_adjoint(Tensor x, Tensor y, Tensor partials, Tensor scale, float factor, {_PLACES}, {_NEEDS})"
+    " -> (Tensor grad_x, Tensor grad_y)"
+)
+_RECOMPUTE = (
+    f"ssim_recompute(Tensor x, Tensor y, Tensor scale, float factor, {_PLACES}, float c1, float c2, {_NEEDS})"
+    " -> (Tensor grad_x, Tensor grad_y)"
+)
+
+SSIM_MEAN = declare(
+    Op(
+        name="ssim_mean",
+        operators={_MEAN: _mean_shapes, _ADJOINT: _gradient_shapes},
+        reference=_mean_by_reference,
+        differentiable=("x", "y"),
+        gradient=_mean_gradient,
+        results=2,
+        constant_results=(1,),
+        flags=2,
+        examples=_mean_examples,
+        tolerance=1e-3,
+    )
+)
+SSIM_RECOMPUTE = declare(
+    Op(
+        name="ssim_recompute",
+        operators={_MEAN: _mean_shapes, _RECOMPUTE: _gradient_shapes},
+        reference=_mean_by_reference,
+        differentiable=("x", "y"),
+        forward=_recompute_forward,
+        gradient=_recompute_gradient,
+        results=2,
+        constant_results=(1,),
+        compiles=False,
+        flags=2,
+        examples=_mean_examples,
+        tolerance=1e-3,
+    )
+)
+SSIM_MOMENTS = declare(
+    Op(
+        name="ssim_moments",
+        operators={
+            f"ssim_moments(Tensor x, Tensor y, {_PLACES}) -> Tensor": _moments_shape,
+            _ADJOINT: _gradient_shapes,
+        },
+        reference=lambda x, y, *places: reference.ssim_moments(x, y, WindowPlaces(*places)),
+        differentiable=("x", "y"),
+        gradient=_moments_gradient,
+        examples=_moments_examples,
+    )
+)
+STOCHASTIC_SSIM = declare(
+    Op(
+        name="s3im",
+        operators={
+            "s3im(Tensor rendered, Tensor target, Tensor orders, int patch_height, float[] taps, int stride,"
+            " int padding, float c1, float c2, bool needs_gradient)"
+            " -> (Tensor loss, Tensor statistics, Tensor gradient)": _s3im_shapes,
+        },
+        reference=lambda rendered, target, orders, height, taps, stride, padding, c1, c2: _s3im_by_reference(
+            rendered, target, orders, height, WindowPlaces(taps, stride, padding, padding, c1, c2)
+        ),
+        differentiable=("rendered",),
+        gradient=_s3im_gradient,
+        results=2,
+        constant_results=(1,),
+        flags=1,
+        examples=_s3im_examples,
+        tolerance=1e-3,
+    )
+)

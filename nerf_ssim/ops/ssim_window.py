@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nerf_ssim.errors import ConfigError
 
 LARGEST_WINDOW = 11
+
+
+class WindowPlaces(NamedTuple):
+    """A window as the native operators take it: its weights along one axis, stride, zeros before and after, C1 and C2.
+
+    It has what the reference asks of an `SsimWindow` without `clamp_variance`.
+    """
+
+    taps: tuple[float, ...]
+    stride: int
+    padding_before: int
+    padding_after: int
+    c1: float = 0.0
+    c2: float = 0.0
+
+    @property
+    def clamp_variance(self) -> bool:
+        """The native operators know no clamping."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,8 @@ class SsimWindow:
     c1: float = 1e-4
     c2: float = 9e-4
     clamp_variance: bool = False
+    taps: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    """The window's weights along one axis; they sum to one, and the window is their outer product."""
 
     def __post_init__(self) -> None:
         if not _is_int(self.size) or not 1 <= self.size <= LARGEST_WINDOW:
@@ -43,7 +64,8 @@ class SsimWindow:
             raise ConfigError(f"SSIM sigma: {self.sigma!r} is not above 0; give pixels, or None for equal weights.")
         if not _is_int(self.stride) or self.stride < 1:
             raise ConfigError(f"SSIM stride: {self.stride!r} is not a whole number of at least 1.")
-        if self.padding not in ("same", "valid") and not (_is_int(self.padding) and 0 <= self.padding < self.size):
+        is_number = not isinstance(self.padding, (bool, str)) and isinstance(self.padding, int)
+        if self.padding not in ("same", "valid") and not (is_number and 0 <= int(self.padding) < self.size):
             raise ConfigError(
                 f"SSIM padding: {self.padding!r} is not 'same', 'valid' or a whole number from 0 to {self.size - 1} "
                 f"(a window of {self.size} must meet the image)."
@@ -51,25 +73,26 @@ class SsimWindow:
         for name, value in (("c1", self.c1), ("c2", self.c2)):
             if not _is_number(value) or value < 0:
                 raise ConfigError(f"SSIM {name}: {value!r} is not a finite number of at least 0.")
+        object.__setattr__(self, "taps", _taps(self.size, self.sigma))
 
-    @cached_property
-    def taps(self) -> tuple[float, ...]:
-        """The window's weights along one axis; they sum to one, and the window is their outer product."""
-        if self.sigma is None:
-            return (1.0 / self.size,) * self.size
-        centre = self.size // 2
-        weights = [math.exp(-0.5 * ((i - centre) / self.sigma) ** 2) for i in range(self.size)]
-        return tuple(weight / sum(weights) for weight in weights)
+    @property
+    def places(self) -> WindowPlaces:
+        """The window for the native operators."""
+        return WindowPlaces(self.taps, self.stride, self.padding_before, self.padding_after, self.c1, self.c2)
 
     @property
     def padding_before(self) -> int:
         """Zeros above the first row and left of the first column."""
-        return {"valid": 0, "same": (self.size - 1) // 2}.get(self.padding, self.padding)
+        return self._padding((self.size - 1) // 2)
 
     @property
     def padding_after(self) -> int:
         """Zeros below the last row and right of the last column."""
-        return {"valid": 0, "same": self.size - 1 - (self.size - 1) // 2}.get(self.padding, self.padding)
+        return self._padding(self.size - 1 - (self.size - 1) // 2)
+
+    def _padding(self, same: int) -> int:
+        """The zeros on one side, of which padding "same" has so many."""
+        return {"valid": 0, "same": same}[self.padding] if isinstance(self.padding, str) else self.padding
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """How many windows an image of `height` x `width` has along each axis; an image too small is a ConfigError."""
@@ -80,6 +103,14 @@ class SsimWindow:
                 "use a smaller window or padding 'same'."
             )
         return (height + extra) // self.stride + 1, (width + extra) // self.stride + 1
+
+
+def _taps(size: int, sigma: float | None) -> tuple[float, ...]:
+    if sigma is None:
+        return (1.0 / size,) * size
+    centre = size // 2
+    weights = [math.exp(-0.5 * ((i - centre) / sigma) ** 2) for i in range(size)]
+    return tuple(weight / sum(weights) for weight in weights)
 
 
 def _is_int(value: object) -> bool:

@@ -5,12 +5,14 @@ Source: TensoRF's regulariser, without the factor 1e-2 that it applies outside.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.calls import GradientCall
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import total_variation as reference
 
 
@@ -27,9 +29,7 @@ def plane_tv(plane: Tensor) -> Tensor:
     """
     if plane.dim() != 3:
         raise ValueError(f"plane: expected [n_v, n_u, C], not {tuple(plane.shape)}")
-    if backend.implementation("plane_tv", plane) == "reference":
-        return reference.plane_tv(plane)
-    return torch.ops.nerf_ssim.plane_tv(plane)
+    return PLANE_TV(plane)
 
 
 def line_tv(line: Tensor) -> Tensor:
@@ -39,19 +39,25 @@ def line_tv(line: Tensor) -> Tensor:
     return plane_tv(line[:, None])
 
 
-def _register() -> None:
-    """Tell PyTorch the shapes of the native operators and that one is the gradient of the other."""
-
-    def save(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    def differentiate(ctx: Any, grad: Tensor) -> Tensor:
-        return torch.ops.nerf_ssim.plane_tv_backward(grad, *ctx.saved_tensors)
-
-    torch.library.register_fake("nerf_ssim::plane_tv", lambda plane: plane.new_empty(()))
-    torch.library.register_fake("nerf_ssim::plane_tv_backward", lambda grad, plane: plane.new_empty(plane.shape))
-    torch.library.register_autograd("nerf_ssim::plane_tv", differentiate, setup_context=save)
+def _gradient(call: GradientCall) -> Sequence[Tensor]:
+    return (torch.ops.nerf_ssim.plane_tv_backward(*call.upstream, *call.args),)
 
 
-if backend.declare("plane_tv"):
-    _register()
+def _examples() -> Iterator[tuple[Tensor]]:
+    for shape in ((5, 7, 3), (1, 4, 2), (33, 1, 16)):
+        yield (uniform(*shape),)
+
+
+PLANE_TV = declare(
+    Op(
+        name="plane_tv",
+        operators={
+            "plane_tv(Tensor plane) -> Tensor": lambda plane: plane.new_empty(()),
+            "plane_tv_backward(Tensor grad, Tensor plane) -> Tensor": lambda _, plane: plane.new_empty(plane.shape),
+        },
+        reference=reference.plane_tv,
+        differentiable=("plane",),
+        gradient=_gradient,
+        examples=_examples,
+    )
+)

@@ -5,12 +5,14 @@ Source: Sun et al. 2022, DirectVoxGO's published total variation and masked Adam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import voxel_adam as reference
 
 
@@ -65,28 +67,12 @@ def voxel_adam_step(
         check_weights(tv_weights)
         if param.dim() != 4:
             raise ValueError(f"voxel_adam_step: total variation wants [X, Y, Z, C], not {tuple(param.shape)}")
-    is_contiguous = all(tensor.is_contiguous() for tensor in tensors)
-    if is_contiguous and backend.implementation("voxel_adam_step", *tensors) == "native":
-        weights = None if tv_weights is None else list(tv_weights)
-        torch.ops.nerf_ssim.voxel_adam_step(
-            param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, step, skip_zero, weights, tv_dense, rates, touched
-        )
+    weights = None if tv_weights is None else list(tv_weights)
+    step_options = lr, beta1, beta2, eps, step, skip_zero, weights, tv_dense
+    if all(tensor.is_contiguous() for tensor in tensors):
+        VOXEL_ADAM_STEP(param, grad, exp_avg, exp_avg_sq, *step_options, rates, touched)
     else:
-        reference.voxel_adam_step(
-            param,
-            grad,
-            exp_avg,
-            exp_avg_sq,
-            lr=lr,
-            beta1=beta1,
-            beta2=beta2,
-            eps=eps,
-            step=step,
-            skip_zero=skip_zero,
-            tv_weights=tv_weights,
-            tv_dense=tv_dense,
-            rates=rates,
-        )
+        _reference(param, grad, exp_avg, exp_avg_sq, *step_options, rates)
 
 
 def check_weights(weights: Sequence[float]) -> None:
@@ -95,5 +81,42 @@ def check_weights(weights: Sequence[float]) -> None:
         raise ValueError(f"weights: expected three of at least 0, not {list(weights)}")
 
 
-if backend.declare("voxel_adam_step"):
-    torch.library.register_fake("nerf_ssim::voxel_adam_step", lambda *_: None)
+def _reference(
+    param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, lr: float, beta1: float, beta2: float, eps: float,
+    step: int, skip_zero: bool, tv_weights: Sequence[float] | None, tv_dense: bool, rates: Tensor | None,
+    touched: Tensor | None = None,
+) -> None:  # fmt: skip
+    """The specification, with the operator's arguments; where the gradient may be changes nothing in it."""
+    reference.voxel_adam_step(
+        param, grad, exp_avg, exp_avg_sq, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step, skip_zero=skip_zero,
+        tv_weights=tv_weights, tv_dense=tv_dense, rates=rates,
+    )  # fmt: skip
+
+
+def _examples() -> Iterator[tuple[Any, ...]]:
+    constants = 0.1, 0.9, 0.99, 1e-8
+    for shape, skip_zero, weights in (
+        ((5, 4, 6, 3), True, [0.1, 0.2, 0.3]),
+        ((1, 2, 1, 1), False, None),
+        ((40,), True, None),
+    ):
+        param, exp_avg = uniform(*shape, low=-1), uniform(*shape, low=-0.1, high=0.1, seed=2)
+        grad = torch.where(uniform(*shape, seed=3) > 0.5, uniform(*shape, low=-1, seed=1), 0.0)
+        rates = uniform(*shape, seed=5) if skip_zero else None
+        state = param, grad, exp_avg, uniform(*shape, high=0.1, seed=4)
+        yield *state, *constants, 3, skip_zero, weights, False, rates, None
+
+
+VOXEL_ADAM_STEP = declare(
+    Op(
+        name="voxel_adam_step",
+        operators={
+            "voxel_adam_step(Tensor(a!) param, Tensor(b!) grad, Tensor(c!) exp_avg, Tensor(d!) exp_avg_sq, float lr,"
+            " float beta1, float beta2, float eps, int step, bool skip_zero, float[]? tv_weights, bool tv_dense,"
+            " Tensor? rates, Tensor? touched) -> ()": lambda *_: None,
+        },
+        reference=_reference,
+        in_place=True,
+        examples=_examples,
+    )
+)

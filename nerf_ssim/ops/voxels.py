@@ -6,13 +6,15 @@ beyond, as in `grid_sample`. Source: Sun et al. 2022, "Direct Voxel Grid Optimiz
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend
+from nerf_ssim.ops.calls import GradientCall
+from nerf_ssim.ops.declaration import Op, declare
+from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import voxels as reference
 
 RUN = 64  # floats of a line along z that the optimiser takes together, kVoxelRun in the kernels
@@ -84,17 +86,13 @@ def voxel_features(grid: Tensor, coords: Tensor, *, pool: GradientPool | None = 
         raise ValueError(f"grid: expected [X, Y, Z, C] with nodes along each axis, not {tuple(grid.shape)}")
     if coords.dim() != 2 or coords.shape[1] != 3:
         raise ValueError(f"coords: expected [S, 3], not {tuple(coords.shape)}")
-    wants_point_gradient = coords.requires_grad and torch.is_grad_enabled()  # the kernel knows only that of the grid
-    if wants_point_gradient or backend.implementation("voxel_features", grid, coords) == "reference":
-        return reference.voxel_features(grid, coords)
-    if pool is not None:
-        return _PooledVoxelFeatures.apply(grid, coords, pool)
-    return torch.ops.nerf_ssim.voxel_features(grid, coords)
+    return VOXEL_FEATURES(grid, coords, resource=pool)
 
 
-@torch.no_grad()
 def resize_volume(grid: Tensor, size: Sequence[int]) -> Tensor:
     """Resample a grid `[X, Y, Z, C]` trilinearly to `[*size, C]`, contiguous, its corners those of `grid`.
+
+    It is differentiable.
 
     Raises:
         ValueError: a grid that is not four-dimensional, or a size below one.
@@ -123,39 +121,36 @@ def nearest_occupied(mask: Tensor, coords: Tensor) -> Tensor:
     return reference.nearest_occupied(mask, coords)
 
 
-class _PooledVoxelFeatures(torch.autograd.Function):
-    """The native operator, whose gradient a pool makes."""
-
-    @staticmethod
-    def forward(ctx: Any, grid: Tensor, coords: Tensor, pool: GradientPool) -> Tensor:
-        ctx.save_for_backward(grid, coords)
-        ctx.pool = pool
-        return torch.ops.nerf_ssim.voxel_features(grid, coords)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        grid, coords = ctx.saved_tensors
-        return ctx.pool.gradient(grid, coords, grad), None, None
+def _gradient(call: GradientCall) -> Sequence[Tensor]:
+    grid, coords = call.args
+    (upstream,) = call.upstream
+    if call.resource is not None:
+        return (call.resource.gradient(grid, coords, upstream),)
+    gradient = torch.zeros_like(grid, memory_format=torch.contiguous_format)
+    torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, upstream, coords, None)
+    return (gradient,)
 
 
-def _register() -> None:
-    """Tell PyTorch the shapes of the native operators and that one is the gradient of the other."""
+def _examples() -> Iterator[tuple[Any, ...]]:
+    for shape, samples in (((5, 7, 6, 12), 41), ((1, 2, 1, 3), 1), ((9, 4, 8, 1), 90)):
+        yield uniform(*shape, low=-1), uniform(samples, 3, low=-1.3, high=1.3, seed=7)
 
-    def save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
 
-    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        grid, coords = ctx.saved_tensors
-        gradient = torch.zeros_like(grid, memory_format=torch.contiguous_format)
-        torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, grad, coords, None)
-        return gradient, None
-
-    torch.library.register_fake(
-        "nerf_ssim::voxel_features", lambda grid, coords: grid.new_empty(coords.shape[0], grid.shape[3])
+VOXEL_FEATURES = declare(
+    Op(
+        name="voxel_features",
+        operators={
+            "voxel_features(Tensor grid, Tensor coords) -> Tensor": (
+                lambda grid, coords: grid.new_empty(coords.shape[0], grid.shape[3])
+            ),
+            "add_voxel_features_gradient(Tensor(a!) gradient, Tensor grad, Tensor coords, Tensor(b!)? touched) -> ()": (
+                lambda *_: None
+            ),
+        },
+        reference=reference.voxel_features,
+        differentiable=("grid",),
+        gradient=_gradient,
+        first_derivative_only=True,  # of grid_sample too, which the reference uses
+        examples=_examples,
     )
-    torch.library.register_fake("nerf_ssim::add_voxel_features_gradient", lambda gradient, grad, coords, touched: None)
-    torch.library.register_autograd("nerf_ssim::voxel_features", differentiate, setup_context=save)
-
-
-if backend.declare("voxel_features"):
-    _register()
+)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from native_parity import require_native
 
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.ops import backend
+from nerf_ssim.ops.declaration import Op
 
 
 def test_every_op_says_what_it_uses_and_why():
@@ -55,16 +56,44 @@ def test_without_the_extension_everything_is_reference():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("definitions", ["cuda_ext/bindings", "cuda_ext/bindings/cuda"])
-def test_an_extension_older_than_its_definitions_is_not_used(monkeypatch, tmp_path, definitions):
-    built = tmp_path / "nerf_ssim" / "_C.so"
-    definition = tmp_path / definitions / "grids.cpp"
-    for path in (definition, built):
-        path.parent.mkdir(parents=True)
-        path.touch()
-    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda _: types.SimpleNamespace(origin=str(built)))
-    monkeypatch.setattr(backend.importlib, "import_module", lambda _: None)
-    os.utime(definition, (1, 1))
-    assert backend._load("nerf_ssim._C", "the extension", definitions) is None
-    os.utime(definition, (4e9, 4e9))
-    assert "build it again" in backend._load("nerf_ssim._C", "the extension", definitions)
+def test_an_extension_whose_operators_are_declared_otherwise_is_not_used(monkeypatch):
+    """As after a pull that changed a binding, before the extension is built again."""
+    require_native("composite")
+    schema = "composite(Tensor sigma, Tensor delta, Tensor ray_offsets, float distance_scale, int more) -> Tensor"
+    for name, operators in (("changed", {schema: None}), ("new", {"composite_anew(Tensor sigma) -> Tensor": None})):
+        op = Op(name=name, operators=operators, reference=torch.clone, examples=lambda: iter(()))
+        monkeypatch.setitem(backend._declared, name, op)
+        how, reason = backend.describe()[name]
+        assert how == "reference" and op.operator_names[0] in reason and "setup.py build_ext --inplace" in reason
+        with pytest.raises(ConfigError, match="other sources"):
+            monkeypatch.setenv("NERF_SSIM_BACKEND", "native")
+            backend.implementation(name, torch.ones(1))
+        monkeypatch.delenv("NERF_SSIM_BACKEND")
+        backend._reasons.clear()
+    assert backend.implementation("accumulate", torch.ones(1)) == "native", "the others serve on"
+
+
+def test_a_file_that_was_touched_slows_nothing():
+    require_native("composite")
+    binding = Path(backend.__file__).parents[2] / "cuda_ext" / "bindings" / "compositing.cpp"
+    before = binding.stat()
+    program = "from nerf_ssim.ops.backend import describe; assert describe()['composite'][0] == 'native', describe()"
+    try:
+        binding.touch()
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    finally:
+        os.utime(binding, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_op_that_is_not_trusted_is_served_by_the_reference(monkeypatch):
+    require_native("composite")
+    monkeypatch.setattr(backend, "_distrusted", {})
+    backend.distrust("composite", "cpu", "it disagrees")
+    try:
+        assert backend.describe()["composite"] == ("reference", "it disagrees")
+        assert backend.implementation("composite", torch.ones(1)) == "reference"
+        assert backend.implementation("accumulate", torch.ones(1)) == "native"
+    finally:
+        backend._distrusted.clear()
+        backend._reasons.clear()

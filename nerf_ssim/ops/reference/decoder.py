@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,15 +58,19 @@ def round_to_bfloat16(values: Tensor) -> Tensor:
 class _LinearBfloat16(torch.autograd.Function):
     """`F.linear` whose three products (forward and both gradients) take operands rounded to bfloat16."""
 
-    @staticmethod
-    def forward(ctx, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        inputs, weight = round_to_bfloat16(inputs), round_to_bfloat16(weight)
-        ctx.save_for_backward(inputs, weight)
-        return F.linear(inputs, weight, bias)
+    generate_vmap_rule = True
 
     @staticmethod
-    def backward(ctx, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, weight = ctx.saved_tensors
+    def forward(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.linear(round_to_bfloat16(inputs), round_to_bfloat16(weight), bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, weight = (round_to_bfloat16(each) for each in ctx.saved_tensors)
         rounded = round_to_bfloat16(grad_output)
         return rounded @ weight, rounded.T @ inputs, grad_output.sum(0)
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nerf_ssim.ops.ssim_window import SsimWindow
+from nerf_ssim.ops.ssim_window import SsimWindow, WindowPlaces
 
 
-def window_means(images: Tensor, window: SsimWindow) -> Tensor:
+def window_means(images: Tensor, window: SsimWindow | WindowPlaces) -> Tensor:
     """Weighted mean of `images [n, height, width]` under every window, zeros around: `[n, rows, columns]`."""
     n, before, after = len(images), window.padding_before, window.padding_after
     taps = torch.tensor(window.taps, dtype=images.dtype, device=images.device).expand(n, 1, 1, -1)
@@ -23,7 +23,7 @@ def window_means(images: Tensor, window: SsimWindow) -> Tensor:
     return F.conv2d(by_rows, taps, stride=(1, window.stride), groups=n)[0]
 
 
-def ssim_moments(x: Tensor, y: Tensor, window: SsimWindow) -> Tensor:
+def ssim_moments(x: Tensor, y: Tensor, window: SsimWindow | WindowPlaces) -> Tensor:
     """Window means of x, y, x^2 + y^2 and x y for `x, y [planes, height, width]`: `[4, planes, rows, columns]`.
 
     With `clamp_variance`, which needs both variances, x^2 and y^2 are apart: `[5, …]` of x, y, x^2, y^2, x y.
@@ -33,7 +33,7 @@ def ssim_moments(x: Tensor, y: Tensor, window: SsimWindow) -> Tensor:
     return window_means(quantities.flatten(0, 1), window).unflatten(0, quantities.shape[:2])
 
 
-def similarity(moments: Tensor, window: SsimWindow) -> tuple[Tensor, Tensor, Tensor]:
+def similarity(moments: Tensor, window: SsimWindow | WindowPlaces) -> tuple[Tensor, Tensor, Tensor]:
     """Luminance S1, contrast-structure S2 and mu_x - mu_y, each `[...]`, from `ssim_moments [4 or 5, ...]`."""
     mean_x, mean_y, *squares, product = moments.unbind(0)
     square_of_means = mean_x * mean_x + mean_y * mean_y
@@ -50,7 +50,7 @@ def similarity(moments: Tensor, window: SsimWindow) -> tuple[Tensor, Tensor, Ten
     return luminance, structure, mean_x - mean_y
 
 
-def ssim_maps(x: Tensor, y: Tensor, window: SsimWindow) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def ssim_maps(x: Tensor, y: Tensor, window: SsimWindow | WindowPlaces) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """SSIM, S1, S2 and mu_x - mu_y of `x, y [planes, height, width]`, each `[planes, rows, columns]`."""
     luminance, structure, difference = similarity(ssim_moments(x, y, window), window)
     return luminance * structure, luminance, structure, difference

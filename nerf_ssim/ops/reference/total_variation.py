@@ -11,7 +11,8 @@ def plane_tv(plane: Tensor) -> Tensor:
     A side of length one has no differences and adds nothing.
     """
     along_v, along_u = plane[1:] - plane[:-1], plane[:, 1:] - plane[:, :-1]
-    return 2 * sum(difference.square().sum() / max(1, difference.numel()) for difference in (along_v, along_u))
+    of_v, of_u = (difference.square().sum() / max(1, difference.numel()) for difference in (along_v, along_u))
+    return 2 * (of_v + of_u)
 
 
 def line_tv(line: Tensor) -> Tensor:
