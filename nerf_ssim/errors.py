@@ -4,6 +4,11 @@ Each message says what is wrong, where, and what to do about it, on one line. Th
 to standard error and exits with 2; a traceback is always a defect of the program, never the answer to bad input.
 """
 
+from __future__ import annotations
+
+import errno
+import os
+
 
 class UserError(Exception):
     """Something the user gave, or has not installed, stops the work.
@@ -42,3 +47,45 @@ class DownloadError(UserError):
 
 class DerivativeError(UserError):
     """A derivative is asked for that an operation does not have; it would otherwise be zero without a word."""
+
+
+class FileError(UserError):
+    """The system refuses to read or write a file: the disk is full, there is no permission, the name is too long."""
+
+
+_LONGEST_NAME = 160
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or choose another file system",
+    errno.EACCES: "choose another folder, or mend its permissions",
+    errno.EPERM: "choose another folder, or mend its permissions",
+    errno.EROFS: "choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "check the name",
+    errno.ENOTDIR: "part of the name is a file; move it away, or choose another name",
+    errno.EISDIR: "a folder has that name; move it away, or choose another name",
+    errno.EEXIST: "something else has that name; move it away, or choose another name",
+    errno.ENOTEMPTY: "something else has that name; move it away, or choose another name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "check the disk",
+}
+
+
+def explain_os_error(error: OSError, *, path: object = "", doing: str = "", then: str = "") -> str:
+    """What the system refused, where and what to do, on one line.
+
+    Args:
+        error: as it was raised; the file that it names goes before `path`.
+        path: the file or folder in question, where the error names none.
+        doing: what could not be done to it, such as `written`.
+        then: what to do once that is mended, such as `continue with --resume`.
+    """
+    named = error.filename if isinstance(error.filename, (str, bytes, os.PathLike)) else path
+    place = os.fsdecode(named) if isinstance(named, (str, bytes, os.PathLike)) else str(named)
+    if len(place) > _LONGEST_NAME:
+        place = f"{place[: _LONGEST_NAME // 2]}...{place[-_LONGEST_NAME // 2 :]}"
+    reason = error.strerror or str(error) or type(error).__name__
+    advice = ", then ".join(filter(None, (_ADVICE.get(error.errno or 0, ""), then)))
+    stated = f"cannot be {doing} ({reason})" if doing else reason
+    return "".join((f"{place}: " if place else "", stated, f"; {advice}" if advice else ""))

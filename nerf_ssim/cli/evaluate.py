@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerf_ssim.cli.run_parser import RunParser
-from nerf_ssim.errors import ConfigError
+from nerf_ssim.errors import ConfigError, FileError, explain_os_error
 from nerf_ssim.evaluation.metrics import SSIM_VARIANTS
+from nerf_ssim.files import user_path
 
 if TYPE_CHECKING:
     from nerf_ssim.training.trained import Trained
@@ -76,7 +76,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"interrupted: the pictures so far are in {folder / options.split}; {results_path} is as it was")
         return exit_code_of(interrupt)
     except OSError as error:
-        raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
+        raise FileError(explain_os_error(error, path=folder, doing="written")) from error
     print(json.dumps(results, allow_nan=False) if options.json else _table(results))
     if not options.json:
         print(f"pictures: {folder / options.split}  results: {results_path}")
@@ -90,7 +90,7 @@ def _parser() -> RunParser:
         "--ssim_variant", choices=SSIM_VARIANTS, help="whose SSIM to compute (default: as the run was configured)"
     )
     parser.add_argument(
-        "--lpips_weights", type=Path, metavar="DIR", help="folder with alexnet_features.pth and vgg16_features.pth"
+        "--lpips_weights", type=user_path, metavar="DIR", help="folder with alexnet_features.pth and vgg16_features.pth"
     )
     parser.add_argument("--json", action="store_true", help="print results.json on one line instead of the table")
     return parser

@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nerf_ssim.errors import SceneError, TrainingError
+from nerf_ssim.errors import FileError, SceneError, TrainingError, UserError, explain_os_error
 from nerf_ssim.images.options import ImageConfig, parse_images
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ def run(argv: Sequence[str]) -> int:
 def configs_of_folder(config: ImageConfig) -> list[ImageConfig]:
     """One configuration a picture: its run's folder is named after the picture."""
     from nerf_ssim.images.target import list_images
+    from nerf_ssim.runs.folder import run_path
 
-    folder = Path(config.run.basedir) / config.run.expname
+    folder = run_path(config.run)
     return [
         config.replace(image=str(path), images="", basedir=str(folder), expname=path.stem)
         for path in list_images(config.data.images)
@@ -60,6 +61,7 @@ def configs_of_folder(config: ImageConfig) -> list[ImageConfig]:
 def fit_one(config: ImageConfig, stop: GracefulStop) -> None:
     """Fits one picture, at one rate or searching for one, and prints what came of it."""
     from nerf_ssim.images.fits import run_fit, search_rate
+    from nerf_ssim.runs.folder import run_path
 
     results = (search_rate if config.optim.lr_exponents else run_fit)(config, stop)
     if results["ended"] == "diverged":
@@ -68,7 +70,7 @@ def fit_one(config: ImageConfig, stop: GracefulStop) -> None:
             "checkpoint is kept. Start anew with a lower --lr"
         )
     if results["ended"] != "interrupted":
-        print_results(Path(config.run.basedir) / config.run.expname, results)
+        print_results(run_path(config.run), results)
 
 
 def print_results(folder: Path, results: dict[str, Any]) -> None:
@@ -91,7 +93,7 @@ def fit_in_turn(configs: list[ImageConfig], stop: GracefulStop) -> None:
             break
         try:
             fit_one(one, stop)
-        except (SceneError, TrainingError) as error:
+        except (SceneError, TrainingError, FileError) as error:
             print(f"nerf-ssim: {error}", file=sys.stderr)
             failed.append(one.run.expname)
     refuse_unfitted(failed)
@@ -139,7 +141,6 @@ def _work(config: ImageConfig, threads: int) -> None:
     """A worker process: one picture, with signals from the parent alone."""
     import torch
 
-    from nerf_ssim.errors import UserError
     from nerf_ssim.runs.interrupts import GracefulStop
 
     if hasattr(os, "setsid"):
@@ -148,7 +149,8 @@ def _work(config: ImageConfig, threads: int) -> None:
     with GracefulStop() as stop:
         try:
             fit_one(config, stop)
-        except UserError as error:
-            print(f"nerf-ssim: {error}", file=sys.stderr)
+        except (UserError, OSError) as error:
+            line = explain_os_error(error) if isinstance(error, OSError) else error
+            print(f"nerf-ssim: {line}", file=sys.stderr)
             sys.exit(2)
     sys.exit(stop.exit_code)

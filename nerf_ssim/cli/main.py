@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 
 from nerf_ssim import __version__
-from nerf_ssim.errors import UserError
+from nerf_ssim.cli.streams import lasting_streams, mend_closed_streams, silence
+from nerf_ssim.errors import UserError, explain_os_error
 
 COMMANDS = {
     "train": "train a radiance field with an SSIM schedule, and score it",
@@ -26,6 +27,9 @@ COMMANDS = {
 MODULES = {"import": "import_checkpoint"}
 """Files of commands whose names cannot be modules'."""
 
+LASTING = ("train", "fit-image")
+"""Commands whose work goes on when nobody reads what they print any more."""
+
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -34,30 +38,52 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return the process's exit status.
 
-    A `UserError` is one line on standard error and status 2; Ctrl-C is status 130; a reader that has gone away
-    (`nerf-ssim doctor | head -1`) ends the command without a word.
+    A `UserError` is one line on standard error and status 2, and so is an `OSError` that no place has put into words;
+    Ctrl-C is status 130; a reader that has gone away (`nerf-ssim doctor | head -1`) ends the command without a word.
 
     Args:
         argv: the words after `nerf-ssim`; those of this process by default.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    mend_closed_streams()
     try:
-        status = _dispatch(words)
+        with lasting_streams() if words[:1] and words[0] in LASTING else nullcontext():
+            status = _status_of(words)
         sys.stdout.flush()
         return status
+    except BrokenPipeError:
+        silence(sys.stdout)
+        return EXIT_BROKEN_PIPE
+    except OSError as error:  # standard output is on a full disk, say
+        silence(sys.stdout)
+        _complain(explain_os_error(error, path="standard output"))
+        return EXIT_USER_ERROR
+
+
+def _status_of(words: list[str]) -> int:
+    try:
+        return _dispatch(words)
     except UserError as error:
-        print(f"nerf-ssim: {error}", file=sys.stderr)
+        _complain(str(error))
+        return EXIT_USER_ERROR
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _complain(explain_os_error(error))
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("nerf-ssim: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # What is still buffered has nowhere to go; without this, the interpreter's exit would complain about it.
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
     except SystemExit as stop:  # argparse's own, after --help or a malformed line of another subcommand
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+
+
+def _complain(line: str) -> None:
+    """Print one line on standard error, if anybody hears it."""
+    try:
+        print(f"nerf-ssim: {line}", file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
 
 
 def _dispatch(words: list[str]) -> int:

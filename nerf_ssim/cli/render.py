@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nerf_ssim.cli.run_parser import RunParser
-from nerf_ssim.errors import ConfigError
+from nerf_ssim.errors import ConfigError, FileError, explain_os_error
 from nerf_ssim.evaluation.camera_paths import PATHS, camera_path, resize_intrinsics
+from nerf_ssim.files import user_path
 
 if TYPE_CHECKING:
     from nerf_ssim.datasets.scene import Scene, Views
@@ -80,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
         video = Video(folder / kind, (shots.width, shots.height)) if options.video else None
         done, exit_code = _render(trained, shots, folder, video)
     except OSError as error:
-        raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
+        raise FileError(explain_os_error(error, path=folder, doing="written")) from error
     near, far = _depth_range(trained.scene)
     count = f"{done} frames" if exit_code == 0 else f"interrupted: {done} of {len(shots.names)} frames"
     print(f"{count} of {shots.width}x{shots.height} and their depth (red {near:.3g} to blue {far:.3g}): {folder}")
@@ -119,7 +120,7 @@ def _parser() -> RunParser:
     parser.add_argument("--path", choices=PATHS, help="a camera path made from the training cameras")
     parser.add_argument("--frames", type=_count, metavar="N", help=f"frames of the path (default: {DEFAULT_FRAMES})")
     parser.add_argument("--size", type=_size, metavar="WxH", help="picture size in pixels (default: the data set's)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to (default: RUN/render_<split or path>)")
+    parser.add_argument("--out", type=user_path, metavar="DIR", help="where to (default: RUN/render_<split or path>)")
     parser.add_argument("--video", action="store_true", help=f"also a video, {FRAMES_PER_SECOND} frames a second")
     return parser
 

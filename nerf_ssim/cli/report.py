@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from nerf_ssim.config.command_line import OneLineErrors
-from nerf_ssim.errors import ConfigError
+from nerf_ssim.files import file_errors, user_path
 
 
 def run(argv: Sequence[str]) -> int:
@@ -25,12 +24,10 @@ def run(argv: Sequence[str]) -> int:
     text = report(runs)
     print(text, end="")
     if options.out is not None:
-        try:
+        with file_errors(options.out):
             options.out.mkdir(parents=True, exist_ok=True)
             (options.out / "report.md").write_text(text, encoding="utf-8")
             draw_psnr(runs, options.out / "psnr.png")
-        except OSError as error:
-            raise ConfigError(f"--out {options.out}: cannot be written ({error.strerror or error})") from error
         print(f"\ntable: {options.out / 'report.md'}  figure: {options.out / 'psnr.png'}")
     return 0
 
@@ -41,6 +38,8 @@ def _parser() -> OneLineErrors:
         allow_abbrev=False,
         description="Compare runs on scenes: PSNR, SSIM and LPIPS by updates and by time.",
     )
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run's folder, such as runs/room")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.md and psnr.png here (needs matplotlib)")
+    parser.add_argument("runs", metavar="RUN", type=user_path, nargs="+", help="a run's folder, such as runs/room")
+    parser.add_argument(
+        "--out", type=user_path, metavar="DIR", help="write report.md and psnr.png here (by matplotlib)"
+    )
     return parser

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nerf_ssim.config.command_line import OneLineErrors
+from nerf_ssim.files import user_path
 
 
 class RunParser(OneLineErrors):
@@ -12,6 +11,6 @@ class RunParser(OneLineErrors):
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(prog=f"nerf-ssim {command}", description=description, allow_abbrev=False)
-        self.add_argument("run", metavar="RUN", type=Path, help="a run's folder, such as runs/room")
-        self.add_argument("--checkpoint", type=Path, metavar="PATH", help="this checkpoint instead of the run's latest")
+        self.add_argument("run", metavar="RUN", type=user_path, help="a run's folder, such as runs/room")
+        self.add_argument("--checkpoint", type=user_path, metavar="PATH", help="this checkpoint, not the run's latest")
         self.add_argument("--datadir", metavar="DIR", help="the scene's folder, if it has moved since training")

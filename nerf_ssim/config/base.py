@@ -7,13 +7,12 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from nerf_ssim.config.options import Option, Section, options_of
 from nerf_ssim.config.sections import CommonRunConfig
 from nerf_ssim.errors import ConfigError
-from nerf_ssim.files import plain_value
+from nerf_ssim.files import atomic_file, plain_value
 
 C = TypeVar("C", bound="BaseConfig")
 
@@ -116,6 +115,9 @@ class BaseConfig:
         """Write a text file that `--config` reads back to an equal configuration.
 
         `resume` and `overwrite` are left out: they say how one start treats a run that exists, not what the run is.
+
+        Raises:
+            OSError: the file cannot be written; one that was there stays as it was.
         """
         lines = ["# Every option of this run, resolved."]
         for field in dataclasses.fields(self):
@@ -124,7 +126,8 @@ class BaseConfig:
             for name, one in options_of(type(group)).items():
                 if name not in ("resume", "overwrite"):
                     lines.append(f"{name} = {one.write(getattr(group, name))}".rstrip())
-        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with atomic_file(path) as file:
+            file.write(("\n".join(lines) + "\n").encode())
 
 
 @cache

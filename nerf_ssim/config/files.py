@@ -5,37 +5,52 @@ Text has lines `name = value` and `#` comments; the last line of a name counts.
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import TextIO
 
 import configargparse
 
 from nerf_ssim.config.published import PublishedFile, as_text
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.files import read_text, user_path
 from nerf_ssim.resources import find_resource
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _QUOTED = re.compile(r"""(?P<quote>['"])(?P<text>.*?)(?P=quote)\s*(#.*)?""")
 
 
+LARGEST = 1 << 20  # bytes of a configuration
+
+
+class NamedText(io.StringIO):
+    """Text in memory that knows the `name` of the file that it came from, as an open file does."""
+
+    name = ""
+
+
 def open_config(path: str) -> TextIO:
     """Open a configuration: the file named, else the one of that name (with or without `.txt`) that comes with us.
 
     Raises:
-        ConfigError: there is no such file, or it cannot be read.
+        ConfigError: there is no such file, it cannot be read, or it is not text or too long to be a configuration.
     """
-    given = Path(path).expanduser()
+    given = user_path(path)
     found = given
+    is_there = os.path.exists(given)
+    if not is_there and given.name == str(path):
+        found = find_resource("configs", path if given.suffix else f"{path}.txt")
     try:
-        if not given.exists() and given.name == str(path):
-            found = find_resource("configs", path if given.suffix else f"{path}.txt")
-        return found.open(encoding="utf-8-sig")
-    except OSError as error:
-        hint = "" if given.exists() else "; a bare name, such as room.txt, is looked for among the bundled ones"
-        raise ConfigError(f"{path}: cannot read this configuration ({error.strerror or error}){hint}") from error
+        text = NamedText(read_text(found, at_most=LARGEST))
+    except (OSError, ValueError) as error:
+        hint = "" if is_there else "; a bare name, such as room.txt, is looked for among the bundled ones"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"{path}: cannot read this configuration ({reason}){hint}") from error
+    text.name = str(found)
+    return text
 
 
 class TextConfigParser(configargparse.ConfigFileParser):
@@ -70,17 +85,13 @@ class TextConfigParser(configargparse.ConfigFileParser):
         """Values by name, as text.
 
         Raises:
-            ConfigError: a line that is not `name = value`, an unknown name, or a file that is not text.
+            ConfigError: a line that is not `name = value`, or an unknown name.
         """
         source = str(getattr(stream, "name", "configuration"))
         if source.endswith(".py"):
             return self._parse_python(Path(source))
         items: OrderedDict[str, str] = OrderedDict()
-        try:
-            lines = stream.read().splitlines()
-        except (UnicodeDecodeError, OSError) as error:
-            raise ConfigError(f"{source}: cannot read this configuration as text ({error})") from error
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(stream.read().splitlines(), start=1):
             place = f"{source}: line {number}"
             name, value = self._split(line, place)
             if name:

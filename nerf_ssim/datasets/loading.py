@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from nerf_ssim.datasets.assemble import assemble
 from nerf_ssim.datasets.formats import load_format
 from nerf_ssim.datasets.scene import Scene
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import user_path
 
 if TYPE_CHECKING:
     from nerf_ssim.datasets.options import DataConfig
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["load_scene", "scene_folder"]
 
 _BUNDLED = "bundled:"
+_PUBLISHED = re.compile(r"(^|/)Replica/scan[1-8]/?$")  # where the configurations of the published scenes look
 
 
 def load_scene(data: DataConfig) -> Scene:
@@ -42,9 +46,12 @@ def scene_folder(datadir: str) -> Path:
         return find_resource("data", datadir.removeprefix(_BUNDLED))
     if not datadir:
         raise SceneError("datadir is not set; give the scene's folder, or bundled:room for the scene that comes along")
-    folder = Path(datadir).expanduser()
-    if not folder.exists():
-        raise SceneError(f"{folder}: no such scene folder; check datadir")
-    if not folder.is_dir():
+    folder = user_path(datadir)
+    if not os.path.exists(folder):
+        advice = "check datadir"
+        if _PUBLISHED.search(folder.as_posix()):
+            advice = "nerf-ssim data download replica fetches the published scenes and puts them in data/Replica"
+        raise SceneError(f"{folder}: no such scene folder; {advice}")
+    if not os.path.isdir(folder):
         raise SceneError(f"{folder}: not a folder; datadir must name the folder that holds the scene")
     return folder

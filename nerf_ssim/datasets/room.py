@@ -19,6 +19,7 @@ from nerf_ssim.datasets.formats.replica import METADATA
 from nerf_ssim.datasets.room_geometry import Array, Box, Hits, Solids, Sphere
 from nerf_ssim.datasets.room_textures import Finish, Panel, Pattern, random_pattern
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import file_errors
 
 LABEL = "synthetic room"
 HALF_ROOM = np.array([1.0, 0.82, 0.6])
@@ -211,7 +212,7 @@ def write_room(folder: Path, *, size: int = 128, views: int = 60, seed: int = 0,
     stored_K[:3, :3] = K
     stored_K[:2, 2] -= 0.5  # the layout counts pixel centres at integers
     frames, nearest, farthest = [], np.inf, 0.0
-    try:
+    with file_errors(folder, kind=SceneError, then="remove what is in the folder and make the room again"):
         folder.mkdir(parents=True, exist_ok=True)
         for index, c2w in enumerate(_bar(place_cameras(room, views, seed), progress)):
             name = f"{index:06d}_rgb.png"
@@ -234,8 +235,6 @@ def write_room(folder: Path, *, size: int = 128, views: int = 60, seed: int = 0,
             "frames": frames,
         }
         (folder / METADATA).write_text(json.dumps(metadata) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise SceneError(f"{folder}: cannot be written ({error.strerror})") from None
     return folder
 
 

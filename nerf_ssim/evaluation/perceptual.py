@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerf_ssim.evaluation.backbone_download import backbone_url, download_backbone
+from nerf_ssim.files import user_path
 
 
 class Convolution(NamedTuple):
@@ -120,7 +121,7 @@ class LpipsScorer:
             raise ValueError(f"lpips net {net!r} is not one of {', '.join(BACKBONES)}")
         self.net = net
         self.note = "not computed yet"
-        self._folder = None if weights in (None, "") else Path(weights)
+        self._folder = None if weights in (None, "") else user_path(weights)
         self._device = torch.device(device)
         self._allow_download = allow_download
         self._is_loaded = False
@@ -189,7 +190,7 @@ def lpips_scorers(weights: str | Path | None, *, device: str = "cpu") -> tuple[L
 
 def describe_weights(weights_dir: str | Path | None) -> str:
     """Where each backbone would come from, in one line, without loading or downloading anything."""
-    folder = None if weights_dir in (None, "") else Path(weights_dir)
+    folder = None if weights_dir in (None, "") else user_path(weights_dir)
     if _heads_file("alex") is None:
         return "LPIPS unavailable: the lpips package is not installed (pip install lpips)"
     parts = []

@@ -13,6 +13,7 @@ from nerf_ssim.images.fits import is_finished, precision_note, run_fit, search_r
 from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.images.target import list_images
 from nerf_ssim.ops.siren import PRECISIONS
+from nerf_ssim.runs.folder import run_path
 from nerf_ssim.runs.interrupts import GracefulStop
 
 __all__ = ["EXPERIMENTS", "Experiment", "run_experiment"]
@@ -138,7 +139,7 @@ def run_experiment(name: str, config: ImageConfig, *, report_only: bool = False,
     Raises:
         ConfigError: a name that is no fit of the experiment.
     """
-    experiment, folder = EXPERIMENTS[name], Path(config.run.basedir) / config.run.expname
+    experiment, folder = EXPERIMENTS[name], run_path(config.run)
     pictures = [Path(config.data.image)] if config.data.image else list_images(config.data.images)
     fits = _chosen(experiment.fits(config), names)
     notes = set() if report_only else {precision_note(config.replace(**options)) for options in fits.values()}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.evaluation import pictures
-from nerf_ssim.files import write_json
+from nerf_ssim.files import file_errors, write_json
 from nerf_ssim.images.loop import Ending, fit, forward
 from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.images.scores import LEVELS
@@ -55,9 +55,10 @@ def run_fit(
     if ending == "interrupted":
         return {"ended": ending, "stopped_at": session.iteration}
     results = describe_fit(session, ending)
-    write_json(session.folder.path / "results.json", results)
-    if ending != "diverged":
-        save_pictures(session)
+    with file_errors(session.folder.path, then="give the command again with --resume"):
+        write_json(session.folder.path / "results.json", results)
+        if ending != "diverged":
+            save_pictures(session)
     return results
 
 
@@ -149,7 +150,8 @@ def _search(config: ImageConfig, stop: GracefulStop) -> dict[str, Any]:
             best = {**results, "fit": name}
             mark = halfway_mark(folder / name, results["cost"][level])
     summary = {**(best or {}), "rates": rates, "options": config.to_dict()}
-    write_json(folder / "results.json", summary)
+    with file_errors(folder, then="give the command again with --resume"):
+        write_json(folder / "results.json", summary)
     return summary
 
 

@@ -57,7 +57,8 @@ class ImageSession:
     def __init__(self, config: ImageConfig, target: ImageTarget | None = None) -> None:
         self.folder = RunFolder(config, model=config.network.field, required=CHECKPOINT_KEYS)
         self.config = config = self.folder.config
-        self.target = read_target(config) if target is None else target
+        with self.folder.given_up_on_error():
+            self.target = read_target(config) if target is None else target
         self.folder.refuse_other_data("image_hash", self.target.content_hash, f"--image {config.data.image}")
         self.generators = Generators(config.run.seed, GENERATORS)
         pixels = self.target.height * self.target.width

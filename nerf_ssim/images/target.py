@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from nerf_ssim.datasets.images import read_image
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import file_errors, user_path
 
 __all__ = ["ImageTarget", "coordinates", "linear_to_srgb", "list_images", "load_target", "srgb_to_linear"]
 
@@ -70,7 +72,7 @@ def load_target(path: str | Path, *, size: Sequence[int], grey: bool, linear: bo
     Raises:
         SceneError: no such file, not a picture, or smaller than the size asked for.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     pixels: NDArray[Any] = read_image(path)
     if grey:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
@@ -93,12 +95,13 @@ def list_images(folder: str | Path) -> list[Path]:
     """The pictures of a folder, by name.
 
     Raises:
-        SceneError: no such folder, no picture in it, or two of one name but different kinds.
+        SceneError: no such folder or none that can be read, no picture in it, or two of one name but different kinds.
     """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
+    folder = user_path(folder)
+    if not os.path.isdir(folder):
         raise SceneError(f"{folder}: no such folder of pictures")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    with file_errors(folder, "read", kind=SceneError):
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise SceneError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
     for earlier, later in zip(paths, paths[1:], strict=False):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.errors import CheckpointError
-from nerf_ssim.files import atomic_file, remove_leftovers, sync_folder
+from nerf_ssim.files import atomic_file, file_errors, remove_leftovers, sync_folder
 from nerf_ssim.runs.manifest import project_version
 
 FORMAT = "nerf_ssim checkpoint"
@@ -147,18 +147,20 @@ class CheckpointFolder:
         path = self.path(iteration)
         if payload.get("iteration", iteration) != iteration:
             raise ValueError(f"saving iteration {iteration}, but it is {payload['iteration']} in the payload")
-        if self.folder.is_dir():
-            remove_leftovers(self.folder, "*.pt")
+        with file_errors(self.folder, "tidied", kind=CheckpointError, then="continue with --resume"):
+            if self.folder.is_dir():
+                remove_leftovers(self.folder, "*.pt")
         places = [path, self.folder / "lasting" / path.name] if iteration in self.lasting else [path]
         for place in places:
             save_checkpoint(place, {"iteration": iteration, **payload})
         past = [other for other in self.paths() if int(other.stem) <= iteration]
         kept = set(past[-self.keep :])
         abandoned = [other for other in _numbered(self.folder / "lasting") if int(other.stem) > iteration]
-        for other in [*self.paths(), *abandoned]:
-            if other not in kept:
-                other.unlink(missing_ok=True)
-        sync_folder(self.folder)
+        with file_errors(self.folder, "tidied", kind=CheckpointError, then="continue with --resume"):
+            for other in [*self.paths(), *abandoned]:
+                if other not in kept:
+                    other.unlink(missing_ok=True)
+            sync_folder(self.folder)
         return path
 
     def clear(self) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from nerf_ssim.config.base import BaseConfig
 from nerf_ssim.config.sections import CommonRunConfig
-from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError
-from nerf_ssim.files import plain_value
+from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError, UserError
+from nerf_ssim.files import file_errors, plain_value, user_path
 from nerf_ssim.runs.checkpoints import CheckpointFolder
 from nerf_ssim.runs.device import backend_record, choose_device
 from nerf_ssim.runs.leftovers import remove_abandoned
+from nerf_ssim.runs.lock import NAME as LOCK
 from nerf_ssim.runs.lock import lock_folder
 from nerf_ssim.runs.manifest import changed_circumstances, read_manifest, write_manifest
 from nerf_ssim.runs.metrics_log import MetricsLog
@@ -24,7 +27,7 @@ C = TypeVar("C", bound=BaseConfig)
 
 def run_path(run: CommonRunConfig) -> Path:
     """`basedir/expname`, where everything that a run leaves is."""
-    return Path(run.basedir) / run.expname
+    return user_path(run.basedir) / run.expname
 
 
 class RunFolder(Generic[C]):
@@ -50,16 +53,18 @@ class RunFolder(Generic[C]):
     def __init__(self, config: C, *, model: str, required: Sequence[str], lasting: Collection[int] = ()) -> None:
         self.model = model
         self.path = run_path(config.run)
+        self._is_new = not os.path.lexists(self.path)
         self._lock = lock_folder(self.path)
-        remove_abandoned(self.path)
-        self.checkpoints = CheckpointFolder(self.path, lasting=lasting)
-        self.resumed = self._find_checkpoint(config.run, ("config", *required))
-        saved = {} if self.resumed is None else self.resumed[1]["config"]
-        asked = config.run.device
-        device = choose_device(str(saved.get("device", asked)) if asked == "auto" else asked)
-        self.config: C = config.replace(device=device)
-        if self.resumed is not None:
-            self._refuse_other_options(saved)
+        with self.given_up_on_error():
+            remove_abandoned(self.path)
+            self.checkpoints = CheckpointFolder(self.path, lasting=lasting)
+            self.resumed = self._find_checkpoint(config.run, ("config", *required))
+            saved = {} if self.resumed is None else self.resumed[1]["config"]
+            asked = config.run.device
+            device = choose_device(str(saved.get("device", asked)) if asked == "auto" else asked)
+            self.config: C = config.replace(device=device)
+            if self.resumed is not None:
+                self._refuse_other_options(saved)
 
     @property
     def resumed_at(self) -> int | None:
@@ -69,6 +74,19 @@ class RunFolder(Generic[C]):
     def close(self) -> None:
         """Lets another process have the folder."""
         self._lock.close()
+
+    @contextmanager
+    def given_up_on_error(self) -> Iterator[None]:
+        """Lets the folder go where the block raises a `UserError`, and removes it if nothing else has begun in it."""
+        try:
+            yield
+        except UserError:
+            self.close()
+            if self._is_new:
+                with suppress(OSError):  # not empty: something of worth is in it
+                    (self.path / LOCK).unlink(missing_ok=True)
+                    self.path.rmdir()
+            raise
 
     def refuse_other_data(self, key: str, content_hash: str, data: str) -> None:
         """Raises `CheckpointError` where the run was made of other data than is there now.
@@ -113,12 +131,15 @@ class RunFolder(Generic[C]):
             data: what identifies the data, for the manifest.
             columns: of `metrics.csv`.
             precision: what the manifest calls the network's precision, with what `precision_record` says of it.
+        Raises:
+            FileError, TrainingError: the folder cannot be written to.
         """
-        if self.resumed is None:
-            self.checkpoints.clear()
-            for scores in (self.path / "results.json", *self.path.glob("evaluation_*/results.json")):
-                scores.unlink(missing_ok=True)
-        self.config.write(self.path / "config.txt")
+        with file_errors(self.path):
+            if self.resumed is None:
+                self.checkpoints.clear()
+                for scores in (self.path / "results.json", *self.path.glob("evaluation_*/results.json")):
+                    scores.unlink(missing_ok=True)
+            self.config.write(self.path / "config.txt")
         write_manifest(
             self.path,
             config=self.config.to_dict(),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from nerf_ssim.errors import TrainingError
+from nerf_ssim.files import file_errors
 
 try:
     import fcntl
@@ -23,9 +24,11 @@ def lock_folder(folder: Path, name: str = NAME) -> TextIO:
         name: of the file in it that is locked.
     Raises:
         TrainingError: another process trains there.
+        FileError: the folder cannot be made or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = open(folder / name, "a", encoding="utf-8")  # noqa: SIM115 - stays open for as long as the lock is held
+    with file_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / name, "a", encoding="utf-8")  # noqa: SIM115 - stays open while the lock is held
     if fcntl is not None:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,11 +7,12 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nerf_ssim.errors import TrainingError
+from nerf_ssim.errors import TrainingError, explain_os_error
 from nerf_ssim.files import atomic_file
 
 NAME = "metrics.csv"
@@ -30,7 +31,8 @@ class MetricsLog:
         columns: the header, in order; "iteration" is put first if it isn't among them.
         resume_iteration: updates done at the checkpoint that the run continues from; None for a fresh run.
         tensorboard: also write TensorBoard events to `<folder>/tensorboard`, if the package can be imported.
-        warn: takes one line when a damaged row is dropped from the middle of the file; stderr by default.
+        warn: takes one line when a damaged row is dropped from the middle of the file, or when TensorBoard's file
+            can't be written and ends; stderr by default.
     Raises:
         ValueError: a column that comes twice.
         TrainingError: the file can't be read or written, or it has other columns than a resumed run writes.
@@ -57,7 +59,12 @@ class MetricsLog:
             self._file = open(self.path, "a", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115 (close())
         except OSError as error:
             raise TrainingError(f"{self.path}: can't be opened ({error.strerror or error})") from error
-        self._events = _open_events(Path(folder) / EVENTS_FOLDER, resume_iteration) if tensorboard else None
+        self._events: Any = None
+        if tensorboard:
+            try:
+                self._events = _open_events(Path(folder) / EVENTS_FOLDER, resume_iteration)
+            except OSError as error:
+                self._warn(_stopped(error))
 
     def write(self, iteration: int, values: Mapping[str, float | None]) -> None:
         """Add one row.
@@ -77,9 +84,7 @@ class MetricsLog:
         except OSError as error:
             raise TrainingError(f"{self.path}: a row couldn't be written ({error.strerror or error})") from error
         if self._events is not None:
-            for name, value in values.items():
-                if value is not None:
-                    self._events.add_scalar(name, float(value), int(iteration))
+            self._write_events({name: float(value) for name, value in values.items() if value is not None}, iteration)
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""
@@ -88,7 +93,10 @@ class MetricsLog:
         except OSError as error:
             raise TrainingError(f"{self.path}: the last row couldn't be written ({error.strerror or error})") from error
         if self._events is not None:
-            self._events.close()
+            try:
+                self._events.close()
+            except OSError as error:
+                self._warn(_stopped(error))
             self._events = None
 
     def __enter__(self) -> MetricsLog:
@@ -98,6 +106,16 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _write_events(self, values: Mapping[str, float], iteration: int) -> None:
+        """Give TensorBoard the same values; where its file can't be written, say so once and go on without it."""
+        try:
+            self._events.write(values, int(iteration))
+        except OSError as error:
+            self._warn(_stopped(error))
+            events, self._events = self._events, None
+            with suppress(OSError):
+                events.close()
 
     def _rows_before(self, resume_iteration: int) -> list[str]:
         """The lines to keep of an existing file, as they are."""
@@ -129,16 +147,20 @@ class MetricsLog:
 
 
 def _open_events(folder: Path, resume_iteration: int | None) -> Any:
-    """A SummaryWriter, or None where TensorBoard isn't installed."""
+    """An `EventFile`, or None where TensorBoard isn't installed; OSError where its folder can't be written to."""
     try:
-        # Imported here because it is optional and slow.
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
+        # Imported here because it is optional and slow. A protobuf of another age raises the other two.
+        from nerf_ssim.runs.events import PATTERN, EventFile
+    except (ImportError, TypeError, AttributeError):
         return None
     if resume_iteration is None:
-        for old in folder.glob("events.out.tfevents.*"):  # of the run that a fresh one replaces
+        for old in folder.glob(PATTERN):  # of the run that a fresh one replaces
             old.unlink(missing_ok=True)
-    return SummaryWriter(str(folder), purge_step=resume_iteration, flush_secs=30)
+    return EventFile(folder, purge_step=resume_iteration)
+
+
+def _stopped(error: OSError) -> str:
+    return f"TensorBoard's events end here ({explain_os_error(error)}); {NAME} goes on"
 
 
 def _cell(value: float | None) -> str:

@@ -11,6 +11,7 @@ from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import lpips_scorers
 from nerf_ssim.evaluation.protocol import RenderedView, score_views, write_results
 from nerf_ssim.evaluation.scores import Scores, score_line
+from nerf_ssim.files import file_errors
 from nerf_ssim.runs.device import backend_record
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.trained import render_camera
@@ -34,8 +35,9 @@ def score_test_views(session: Session) -> float:
     mean = float(np.mean(scores))
     title = f"{session.config.run.expname} after {session.iteration} updates: test PSNR {mean:.2f} dB"
     folder = session.folder.path / "progress"
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures.save_png(folder / f"{session.iteration:06d}.png", pictures.contact_sheet(rows, title))
+    with file_errors(folder, then="continue with --resume"):
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures.save_png(folder / f"{session.iteration:06d}.png", pictures.contact_sheet(rows, title))
     return mean
 
 
@@ -43,27 +45,35 @@ def score_run(session: Session) -> Scores:
     """The full protocol on the test views: `results.json`, and pictures in `<run>/test` unless `render_test` is 0.
 
     With `render_train` the training views are scored too, with pictures in `<run>/train`.
+
+    Raises:
+        FileError: a picture or the results cannot be written; the last checkpoint has all that the training made.
     """
-    config, scene = session.config, session.scene
-    scores = score_split(session, "test", session.folder.path / "test" if config.run.render_test else None)
+    with file_errors(session.folder.path, then="score the run with nerf-ssim evaluate"):
+        scores = score_split(session, "test", session.folder.path / "test" if session.config.run.render_test else None)
+        write_run_results(session, scores)
+        if session.config.run.render_train:
+            train = score_split(session, "train", session.folder.path / "train")
+            print(f"training views: {score_line(train.means)}")
+    return scores
+
+
+def write_run_results(session: Session, scores: Scores) -> None:
+    """Writes the run's `results.json`."""
     write_results(
         session.folder.path / "results.json",
         scores,
-        scene=scene.name,
+        scene=session.scene.name,
         model=session.recipe.name,
-        label=config.data.label or scene.label,
-        iterations=config.run.n_iters,
+        label=session.config.data.label or session.scene.label,
+        iterations=session.config.run.n_iters,
         stopped_at=session.iteration,
         schedule=session.schedule.summary(),
-        seed=config.run.seed,
-        backend=backend_record(config.run.device),
+        seed=session.config.run.seed,
+        backend=backend_record(session.config.run.device),
         decoder_precision=session.decoder_precision,
         seconds_train=session.seconds,
     )
-    if config.run.render_train:
-        train = score_split(session, "train", session.folder.path / "train")
-        print(f"training views: {score_line(train.means)}")
-    return scores
 
 
 def score_split(session: Session, split: str, folder: Path | None) -> Scores:

@@ -38,7 +38,8 @@ class Session:
     def __init__(self, config: Config[ModelOptions]) -> None:
         self.folder = RunFolder(config, model=config.model.model, required=CHECKPOINT_KEYS, lasting=config.run.save_at)
         self.config = config = self.folder.config
-        self.scene = scene_on(load_scene(config.data), config.run.device)
+        with self.folder.given_up_on_error():
+            self.scene = scene_on(load_scene(config.data), config.run.device)
         self.folder.refuse_other_data("scene_hash", self.scene.content_hash, f"--datadir {config.data.datadir}")
         self.generators = make_generators(config)
         self.recipe = make_recipe(config, self.scene, self.generators)

@@ -13,6 +13,7 @@ from nerf_ssim.datasets.formats import FORMATS, detect_format
 from nerf_ssim.datasets.loading import scene_folder
 from nerf_ssim.datasets.options import BOX_CENTRES, DataConfig
 from nerf_ssim.datasets.room import write_room
+from nerf_ssim.files import user_path
 
 _MIN_ROOM_VIEWS = 11  # every tenth is a test view, and two are needed
 
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="count, measure and draw a scene", allow_abbrev=False)
     check.add_argument("dir", metavar="DIR", help="the scene's folder, or bundled:room")
     check.add_argument("--dataset_name", choices=FORMATS, help="its layout (found by its files)")
-    check.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where data_check.png goes (here)")
+    check.add_argument("--out", type=user_path, default=Path(), metavar="DIR", help="where data_check.png goes (here)")
     check.add_argument("--aabb_scale", type=number_within(float, 0.01), default=1.2, help="grow the box by (1.2)")
     check.add_argument("--box_about", choices=BOX_CENTRES, default=BOX_CENTRES[0], help="the point it grows about")
     check.add_argument("--downsample_train", type=number_within(float, 1, 64), default=1.0, help="shrink images by (1)")
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     room = commands.add_parser("room", help="render a procedural room as a scene", allow_abbrev=False)
-    room.add_argument("dir", type=Path, metavar="DIR", help="a new folder")
+    room.add_argument("dir", type=user_path, metavar="DIR", help="a new folder")
     room.add_argument("--size", type=number_within(int, 16, 4096), default=128, help="pixels a side (128)")
     room.add_argument("--views", type=number_within(int, _MIN_ROOM_VIEWS, 10000), default=60, help="images (60)")
     room.add_argument("--seed", type=number_within(int, 0), default=0, help="which room (0)")
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     download = commands.add_parser("download", help="fetch and unpack a public data set", allow_abbrev=False)
     download.add_argument("name", choices=sorted(ARCHIVES), help="which one")
-    download.add_argument("--out", type=Path, default=Path("data"), metavar="DIR", help="where to (data)")
+    download.add_argument("--out", type=user_path, default=Path("data"), metavar="DIR", help="where to (data)")
     download.add_argument("--url", help="fetch this copy of the archive")
     download.add_argument("--quiet", action="store_true", help="no progress bar")
     download.set_defaults(run=_download)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nerf_ssim.datasets.scene import Scene, Views
-from nerf_ssim.errors import SceneError
+from nerf_ssim.evaluation.pictures import save_png
+from nerf_ssim.files import file_errors
 
 _PANEL, _MARGIN, _HEADER = 700, 60, 50  # pixels
 _BACKGROUND, _INK, _GREY = (255, 255, 255), (40, 40, 40), (170, 170, 170)  # RGB, as all colours here
@@ -44,13 +45,9 @@ def draw_scene(scene: Scene, field_box: Tensor, note: str) -> NDArray[np.uint8]:
 
 
 def write_picture(picture: NDArray[np.uint8], path: Path) -> Path:
-    """Write an RGB picture as PNG; raises SceneError where that is not possible."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _, encoded = cv2.imencode(".png", np.ascontiguousarray(picture[:, :, ::-1]))
-        path.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise SceneError(f"{path}: cannot be written ({error.strerror}); choose a folder with --out") from None
+    """Write an RGB picture as PNG; raises FileError where that is not possible."""
+    with file_errors(path, then="choose a folder with --out"):
+        save_png(path, picture)
     return path
 
 
