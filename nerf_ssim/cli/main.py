@@ -54,9 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         silence(sys.stdout)
         return EXIT_BROKEN_PIPE
-    except OSError as error:  # standard output is on a full disk, say
+    except OSError as error:
+        place = "standard output" if _is_output_full() else ""
         silence(sys.stdout)
-        _complain(explain_os_error(error, path="standard output"))
+        _complain(explain_os_error(error, path=place))
         return EXIT_USER_ERROR
 
 
@@ -66,16 +67,20 @@ def _status_of(words: list[str]) -> int:
     except UserError as error:
         _complain(str(error))
         return EXIT_USER_ERROR
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _complain(explain_os_error(error))
-        return EXIT_USER_ERROR
     except KeyboardInterrupt:
         _complain("interrupted")
         return EXIT_INTERRUPTED
     except SystemExit as stop:  # argparse's own, after --help or a malformed line of another subcommand
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+
+
+def _is_output_full() -> bool:
+    """Whether what was printed cannot be written: such an error names no file."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _complain(line: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tiny_scene import write_tiny_scene
+from tiny_scene import command_line, tiny_config, write_tiny_scene
+
+from nerf_ssim.cli.main import main
 
 
 @pytest.fixture(autouse=True)
@@ -28,5 +30,14 @@ def events():
 
 @pytest.fixture(scope="session")
 def scene(tmp_path_factory):
-    """The tiny scene's folder."""
-    return write_tiny_scene(tmp_path_factory.mktemp("scenes") / "scene")
+    """The tiny scene's folder. One training and one fit have been run, so that forked children import nothing more."""
+    folder = write_tiny_scene(tmp_path_factory.mktemp("scenes") / "scene")
+    runs = tmp_path_factory.mktemp("warm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nerf_ssim.training.scoring.lpips_scorers", lambda weights: ())
+        patch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
+        config = tiny_config(folder, runs, n_iters=1, upsamp_list=[], update_AlphaMask_list=[])
+        fit = ["fit-image", "--image", str(folder / "000.png"), "--size", "0", "--n_iters", "1", "--hidden", "8"]
+        assert main(command_line(config)) == 0
+        assert main([*fit, "--ssim_weight", "0", "--basedir", str(runs), "--expname", "fit"]) == 0
+    return folder
