@@ -10,6 +10,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TextIO
 
 import configargparse
@@ -21,7 +22,6 @@ from nerf_ssim.resources import find_resource
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _QUOTED = re.compile(r"""(?P<quote>['"])(?P<text>.*?)(?P=quote)\s*(#.*)?""")
-
 
 LARGEST = 1 << 20  # bytes of a configuration
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.files import open_regular
 
 __all__ = ["read_assignments"]
 
@@ -56,7 +57,7 @@ class _Interpreter:
     def run(self) -> dict[str, Any]:
         """What the file sets by name, names with two leading underscores left out."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 source = file.read(LARGEST_FILE + 1)
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot read this configuration ({error.strerror or error})") from error
