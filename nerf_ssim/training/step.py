@@ -1,4 +1,15 @@
-"""One update of a field: what the loop does thousands of times, and the benchmarks time."""
+"""One update of a field: what the loop does thousands of times, and the benchmarks time.
+
+1. The batch: pixels are drawn, and their rays made.
+2. The learning rates of this iteration are set.
+3. The rays are rendered: samples, density, weights, and the colour of the samples that count.
+4. The losses: MSE, SSIM while the schedule has it on, and the model's own regularisers, each a named term.
+5. Where it is asked for, the gradient of each term is measured.
+6. The sum of the terms is differentiated, once.
+7. The optimiser updates the field.
+
+The loop around it lets the schedule see the luminance, writes the log, runs milestones and saves.
+"""
 
 from __future__ import annotations
 
