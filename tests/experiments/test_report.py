@@ -1,28 +1,48 @@
-"""`nerf-ssim report`: the figures of the runs' own files, by updates and by time."""
+"""`nerf-ssim report`: the figures of the runs' own files, with intervals, as tables, curves and a page."""
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 
+import cv2
+import numpy as np
 import pytest
 
 from nerf_ssim.cli.main import main
-from nerf_ssim.experiments.report import comparison as report
+from nerf_ssim.experiments.report import curves
+from nerf_ssim.experiments.report.runs import load_comparison, schedule_name
+from nerf_ssim.experiments.report.statistics import paired_difference, pairs_needed, student_t_quantile, summarise
+from nerf_ssim.experiments.report.tables import Table, difference_table, summary_table
 
 SCORES = {"psnr": 20.0, "ssim": 0.75, "lpips_alex": 0.25, "lpips_vgg": None, "ssim_variant": "tensorf"}
 SCHEDULE = {"weight": 1.0, "add_at": 0, "remove_at": "auto", "removed_at": 70}
 
 
-def write_run(folder, psnr_test, results=()):
+def write_run(folder, psnr_test, results=(), schedule=SCHEDULE, manifest=None, **scores):
     """A run that was scored after each of the updates in `psnr_test`, and wholly as `results` says."""
     folder.mkdir(parents=True)
     rows = [f"{updates - 1},{updates * 2.5},30.0,{psnr}" for updates, psnr in psnr_test.items()]
     (folder / "metrics.csv").write_text("\n".join(["iteration,seconds,psnr_train,psnr_test", *rows]) + "\n")
     for place, updates, seconds in results:
         (folder / place).mkdir(exist_ok=True)
-        scores = {"label": "a label", "stopped_at": updates, "seconds_train": seconds, "schedule": SCHEDULE, **SCORES}
-        (folder / place / "results.json").write_text(json.dumps(scores))
+        facts = {"label": "a label", "stopped_at": updates, "seconds_train": seconds, "schedule": schedule}
+        (folder / place / "results.json").write_text(json.dumps({**facts, **SCORES, **scores}))
+    if manifest is not None:
+        (folder / "manifest.json").write_text(json.dumps(manifest))
     return str(folder)
+
+
+def write_sweep(root, psnr):
+    """Runs of two schedules by (schedule, seed); `psnr` gives the score of each."""
+    schedules = {"with": {**SCHEDULE, "remove_at": "end", "removed_at": None}, "without": {**SCHEDULE, "weight": 0}}
+    for (name, seed), value in psnr.items():
+        facts = {"scene": "room", "model": "tensorf", "seed": seed, "psnr": value}
+        manifest = {"version": "1", "device": "cpu", "scene": {"hash": "abc"}, "config": {"n_iters": 5, "seed": seed}}
+        folder = root / name / f"seed_{seed}"
+        write_run(folder, {5: value}, [(".", 5, 12.5)], schedules[name], manifest, **facts)
+    return root
 
 
 def test_runs_stand_side_by_side_with_their_updates_and_seconds(tmp_path, capsys):
@@ -36,67 +56,145 @@ def test_runs_stand_side_by_side_with_their_updates_and_seconds(tmp_path, capsys
     assert "| run | 500 | 1000 |" in lines
     assert "| with | 31.16 (1,250 s) | 33.57 (2,500 s) |" in lines
     assert "| w_o | – | 18.60 (2,500 s) |" in lines
-    scored = [line for line in lines if "a label" in line]
-    assert scored == [
-        "| with | a label | 0 to 70 | 500 | – | 20.00 | 0.7500 | 0.2500 | - | tensorf |",
-        "| with | a label | 0 to 70 | 1001 | 2,502 | 20.00 | 0.7500 | 0.2500 | - | tensorf |",
-    ]
+    cells = [line.strip("| ").split(" | ") for line in lines if "a label" in line]
+    scores = ["20.00", "0.7500", "0.2500", "–", "tensorf"]
+    named = ["–", "–", "removed by auto", "–", "with", "a label", "0 to 70"]
+    assert cells == [[*named, "500", "–", "–", *scores], [*named, "1001", "–", "2502", *scores]]
 
 
-def test_runs_of_one_name_are_told_apart_and_one_given_twice_counts_once(tmp_path, capsys):
+def test_runs_of_one_name_are_told_apart_and_one_given_twice_counts_once(tmp_path):
     one, two = (write_run(tmp_path / seed / "room", {5: 20.0}) for seed in ("1", "2"))
-    assert main(["report", one, two, f"{tmp_path}/2/../1/room"]) == 0
-    assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()[4:]] == [f"| {one}", f"| {two}"]
+    found = load_comparison([tmp_path / "1" / "room", tmp_path, tmp_path / "2" / ".." / "1" / "room"])
+    assert [run.name for run in found.runs] == [one, two]
 
 
-def test_a_last_line_that_a_kill_cut_short_is_left_out(tmp_path, capsys):
-    run = write_run(tmp_path / "room", {5: 20.0})
+def test_a_last_line_that_a_kill_cut_short_is_left_out(tmp_path):
+    write_run(tmp_path / "room", {5: 20.0})
     whole = (tmp_path / "room" / "metrics.csv").read_text()
     for cut in ("8,20.0,30.0,2", "8,2e"):  # the first would pass for 2 dB, the second is no number
         (tmp_path / "room" / "metrics.csv").write_text(whole + cut)
-        assert main(["report", run]) == 0
-        assert "| run | 5 |" in capsys.readouterr().out.splitlines()
+        assert load_comparison([tmp_path]).runs[0].curve("psnr_test") == [(5, 12.5, 20.0)]
 
 
-def test_a_run_without_scores_says_so(tmp_path, capsys):
-    assert main(["report", write_run(tmp_path / "room", {5: ""})]) == 0
-    assert capsys.readouterr().out == "No test view was scored under way.\n"
-
-
-def test_the_table_and_the_curves_are_kept(tmp_path, capsys, monkeypatch):
-    pytest.importorskip("matplotlib")
-    drawn, save = [], report.save_figure
-    monkeypatch.setattr(report, "save_figure", lambda figure, path: (drawn.append(figure), save(figure, path)))
-    run, out = write_run(tmp_path / "room", {5: 20.0, 9: 21.0}), tmp_path / "a" / "b"
-    assert main(["report", run, "--out", str(out)]) == 0
+def test_one_broken_run_is_named_and_left_out(tmp_path, capsys):
+    write_run(tmp_path / "good", {5: 20.0})
+    write_run(tmp_path / "bad", {5: 20.0}, [(".", 5, 1.0)])
+    (tmp_path / "bad" / "results.json").write_text("{")
+    assert main(["report", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert (out / "report.md").read_text(encoding="utf-8") == printed[: printed.index("\ntable: ")]
-    assert (out / "psnr.png").exists()
-    by_updates, by_time = ([line.get_xydata().tolist() for line in axis.lines] for axis in drawn[0].axes)
-    assert by_updates == [[[5, 30], [9, 30]], [[5, 20], [9, 21]]]
-    assert by_time[1] == [[pytest.approx(12.5 / 60), 20], [pytest.approx(22.5 / 60), 21]]
+    assert f"- Left out: {tmp_path / 'bad' / 'results.json'}: cannot be read" in printed
+    assert "| good | 20.00 (12 s) |" in printed
 
 
-def test_what_is_no_run_on_a_scene_is_one_line_and_exit_code_2(tmp_path, capsys):
-    empty, picture = tmp_path / "empty", tmp_path / "picture"
-    for folder, text in ((empty, "iteration,psnr_test\n"), (picture, "iteration,psnr\n0,1.0\n")):
-        folder.mkdir()
-        (folder / "metrics.csv").write_text(text)
-    run, torn, odd = (write_run(tmp_path / name, {5: 20.0}) for name in ("room", "torn", "odd"))
-    (tmp_path / "file").touch()
-    (tmp_path / "torn" / "results.json").write_text("{")
-    (tmp_path / "odd" / "results.json").write_text('{"stopped_at": 5}')
-    words_of_no_number = write_run(tmp_path / "words", {5: "twenty"})
-    for words, named in (
-        ([str(tmp_path / "nothing")], "nothing: holds no run"),
-        ([run, str(empty)], "empty: the run has logged nothing"),
-        ([str(picture)], "nerf_ssim.experiments"),
-        ([run, torn], "torn/results.json: cannot be read"),
-        ([odd], "odd/results.json: has no label"),
-        ([words_of_no_number], "words/metrics.csv: cannot be read"),
-        ([], "RUN"),
-        ([run, "--out", str(tmp_path / "file")], "--out"),
-    ):
-        assert main(["report", *words]) == 2
-        line = capsys.readouterr().err
-        assert line.count("\n") == 1 and named in line
+@pytest.mark.parametrize("damage", ["absent", "empty", "not on a scene", "all broken"])
+def test_what_is_no_run_on_a_scene_is_one_line_and_exit_code_2(tmp_path, capsys, damage):
+    folder = tmp_path / "room"
+    if damage != "absent":
+        write_run(folder, {5: 20.0}, [(".", 5, 1.0)])
+    if damage == "empty":
+        (folder / "metrics.csv").write_text("iteration,seconds,psnr_train,psnr_test\n")
+    if damage == "not on a scene":
+        (folder / "metrics.csv").write_text("iteration,seconds,psnr\n0,1,2\n")
+    if damage == "all broken":
+        (folder / "results.json").write_text("[]")
+    assert main(["report", str(folder)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_mean_and_its_interval_are_students():
+    # Quantiles of t for 0.975, from any table of it.
+    assert [round(student_t_quantile(0.975, n), 3) for n in (1, 2, 3, 8, 30)] == [12.706, 4.303, 3.182, 2.306, 2.042]
+    found = summarise([1.0, 2.0, 3.0])
+    assert found.mean == 2 and found.half_width == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+    assert summarise([4.0]).text(2) == "4.00 (1)"
+
+
+def test_the_sign_flip_test_counts_patterns_that_are_as_extreme():
+    assert paired_difference([1.0] * 5).p_value == 2 / 32
+    assert paired_difference([1.0, 2.0, -4.0]).p_value == 1.0  # |1 + 2 - 4| is the least of all patterns
+    assert paired_difference([3.0, 4.0, -1.0]).p_value == 4 / 8  # 8 and 6, and their negatives
+    assert paired_difference([2.0] * 20).p_value < 1e-3
+    assert 2 / 2 ** (pairs_needed() - 1) > 0.05 >= 2 / 2 ** pairs_needed()
+
+
+def test_scores_are_summarised_over_seeds_and_paired_by_them(tmp_path):
+    psnr = {("with", 1): 30.0, ("with", 2): 31.0, ("with", 3): 35.0, ("without", 1): 20.0, ("without", 2): 22.0}
+    comparison = load_comparison([write_sweep(tmp_path, psnr)])
+    assert comparison.methods == ["without SSIM", "with SSIM"]
+    rows = {row[2]: row[3] for row in summary_table(comparison).rows}
+    assert rows == {"without SSIM": "21.00 ± 12.71 (2)", "with SSIM": "32.00 ± 6.57 (3)"}
+    (row,) = difference_table(comparison, "with SSIM").rows
+    assert row[:3] == ["tensorf", "without SSIM", "-9.50 ± 6.35 (2), p = 0.5"]  # the third seed has no pair
+
+
+def test_what_hinders_a_comparison_is_said_first(tmp_path, capsys):
+    root = write_sweep(tmp_path, {("with", 1): 30.0, ("with", 2): 31.0, ("without", 1): 20.0})
+    path = root / "with" / "seed_2" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest |= {
+        "backend": {"s3im": {"implementation": "reference"}},
+        "scene": {"hash": "def"},
+        "git": {"sha": "1" * 40},
+    }
+    path.write_text(json.dumps(manifest))
+    assert main(["report", str(root)]) == 0
+    first = capsys.readouterr().out.split("\n\n")[0]
+    for words in ("kernels that served", "different commits", "Different data", "without SSIM: no scores of seed 2"):
+        assert words in first
+
+
+def test_runs_that_differ_in_another_option_are_kept_apart(tmp_path):
+    root = write_sweep(tmp_path, {("with", 1): 30.0, ("with", 2): 31.0})
+    path = root / "with" / "seed_2" / "manifest.json"
+    path.write_text(path.read_text().replace('"n_iters": 5', '"n_iters": 9'))
+    assert load_comparison([root]).methods == ["with SSIM n_iters=5", "with SSIM n_iters=9"]
+
+
+def test_schedules_are_named_in_words():
+    assert schedule_name({}, {**SCHEDULE, "remove_at": 70}) == "removed at 70"
+    assert (
+        schedule_name({"s3im_weight": 1, "ssim_add_at": 5, "ssim_remove_at": 9}, None) == "added at 5 and removed at 9"
+    )
+    assert schedule_name({"s3im_weight": 0, "ssim_remove_at": 9}, None) == "without SSIM"
+    assert schedule_name({"ssim_part": "structure"}, None) == "with SSIM, structure alone"
+
+
+def test_a_table_is_written_as_csv_and_latex():
+    written = Table("A & B", ["name", "PSNR"], [["a_b", "1.5 ± 0.2 (3)"], ["c", None]])
+    assert list(csv.reader(written.csv().splitlines())) == [["name", "PSNR"], ["a_b", "1.5 ± 0.2 (3)"], ["c", ""]]
+    assert r"a\_b & 1.5 $\pm$ 0.2 (3) \\" in written.latex()
+    assert r"\begin{tabular}{lr}" in written.latex()
+
+
+def test_smoothing_keeps_the_ends_and_the_mean():
+    points = [(n, float(n), float(n % 2)) for n in range(1000)]
+    smooth = curves.smoothed(points)
+    assert [point[0] for point in smooth] == list(range(1000))
+    assert all(abs(value - 0.5) < 0.05 for _, _, value in smooth)
+    assert curves.smoothed(points[:10]) == points[:10]
+
+
+def test_the_page_holds_all_it_shows(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    root = write_sweep(tmp_path / "runs", {(name, 1): 20.0 for name in ("with", "without")})
+    for name in ("with", "without"):
+        test = root / name / "seed_1" / "test"
+        test.mkdir()
+        for view in ("000000_rgb", "error_000000_rgb"):
+            cv2.imwrite(str(test / f"{view}.png"), np.full((8, 8, 3), 99, np.uint8))
+    out = tmp_path / "a" / "b"
+    assert main(["report", str(root), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert (out / "report.md").read_text(encoding="utf-8") == printed[: printed.index("\npage: ")]
+    assert {"summary.csv", "summary.tex", "differences.csv", "psnr.png"} <= {path.name for path in out.iterdir()}
+    text = (out / "report.html").read_text(encoding="utf-8")
+    assert text.count("data-kind='render'") == 2 and text.count("data-kind='error'") == 2
+    assert not re.findall(r"(?:src|href)='(?!data:)[^']+'", text) and "http" not in text
+
+
+def test_the_baseline_must_be_there(tmp_path, capsys):
+    root = write_sweep(tmp_path, {("with", 1): 30.0, ("without", 1): 20.0})
+    assert main(["report", str(root), "--baseline", "without SSIM"]) == 0
+    assert "Difference from “without SSIM”" in capsys.readouterr().out
+    assert main(["report", str(root), "--baseline", "nothing"]) == 2
+    assert "'with SSIM'" in capsys.readouterr().err
