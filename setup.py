@@ -34,7 +34,7 @@ EVALUATE = ["lpips", "torchvision", "scikit-image"]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 # Two versions of a formatter disagree, so these are pinned.
 FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
-CHECKS = ["pytest", "hypothesis", "mypy>=2.4", "import-linter>=2.5", "pre-commit", *FORMATTERS]
+CHECKS = ["pytest", "hypothesis", "playwright", "mypy>=2.4", "import-linter>=2.5", "pre-commit", *FORMATTERS]
 EXTRAS = {
     "eval": EVALUATE,
     "view": ["viser"],

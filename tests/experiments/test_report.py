@@ -9,6 +9,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+from browser import chromium, watched_page
 
 from nerf_ssim.cli.main import main
 from nerf_ssim.experiments.report import curves
@@ -174,15 +175,20 @@ def test_smoothing_keeps_the_ends_and_the_mean():
     assert curves.smoothed(points[:10]) == points[:10]
 
 
-def test_the_page_holds_all_it_shows(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    root = write_sweep(tmp_path / "runs", {(name, 1): 20.0 for name in ("with", "without")})
-    for name in ("with", "without"):
+def write_sweep_with_pictures(root):
+    """Two schedules, each with one view: 200 grey with SSIM, 50 without."""
+    write_sweep(root, {(name, 1): 20.0 for name in ("with", "without")})
+    for name, grey in (("with", 200), ("without", 50)):
         test = root / name / "seed_1" / "test"
         test.mkdir()
         for view in ("000000_rgb", "error_000000_rgb"):
-            cv2.imwrite(str(test / f"{view}.png"), np.full((8, 8, 3), 99, np.uint8))
-    out = tmp_path / "a" / "b"
+            cv2.imwrite(str(test / f"{view}.png"), np.full((8, 8, 3), grey, np.uint8))
+    return root
+
+
+def test_the_page_holds_all_it_shows(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    root, out = write_sweep_with_pictures(tmp_path / "runs"), tmp_path / "a" / "b"
     assert main(["report", str(root), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert (out / "report.md").read_text(encoding="utf-8") == printed[: printed.index("\npage: ")]
@@ -198,3 +204,21 @@ def test_the_baseline_must_be_there(tmp_path, capsys):
     assert "Difference from “without SSIM”" in capsys.readouterr().out
     assert main(["report", str(root), "--baseline", "nothing"]) == 2
     assert "'with SSIM'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_page_opens_offline_and_its_slider_slides(tmp_path):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "out"
+    assert main(["report", str(write_sweep_with_pictures(tmp_path / "runs")), "--out", str(out)]) == 0
+    with chromium() as browser:
+        for width in (1400, 400):
+            page, messages, requests = watched_page(browser, width)
+            page.goto(f"file://{out / 'report.html'}")
+            assert page.evaluate("document.documentElement.scrollWidth") == width  # nothing sticks out
+            under, over = (page.locator(f".stage .{name}").get_attribute("src") for name in ("under", "over"))
+            assert under != over and under.startswith("data:image/jpeg")
+            page.locator(".slider input").fill("20")
+            assert page.locator(".stage .over").evaluate("image => image.style.clipPath") == "inset(0px 0px 0px 20%)"
+            assert messages == []
+            assert [address for address in requests if not address.startswith("data:")] == [page.url]
