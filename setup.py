@@ -37,6 +37,7 @@ FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
 CHECKS = ["pytest", "hypothesis", "playwright", "mypy>=2.4", "import-linter>=2.5", "pre-commit", *FORMATTERS]
 EXTRAS = {
     "eval": EVALUATE,
+    "video": ["imageio-ffmpeg"],
     "view": ["viser"],
     "export": ["trimesh", "scikit-image", "safetensors"],
     "report": ["matplotlib", "pandas"],

@@ -8,12 +8,14 @@ from typing import Any
 
 import cv2
 import imageio.v3 as imageio
+import numpy as np
 import pytest
 import torch
 
 from nerf_ssim.cli import evaluate, render
 from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.errors import UserError
+from nerf_ssim.evaluation import video
 from nerf_ssim.evaluation.protocol import RenderedView
 
 
@@ -62,7 +64,7 @@ def trained(monkeypatch, tmp_path) -> FakeTrained:
     fake = FakeTrained(scene, config, [])
     fake.loaded = []
 
-    def load(folder, *, datadir=None, checkpoint=None):
+    def load(folder, *, datadir=None, checkpoint=None, needs_images=True):
         fake.loaded.append((folder, datadir, checkpoint))
         return fake
 
@@ -145,8 +147,45 @@ def test_a_shorter_path_leaves_no_frame_of_a_longer_one_and_nothing_else_is_remo
     assert pngs(folder) == others | {f"{mark}{index:04d}.png" for mark in ("", "depth_") for index in range(5)}
 
 
+def test_a_path_leaves_depth_as_data_and_its_cameras(trained, tmp_path):
+    assert render.run([str(tmp_path), "--path", "spiral", "--frames", "2", "--no_video"]) == 0
+    folder = tmp_path / "render_spiral"
+    assert not list(folder.glob("*.mp4"))
+    assert np.load(folder / "depth" / "0001.npy").tolist() == [[1.0] * 32] * 24
+    record = json.loads((folder / "cameras.json").read_text())
+    levels = cv2.imread(str(folder / "depth" / "0001.png"), cv2.IMREAD_UNCHANGED)
+    assert levels.dtype == np.uint16 and levels[0, 0] * record["depth_unit"] == pytest.approx(1.0)
+    assert len(record["frames"]) == 2 and (record["width"], record["height"]) == (32, 24)
+
+
+def test_the_test_views_are_a_path_too(trained, tmp_path):
+    assert render.run([str(tmp_path), "--path", "test", "--no_video"]) == 0
+    assert [request[0][0, 3] for request in trained.requests] == [-0.5, 0.0, 0.5]
+
+
+def test_a_path_that_was_rendered_is_rendered_again_from_its_file(trained, tmp_path):
+    render.run([str(tmp_path), "--path", "orbit", "--frames", "3", "--no_video"])
+    first = list(trained.requests)
+    cameras = tmp_path / "render_orbit" / "cameras.json"
+    assert render.run([str(tmp_path), "--path", str(cameras), "--no_video", "--out", str(tmp_path / "again")]) == 0
+    for (c2w, K, *size), (c2w_again, K_again, *size_again) in zip(first, trained.requests[3:], strict=True):
+        torch.testing.assert_close(c2w_again, c2w, atol=1e-6, rtol=0)
+        assert torch.allclose(K_again, K) and size == size_again
+
+
+def test_a_viewers_file_has_its_size_and_its_lens_and_cameras_far_away_are_said(trained, tmp_path, capsys):
+    flat = [1, 0, 0, 40, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+    record = {"render_height": 10, "render_width": 20, "camera_path": [{"camera_to_world": flat, "fov": 90}] * 2}
+    (tmp_path / "walk.json").write_text(json.dumps(record))
+    assert render.run([str(tmp_path), "--path", str(tmp_path / "walk.json"), "--no_video"]) == 0
+    _, K, height, width = trained.requests[0]
+    assert (height, width) == (10, 20) and K[0, 0] == pytest.approx(5.0) and K[:2, 2].tolist() == [10, 5]
+    assert "walk.json: 2 of 2 cameras are far outside the scene's box; if" in capsys.readouterr().out
+    assert pngs(tmp_path / "render_walk") >= {"0000.png", "0001.png"}
+
+
 def test_render_makes_a_video_of_every_frame(trained, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(render, "_has_ffmpeg", lambda: False)
+    monkeypatch.setattr(video, "has_mp4", lambda: False)
     shades = iter((0.1, 0.5, 0.9))
     whole = trained.render_camera
 
@@ -158,11 +197,11 @@ def test_render_makes_a_video_of_every_frame(trained, tmp_path, monkeypatch, cap
     assert render.run([str(tmp_path), "--path", "orbit", "--frames", "3", "--video"]) == 0
     frames = imageio.imread(tmp_path / "render_orbit" / "orbit.gif")
     assert [frame.mean() for frame in frames] == pytest.approx([25.5, 127.5, 229.5], abs=4)
-    assert "pip install imageio-ffmpeg" in capsys.readouterr().out
+    assert "pip install 'nerf_ssim[video]'" in capsys.readouterr().out
 
 
 def test_an_interrupted_render_keeps_its_frames_and_a_video_that_plays(trained, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(render, "_has_ffmpeg", lambda: False)
+    monkeypatch.setattr(video, "has_mp4", lambda: False)
     trained.stop_after = 2
     assert render.run([str(tmp_path), "--path", "orbit", "--frames", "9", "--video"]) == 130
     assert pngs(tmp_path / "render_orbit") == {"0000.png", "0001.png", "depth_0000.png", "depth_0001.png"}
@@ -181,6 +220,10 @@ def test_an_interrupted_render_keeps_its_frames_and_a_video_that_plays(trained, 
         (render, ["RUN", "--frames", "10"], "--path"),
         (render, ["RUN", "--path", "orbit", "--frames", "0"], "'0'"),
         (render, ["RUN", "--path", "orbit", "--split", "test"], "one of the two"),
+        (render, ["RUN", "--path", "loop"], "is neither spiral, orbit, interpolate, test nor a camera file"),
+        (render, ["RUN", "--path_frame", "a.json"], "give --path FILE"),
+        (render, ["RUN", "--path", "orbit", "--path_frame", "a.json"], "made from the scene's cameras"),
+        (render, ["RUN", "--path", "orbit", "--video", "--no_video"], "contradict"),
         (render, ["RUN", "--size", "640"], "640x480"),
         (render, ["RUN", "--size", "0x10"], "0x10"),
         (render, ["RUN", "--out", "{file}/x"], "cannot be written"),
