@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nerf_ssim.cli.run_parser import RunParser
-from nerf_ssim.errors import ConfigError
+from nerf_ssim.errors import ConfigError, FileError, explain_os_error
+from nerf_ssim.files import user_path
 
 
 def run(argv: Sequence[str]) -> int:
@@ -26,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
         try:
             print("\n".join(map(str, write(options))))
         except OSError as error:
-            raise ConfigError(f"{error.filename}: cannot be written ({error.strerror or error})") from error
+            raise FileError(explain_os_error(error, path=options.run, doing="written")) from error
     return 0
 
 
@@ -52,7 +53,7 @@ def _parser() -> RunParser:
     parser.add_argument(
         "--safetensors",
         nargs="?",
-        type=Path,
+        type=user_path,
         const=Path(),
         metavar="FILE",
         help="the checkpoint as safetensors and JSON, which nerf-ssim import takes back (default: in RUN/export)",
