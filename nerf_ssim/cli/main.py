@@ -20,6 +20,7 @@ COMMANDS = {
     "import": "make a run of a checkpoint of the published TensoRF or DVGO",
     "export": "write a trained field in forms that other programs read",
     "sweep": "run every combination of a file's axes, and tabulate it",
+    "paper": "run and draw a table or figure of the paper",
     "report": "compare trained runs: a table and a figure of PSNR by updates and by time",
     "doctor": "show versions, devices, and what each operation runs on",
     "data": "check a scene, make the procedural room, or download a data set",

@@ -26,7 +26,7 @@ from nerf_ssim.runs.interrupts import GracefulStop
 from nerf_ssim.runs.lock import lock_folder
 from nerf_ssim.runs.progress import Progress
 
-__all__ = ["is_finished", "load_values", "precision_note", "rate_order", "run_fit", "search_rate"]
+__all__ = ["load_values", "precision_note", "rate_order", "run_fit", "search_rate"]
 
 ERROR_SCALE = 4.0
 """The error map's full scale, in root mean squared errors."""
@@ -153,17 +153,6 @@ def _search(config: ImageConfig, stop: GracefulStop) -> dict[str, Any]:
     with file_errors(folder, then="give the command again with --resume"):
         write_json(folder / "results.json", summary)
     return summary
-
-
-def is_finished(config: ImageConfig) -> bool:
-    """Whether the folder that the options name holds the results of a fit, or of a search, with these options."""
-    path = run_path(config.run) / "results.json"
-    if not path.is_file():
-        return False
-    saved = json.loads(path.read_text(encoding="utf-8")).get("options", {})
-    decisive = (*config.fixed_options(), "stop_at", "stop_psnr", "lr_exponents")
-    options = config.to_dict()
-    return all(saved.get(name) == options[name] for name in decisive)
 
 
 def load_values(folder: Path) -> tuple[Tensor, Tensor]:
