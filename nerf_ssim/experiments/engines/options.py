@@ -6,13 +6,11 @@ import argparse
 from pathlib import Path
 
 from nerf_ssim.config.command_line import number_within
-from nerf_ssim.errors import ConfigError
+from nerf_ssim.experiments.engines.local import LocalEngine
 from nerf_ssim.experiments.sweep.definition import Sweep
 from nerf_ssim.experiments.sweep.scheduler import Engine
 
 __all__ = ["add_engine_options", "make_engine", "retries_of"]
-
-ENGINES = ("local", "ray")
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -23,21 +21,10 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retries", type=number_within(int, 0, 100), metavar="N", help="starts after a crash (2)")
     parser.add_argument("--basedir", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (runs)")
     parser.add_argument("--name", metavar="NAME", help="of the folder in it, instead of the sweep's own")
-    parser.add_argument("--engine", choices=ENGINES, default="local", help="processes here, or a Ray cluster")
-    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster; a new local one without it")
 
 
 def make_engine(arguments: argparse.Namespace, sweep: Sweep) -> Engine:
-    """The engine that `--engine` asks for.
-
-    Raises:
-        ConfigError: `--address` without Ray.
-        MissingDependency: Ray is not installed.
-    """
-    from nerf_ssim.experiments.engines.local import LocalEngine
-
-    if arguments.address is not None and arguments.engine != "ray":
-        raise ConfigError("--address: is of a Ray cluster; give --engine ray too")
+    """The engine that they ask for."""
     return LocalEngine(arguments.jobs, nice=arguments.nice, cores=sweep.cores)
 
 

@@ -56,12 +56,25 @@ def draw_moments(finished: Sequence[Finished], folder: Path, name: str) -> str:
             means = [statistics.fmean(scores) for _, scores in points]
             spans = [(mean - min(scores), max(scores) - mean) for mean, (_, scores) in zip(means, points, strict=True)]
             sizes = [size_of(of_seeds) for _, of_seeds in sorted(named) if scores_of(of_seeds)]
-            axis.errorbar(moments, means, list(zip(*spans, strict=True)), color=color, linewidth=0.8, capsize=2)
-            axis.scatter(moments, means, s=sizes, color=color, alpha=0.6, label=f"{kind} at M")
+            axis.errorbar(
+                moments,
+                means,
+                list(zip(*spans, strict=True)),
+                color=color,
+                linewidth=0.8,
+                capsize=2,
+                label=f"{kind} at M",
+            )
+            axis.scatter(moments, means, s=sizes, color=color, alpha=0.6)
         for word, style in (("with", "--"), ("without", ":")):
             if scores := scores_of(schedules.get(word, [])):
                 axis.axhline(statistics.fmean(scores), linestyle=style, color="grey", label=title_of(word))
         axis.set(xlabel="M", ylabel=words["score"], xscale="log", title=scene)
+        axis.minorticks_off()
+        ticks = sorted(
+            {at for word in schedules for kind in ("remove", "add") if (at := moment_of(word, kind)) is not None}
+        )
+        axis.set_xticks(ticks, [str(at) for at in ticks])
         axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         save_figure(figure, folder / f"{name}_{scene}.png")
     return score_table(finished)

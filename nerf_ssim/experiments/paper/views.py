@@ -73,6 +73,7 @@ def draw_errors(finished: Sequence[Finished], folder: Path, name: str) -> str:
             axis.imshow(pictures.error_map(fitted.double(), truth, 2 * largest))
             axis.set(xticks=[], yticks=[])
             axis.set_title(f"{METHODS[method]}, step {results['stopped_at']}", fontsize=9)
+            axis.set_xlabel(picture, fontsize=9)
             rows.append([picture, METHODS[method], results["stopped_at"], 2 * largest])
         save_figure(figure, folder / f"{name}_{picture}.png")
     return table(["picture", "method", "step", "full scale"], rows)
