@@ -14,6 +14,7 @@ from nerf_ssim.experiments.engines.options import add_engine_options, make_engin
 from nerf_ssim.experiments.sweep.definition import COMMANDS, read_sweep
 from nerf_ssim.experiments.sweep.driver import choose_run, perform, show_plan
 from nerf_ssim.experiments.sweep.runs import expand
+from nerf_ssim.files import user_path
 from nerf_ssim.resources import find_resource
 
 
@@ -50,7 +51,7 @@ def _overrides(words: Sequence[str], command: Command) -> dict[str, Any]:
 
 def _find(file: str) -> Path:
     """The file named, else the sweep of that name that comes with the program."""
-    path = Path(file)
+    path = user_path(file)
     if path.exists() or path.name != file:
         return path
     return find_resource("configs", f"sweeps/{file}" if path.suffix else f"sweeps/{file}.yaml")
@@ -67,5 +68,7 @@ def _parser() -> OneLineErrors:
     parser.add_argument("file", metavar="FILE", help="a YAML file, or the bare name of a bundled one")
     add_engine_options(parser)
     parser.add_argument("--index", type=number_within(int, 0), metavar="K", help="the run with this number alone")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where relative paths of scenes and pictures start")
+    parser.add_argument(
+        "--data", type=user_path, metavar="DIR", help="where relative paths of scenes and pictures start"
+    )
     return parser

@@ -9,6 +9,7 @@ from nerf_ssim.config.command_line import number_within
 from nerf_ssim.experiments.engines.local import LocalEngine
 from nerf_ssim.experiments.sweep.definition import Sweep
 from nerf_ssim.experiments.sweep.scheduler import Engine
+from nerf_ssim.files import user_path
 
 __all__ = ["add_engine_options", "make_engine", "retries_of"]
 
@@ -19,7 +20,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=number_within(int, 1, 1024), default=1, metavar="N", help="runs at a time (1)")
     parser.add_argument("--nice", type=number_within(int, 0, 19), default=0, metavar="N", help="niceness of runs (0)")
     parser.add_argument("--retries", type=number_within(int, 0, 100), metavar="N", help="starts after a crash (2)")
-    parser.add_argument("--basedir", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (runs)")
+    parser.add_argument(
+        "--basedir", type=user_path, default=Path("runs"), metavar="DIR", help="folder of all runs (runs)"
+    )
     parser.add_argument("--name", metavar="NAME", help="of the folder in it, instead of the sweep's own")
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from nerf_ssim.errors import SceneError
 from nerf_ssim.experiments.sweep.definition import GENERATED_ROOM, Options
+from nerf_ssim.files import user_path
 from nerf_ssim.images.target import list_images
 
 __all__ = ["Scale", "Scenes", "choose_pictures", "choose_scenes"]
@@ -99,7 +100,7 @@ def choose_pictures(image: str | None, images: str | None) -> dict[str, Options]
     """
     if image is None and images is None:
         raise SceneError("pictures: none named; give a picture with --image, or a folder of them with --images")
-    paths = [Path(image)] if image is not None else list_images(str(images))
+    paths = [user_path(image)] if image is not None else list_images(str(images))
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise SceneError(f"not there: {', '.join(missing)}")
     return {path.stem: {"image": str(path)} for path in paths}
