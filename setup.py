@@ -1,7 +1,8 @@
 """Build the package, with its native extension where a C++ compiler and PyTorch are there and as pure Python elsewhere.
 
-The build uses the PyTorch that is installed: `pip install --no-build-isolation -e .`; an isolated build would fetch
-another one and so builds without the extension. `NERF_SSIM_NO_EXT=1` asks for pure Python.
+The build uses the PyTorch that is installed, in pip's isolated builds too (see `build_backend.py`).
+`NERF_SSIM_NO_EXT=1` asks for pure Python. pip hides what a build prints, so the reason for a package without kernels is
+kept in it, in `WHY_NOT`, for the first command that runs.
 
 CUDA kernels are an extension of their own, `nerf_ssim._C_cuda`. It is built where nvcc fits PyTorch's CUDA and a GPU is
 visible or TORCH_CUDA_ARCH_LIST names some; `NERF_SSIM_CUDA=1` builds it without a GPU, `NERF_SSIM_CUDA=0` never.
@@ -28,6 +29,7 @@ LOG = Path("build/extension.log")
 CUDA_LOG = Path("build/cuda.log")
 ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"  # where NERF_SSIM_CUDA=1 finds no GPU to ask
 BUNDLED = ("configs", "data/room")
+WHY_NOT = "without_kernels.txt"
 
 CORE = ["torch>=2.6", "numpy", "imageio", "opencv-python", "ConfigArgParse", "tqdm"]
 EVALUATE = ["lpips", "torchvision", "scikit-image"]
@@ -52,6 +54,15 @@ def say(message: str) -> None:
     print(f"nerf_ssim: {message}", flush=True)
 
 
+def keep_reason(reason: str | None, parent: str | Path) -> None:
+    """Keep in the package below `parent` why it has no kernels, or that it has them."""
+    path = Path(parent) / "nerf_ssim" / WHY_NOT
+    if reason is None:
+        path.unlink(missing_ok=True)
+    elif path.parent.is_dir():
+        path.write_text(reason + "\n", encoding="utf-8")
+
+
 def reason_for_pure_python() -> str | None:
     """Why the extension cannot or shall not be built, or None."""
     if os.environ.get("NERF_SSIM_NO_EXT", "0") not in ("", "0"):
@@ -59,7 +70,7 @@ def reason_for_pure_python() -> str | None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        return "PyTorch is not visible to the build (install it first and use pip install --no-build-isolation)"
+        return "PyTorch was not installed when the package was built; install it, then this package again"
     compilers = shlex.split(os.environ.get("CXX", ""))[:1] or ["g++", "c++", "clang++"]
     if not any(shutil.which(compiler) for compiler in compilers):
         return f"no C++ compiler ({', '.join(compilers)})"
@@ -174,6 +185,7 @@ def extensions_and_builder() -> tuple[list, type[build_ext]]:
     reason = reason_for_pure_python()
     if reason is not None:
         say(f"pure Python, without the native extension: {reason}")
+        keep_reason(reason, ROOT)
         return [], build_ext
     with_cuda = cuda_extension()
     with output_to(LOG):  # the import remarks on CUDA toolkits
@@ -193,13 +205,15 @@ def extensions_and_builder() -> tuple[list, type[build_ext]]:
 
         def run(self) -> None:
             wanted = self.extensions
-            if wanted and self.builds(extension):  # the CUDA kernels serve operators that it defines
-                self.extensions = [extension, *(each for each in wanted[1:] if self.builds(each))]
+            problem = self.problem_with(extension)
+            if problem is None:  # the CUDA kernels serve operators that it defines
+                self.extensions = [extension, *(each for each in wanted[1:] if self.problem_with(each) is None)]
             else:
                 self.extensions = []
+            keep_reason(problem, ROOT if self.inplace else self.build_lib)
 
-        def builds(self, each: Extension) -> bool:
-            """Build one of them; whether that went well."""
+        def problem_with(self, each: Extension) -> str | None:
+            """Build one of them; what went wrong, or None."""
             is_cuda = each is not extension
             log = CUDA_LOG if is_cuda else LOG
             self.extensions = [each]
@@ -208,10 +222,11 @@ def extensions_and_builder() -> tuple[list, type[build_ext]]:
                     super().run()
             except Exception as error:
                 without = "without CUDA kernels, they" if is_cuda else "pure Python, the native extension"
-                say(f"{without} did not build: {first_error(log, error)} (all of it: {log})")
-                return False
+                problem = f"did not build: {first_error(log, error)}"
+                say(f"{without} {problem} (all of it: {log})")
+                return f"the extension {problem}"
             say("CUDA kernels built" if is_cuda else "native extension built")
-            return True
+            return None
 
     return [extension, *with_cuda], OptionalBuild
 
@@ -224,6 +239,9 @@ class BuildWithResources(build_py):
         super().run()
         if self.editable_mode:  # a checkout has them at its root
             return
+        without = ROOT / "nerf_ssim" / WHY_NOT
+        if without.is_file() and not self.distribution.ext_modules:
+            shutil.copy(without, Path(self.build_lib) / "nerf_ssim")
         for name in BUNDLED:
             source, target = ROOT / name, Path(self.build_lib) / "nerf_ssim" / "bundled" / name
             if source.is_dir():

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of the files that the build reads, with one small native source."""
-    for name in ("setup.py", "pyproject.toml"):
+    for name in ("setup.py", "pyproject.toml", "build_backend.py"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "nerf_ssim", tmp_path / "nerf_ssim", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
@@ -44,9 +44,37 @@ def test_extension_can_be_declined(checkout):
     assert not list(checkout.rglob("*.so"))
 
 
-def test_missing_compiler_is_named(checkout):
+def test_missing_compiler_is_named_and_the_first_command_can_tell(checkout):
     (line,) = lines_of(run_setup(checkout, "build_ext", "--inplace", CXX="no-such-compiler"))
     assert "no C++ compiler (no-such-compiler)" in line
+    program = (
+        "import sys; sys.meta_path = [finder for finder in sys.meta_path if 'Editable' not in repr(finder)]\n"
+        "from nerf_ssim.ops.backend import describe; print(describe()['s3im'])"
+    )
+    variables = {key: value for key, value in os.environ.items() if key != "NERF_SSIM_NO_EXT"}
+    variables["PYTHONPATH"] = str(checkout)
+    done = subprocess.run([sys.executable, "-c", program], cwd=checkout, env=variables, capture_output=True, text=True)
+    assert "the extension is not built: no C++ compiler (no-such-compiler)" in done.stdout
+
+
+def test_a_wheel_without_kernels_carries_the_reason(checkout):
+    lines_of(run_setup(checkout, "build_py", "--build-lib", "out", CXX="no-such-compiler"))
+    assert "no-such-compiler" in (checkout / "out" / "nerf_ssim" / "without_kernels.txt").read_text()
+
+
+def test_an_isolated_build_sees_the_pytorch_that_is_installed(checkout):
+    """As pip runs it: without the environment's packages on the path, but with setuptools."""
+    program = (
+        "import sys, sysconfig; here = sysconfig.get_paths()['purelib']\n"
+        "import setuptools, importlib.util\n"
+        "sys.path = [path for path in sys.path if path != here]\n"
+        "assert importlib.util.find_spec('torch') is None\n"
+        "import build_backend; build_backend.see_the_environment()\n"
+        "assert importlib.util.find_spec('torch') is not None\n"
+        "assert sys.path[-1] == here or here in sys.path[-3:]"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_failed_compilation_is_one_line_with_its_cause_and_no_failure(checkout):

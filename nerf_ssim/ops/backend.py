@@ -11,6 +11,7 @@ the extension had not been built.
 from __future__ import annotations
 
 import importlib
+import importlib.resources
 import os
 import pkgutil
 from typing import TYPE_CHECKING, Literal
@@ -170,8 +171,17 @@ def _load(module: str, what: str) -> str:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError:
-        return f"{what} is not built"
+        return f"{what} is not built{_why_not_built() if module.endswith('._C') else ''}"
     except ImportError as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"{what} does not load: {first_line}"
     return ""
+
+
+def _why_not_built() -> str:
+    """What the build left as the reason, after a colon; "" where it left none."""
+    try:
+        kept = (importlib.resources.files("nerf_ssim") / "without_kernels.txt").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return f": {kept.strip()}"
