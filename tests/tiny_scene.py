@@ -40,6 +40,7 @@ OPTIONS = {
     "fea_pe": 2,
     "lr_init": 0.1,
     "density_shift": -2.0,
+    "box_about": "origin",
     "alpha_mask_thre": 0.02,
     "TV_weight_density": 0.1,
     "TV_weight_app": 0.01,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerf_ssim.errors import FileError, SceneError, TrainingError, UserError, explain_os_error
-from nerf_ssim.images.options import ImageConfig, parse_images
+from nerf_ssim.images.options import ImageConfig, read_images, require_pictures
 
 if TYPE_CHECKING:
     from nerf_ssim.runs.interrupts import GracefulStop
@@ -27,11 +27,23 @@ def run(argv: Sequence[str]) -> int:
 
     Everything is left under `<basedir>/<expname>`; with `images`, in a folder a picture under that.
     """
-    config = parse_images(argv)
+    given = read_images(argv)
+    is_new = not given.value("resume")
+    config = require_pictures(given.config()) if is_new else None
+    notes: list[str] = []
     # Imported here: `--help` and a wrong option should not wait for torch.
     from nerf_ssim.images.fits import precision_note
+    from nerf_ssim.runs.folder import write_options
     from nerf_ssim.runs.interrupts import GracefulStop
+    from nerf_ssim.runs.resuming import config_to_resume
 
+    if config is None:
+        config, notes = config_to_resume(given)
+    require_pictures(config)
+    for line in notes:
+        print(line)
+    if config.data.images or config.optim.lr_exponents:
+        write_options(config)
     if note := precision_note(config):
         print(note)
     with GracefulStop() as stop:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nerf_ssim.models.config import parse
+from nerf_ssim.models.config import read, require_scene
 
 if TYPE_CHECKING:
     from nerf_ssim.evaluation.scores import Scores
@@ -14,18 +14,26 @@ if TYPE_CHECKING:
 
 def run(argv: Sequence[str]) -> int:
     """Trains as the options say; returns the exit code (0, or 130/143/138 when interrupted)."""
-    config = parse(argv)
+    given = read(argv)
+    is_new = not given.value("resume")
+    config = require_scene(given.config()) if is_new else None
+    notes: list[str] = []
     # Imported here: `--help` and a wrong option should not wait for torch.
     from nerf_ssim.runs.device import start_line
     from nerf_ssim.runs.interrupts import GracefulStop, ended_by_signals, exit_code_of
     from nerf_ssim.runs.progress import Progress
+    from nerf_ssim.runs.resuming import config_to_resume
     from nerf_ssim.training.loop import train
     from nerf_ssim.training.scoring import score_run
     from nerf_ssim.training.session import Session
 
-    session = Session(config)
+    if config is None:
+        config, notes = config_to_resume(given)
+    session = Session(require_scene(config))
     label = config.run.expname
     print(start_line(session.config.run.device))
+    for note in (*notes, *session.folder.notes):
+        print(note)
     if changes := session.folder.changed_circumstances():
         print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
     precision = session.decoder_precision

@@ -16,6 +16,9 @@ from nerf_ssim.files import atomic_file, plain_value
 
 C = TypeVar("C", bound="BaseConfig")
 
+OF_ONE_START = ("resume", "allow_changes", "overwrite")
+"""Options that say how one start treats a run that exists, not what the run is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class BaseConfig:
@@ -67,6 +70,19 @@ class BaseConfig:
         """What of the options has no effect without being wrong, a line each."""
         return []
 
+    def lengthened(self, n_iters: int, iteration: int) -> tuple[dict[str, Any], list[str]]:
+        """What keeps the course of a run that was laid out for `n_iters` updates and now is for this one's more.
+
+        Args:
+            n_iters: of the run so far.
+            iteration: updates done.
+        Returns:
+            options to change with `n_iters`, and what becomes of the schedules, a phrase each for people.
+        Raises:
+            ConfigError: the schedules do not allow it.
+        """
+        return {}, []
+
     def to_dict(self) -> dict[str, Any]:
         """Every option by name, flat, as plain values (JSON's kinds)."""
         groups = (getattr(self, field.name) for field in dataclasses.fields(self))
@@ -114,7 +130,7 @@ class BaseConfig:
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a text file that `--config` reads back to an equal configuration.
 
-        `resume` and `overwrite` are left out: they say how one start treats a run that exists, not what the run is.
+        `OF_ONE_START` is left out: these options say how one start treats a run that exists, not what the run is.
 
         Raises:
             OSError: the file cannot be written; one that was there stays as it was.
@@ -124,7 +140,7 @@ class BaseConfig:
             group = getattr(self, field.name)
             lines += ["", f"# {field.name}"]
             for name, one in options_of(type(group)).items():
-                if name not in ("resume", "overwrite"):
+                if name not in OF_ONE_START:
                     lines.append(f"{name} = {one.write(getattr(group, name))}".rstrip())
         with atomic_file(path) as file:
             file.write(("\n".join(lines) + "\n").encode())

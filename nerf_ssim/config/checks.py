@@ -14,6 +14,8 @@ def check_run(run: CommonRunConfig) -> None:
     """
     if run.resume and run.overwrite:
         raise ConfigError("resume and overwrite contradict each other; give one of them")
+    if run.allow_changes and not run.resume:
+        raise ConfigError("allow_changes: goes with resume, which is not given; a new run takes any options")
     if run.stop_at is not None and run.stop_at > run.n_iters:
         raise ConfigError(f"stop_at: {run.stop_at} is beyond n_iters {run.n_iters}; lower it or raise n_iters")
 

@@ -23,6 +23,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _LARGEST_EXACT = 2**53
+LARGEST_FLOAT = 10**308
 
 
 def shown(value: object) -> str:
@@ -63,6 +64,8 @@ def to_float(value: Any) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number and not (isinstance(value, str) and _NUMBER.fullmatch(value)):
         raise ValueError(f"{shown(value)} is not a number")
+    if isinstance(value, int) and abs(value) > LARGEST_FLOAT:
+        raise ValueError(f"{shown(value)} is not a finite number")
     number = float(value)
     if not abs(number) < float("inf"):
         raise ValueError(f"{shown(value)} is not a finite number")
@@ -101,6 +104,8 @@ def to_ints(value: object) -> tuple[int, ...]:
 def to_steps(value: object) -> tuple[tuple[int, float], ...]:
     """A number that changes on the way: from `{0: 5e-6, 1500: 1e-5}`, one number for all, or pairs."""
     if isinstance(value, (list, tuple)):
+        if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value):
+            raise ValueError(f"{shown(value)} is not a list of pairs")
         steps = tuple((to_int(at), to_float(number)) for at, number in value)
     else:
         text = value.strip() if isinstance(value, str) else value
@@ -167,6 +172,7 @@ class Option:
     alias: str | None = None  # another name that it is known by
     synonyms: Mapping[str, str] | None = None  # other spellings of its choices
     may_change: bool = False  # whether a run may be resumed with another value: its result does not depend on it
+    adjustable: bool = False  # whether one may with --allow_changes: a rate, weight or threshold that each update reads
 
     def convert(self, raw: object) -> Any:
         """The checked value of what a file, the command line or Python gave.
@@ -235,6 +241,7 @@ def option(
     alias: str | None = None,
     synonyms: Mapping[str, str] | None = None,
     may_change: bool = False,
+    adjustable: bool = False,
 ) -> Any:
     """A dataclass field that declares an option; its type is the field's annotation, one of `KINDS`."""
     declared = {
@@ -249,6 +256,7 @@ def option(
         "alias": alias,
         "synonyms": synonyms,
         "may_change": may_change,
+        "adjustable": adjustable,
     }
     return dataclasses.field(default=default, metadata={"option": declared})
 

@@ -29,12 +29,14 @@ class Command:
         name, description: as its help shows them.
         config: the configuration that its words make.
         takes_published: whether options of the published parsers that have no use here are taken too.
+        data: the options that name what is trained on.
         read_python: reads the published configurations that are Python files; None where there are none.
     """
 
     name: str
     description: str
     config: type[BaseConfig]
+    data: tuple[str, ...]
     takes_published: bool = False
     read_python: Callable[[Path], published.PublishedFile] | None = None
 
@@ -55,6 +57,58 @@ class Command:
         return own | set(published.FLAGS if self.takes_published else ())
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a command line asks for, before defaults.
+
+    Attributes:
+        command: whose options they are.
+        on_line, in_file: the checked values by name; the file's own name counts as its `expname`.
+        published: texts of the published options without a use here.
+        places: how a message names an option of the file.
+        remarks: what is to be said of them, once they are used.
+    """
+
+    command: Command
+    on_line: Mapping[str, Any]
+    in_file: Mapping[str, Any]
+    published: Mapping[str, str]
+    places: Mapping[str, str]
+    remarks: Sequence[str]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All of them; the command line goes before the file."""
+        return {**self.in_file, **self.on_line}
+
+    def value(self, name: str) -> Any:
+        """The value of an option that every run has, its default where it is not given."""
+        return self.values.get(name, self.command.config.options()[name].default)
+
+    def names_data(self) -> bool:
+        """Whether a scene or picture is named."""
+        return any(self.values.get(name) for name in self.command.data)
+
+    def refuse_others(self) -> None:
+        """Raises `ConfigError` for an option of another kind of run than the one that is asked for."""
+        for name in self.values:
+            if problem := self.command.config.problem_with(name, self.values):
+                raise ConfigError(f"{self.places.get(name, f'--{name}')}: {problem}")
+
+    def config(self) -> Any:
+        """The configuration of these values and of defaults for the others.
+
+        Raises:
+            ConfigError: an option of another kind of run, or options that contradict each other.
+        """
+        self.refuse_others()
+        config = self.command.config.from_dict(self.values)
+        published.warn(self.published)
+        for remark in (*self.remarks, *config.remarks()):
+            _LOG.warning("%s", remark)
+        return config
+
+
 def parse_command(command: Command, argv: Sequence[str]) -> Any:
     """The configuration that a command line asks for, a `command.config`.
 
@@ -67,12 +121,7 @@ def parse_command(command: Command, argv: Sequence[str]) -> Any:
         ConfigError: unknown or malformed options, values out of range, options that contradict each other.
         SystemExit: after `--help`.
     """
-    values, published_values, remarks = _read(command, argv)
-    config = command.config.from_dict(values)
-    published.warn(published_values)
-    for remark in (*remarks, *config.remarks()):
-        _LOG.warning("%s", remark)
-    return config
+    return read_command(command, argv).config()
 
 
 def given_options(command: Command, argv: Sequence[str]) -> dict[str, Any]:
@@ -81,11 +130,18 @@ def given_options(command: Command, argv: Sequence[str]) -> dict[str, Any]:
     Each value is checked alone; whether they go together is for `command.config.from_dict`. Arguments and errors are
     those of `parse_command`.
     """
-    return _read(command, argv)[0]
+    given = read_command(command, argv)
+    given.refuse_others()
+    return given.values
 
 
-def _read(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], dict[str, str], Sequence[str]]:
-    """Values by name of the command's own options, texts of the published ones, and remarks on the file."""
+def read_command(command: Command, argv: Sequence[str]) -> Given:
+    """What a command line asks for, checked option by option.
+
+    Raises:
+        ConfigError: unknown or malformed options, or values out of range.
+        SystemExit: after `--help`.
+    """
     options = command.config.options()
     file_parser = TextConfigParser(
         command.flags,
@@ -102,33 +158,27 @@ def _read(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], dict[s
         raise ConfigError(_unknown_on_line(command, unknown[0]))
     given = vars(namespace)
     config_file = given.pop("config", None)
+    in_file: dict[str, Any] = {"expname": Path(config_file).stem} if config_file else {}
+    on_line: dict[str, Any] = {}
+    published_values = {}
     from_file = {
         name
         for source, settings in parser.get_source_to_settings_dict().items()
         if source.startswith("config_file")
         for name in settings
     }
-    values = {}
-    published_values = {}
-
-    def place_of(name: str) -> str:
-        return f"{file_parser.places[name]}: {name}" if name in from_file else f"--{name}"
-
+    places = {name: f"{file_parser.places[name]}: {name}" for name in from_file}
     for name, text in given.items():
         try:
             if name in options:
-                values[name] = options[name].convert(_joined(text) if isinstance(text, list) else text)
+                value = options[name].convert(_joined(text) if isinstance(text, list) else text)
+                (in_file if name in from_file else on_line)[name] = value
             else:
                 published.check(name, text)
                 published_values[name] = text
         except ValueError as error:
-            raise ConfigError(f"{place_of(name)}: {error}") from None
-    if config_file and "expname" not in values:
-        values["expname"] = Path(config_file).stem
-    for name in values:
-        if problem := command.config.problem_with(name, values):
-            raise ConfigError(f"{place_of(name)}: {problem}")
-    return values, published_values, file_parser.remarks
+            raise ConfigError(f"{places.get(name, f'--{name}')}: {error}") from None
+    return Given(command, on_line, in_file, published_values, places, file_parser.remarks)
 
 
 def _joined(lists: list[list[str]]) -> tuple[int, ...]:

@@ -41,6 +41,9 @@ class CommonRunConfig(Section):
         None, "end and score after this many iterations, schedules unchanged", at_least=1, may_change=True
     )
     resume: bool = option(False, "continue the run from its last checkpoint", may_change=True)
+    allow_changes: bool = option(
+        False, "with resume: take other rates, weights and thresholds than the run's own from here on", may_change=True
+    )
     overwrite: bool = option(False, "discard what a run of this name left and start anew", may_change=True)
     save_every: int = option(1000, "iterations between checkpoints", at_least=1, may_change=True)
 
@@ -89,9 +92,9 @@ class ScheduleConfig(Section):
         "end", "first iteration without it; auto: once luminance has converged; end: never", at_least=1
     )
     ssim_auto_tolerance: float = option(
-        0.02, "auto: how flat luminance must be, as a share of its improvement", above=0, below=1
+        0.02, "auto: how flat luminance must be, as a share of its improvement", above=0, below=1, adjustable=True
     )
-    ssim_auto_patience: int = option(20, "auto: iterations over which it must be", at_least=1)
+    ssim_auto_patience: int = option(20, "auto: iterations over which it must be", at_least=1, adjustable=True)
     luminance_every: int = option(
         10, "iterations between measurements of luminance while SSIM is off; 0 for none", at_least=0, may_change=True
     )
@@ -101,7 +104,7 @@ class ScheduleConfig(Section):
 class SsimConfig(ScheduleConfig):
     """The SSIM term: its weight, its schedule and how it samples."""
 
-    s3im_weight: float = option(1.0, "weight of 1 - SSIM; 0 for a run without SSIM", at_least=0)
+    s3im_weight: float = option(1.0, "weight of 1 - SSIM; 0 for a run without SSIM", at_least=0, adjustable=True)
     s3im_kernel: int = option(4, "side of the windows, pixels", at_least=1, at_most=11)
     s3im_stride: int = option(4, "distance between windows, pixels", at_least=1)
     s3im_repeat_time: int = option(10, "orders of the batch that SSIM looks at", at_least=1, at_most=1000)

@@ -19,7 +19,7 @@ from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.images.scores import LEVELS
 from nerf_ssim.images.session import ImageSession, network_precision, read_target
 from nerf_ssim.images.target import ImageTarget
-from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint
+from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint, saved_config
 from nerf_ssim.runs.device import backend_record, choose_device
 from nerf_ssim.runs.folder import run_path
 from nerf_ssim.runs.interrupts import GracefulStop
@@ -47,6 +47,8 @@ def run_fit(
         The results; with `ended` "interrupted", that entry and `stopped_at` alone.
     """
     session = ImageSession(config, target)
+    for note in session.folder.notes:
+        print(note)
     for change in session.folder.changed_circumstances():
         print(f"{session.folder.path}: {change}")
     label = f"{config.run.expname} {session.target.name}"
@@ -169,7 +171,7 @@ def load_values(folder: Path) -> tuple[Tensor, Tensor]:
     path = CheckpointFolder(folder).latest()
     if path is None:
         raise CheckpointError(f"{folder}: holds no checkpoint; fit the picture again")
-    config = ImageConfig.from_dict(load_checkpoint(path)["config"])
+    config = saved_config(path, load_checkpoint(path), ImageConfig)
     session = ImageSession(
         config.replace(basedir=str(folder.parent), expname=folder.name, resume=True, overwrite=False, stop_at=None)
     )

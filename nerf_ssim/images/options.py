@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nerf_ssim.config.base import BaseConfig
 from nerf_ssim.config.checks import check_run, check_schedule
 from nerf_ssim.config.options import Section, option
-from nerf_ssim.config.parsing import Command, parse_command
+from nerf_ssim.config.parsing import Command, Given, read_command
 from nerf_ssim.config.sections import CommonRunConfig, ScheduleConfig
 from nerf_ssim.errors import ConfigError
 
@@ -74,7 +74,7 @@ class NetworkConfig(Section):
 class ImageOptimConfig(Section):
     """The learning rate, given or searched for."""
 
-    lr: float = option(2.0**-11, "learning rate of Adam", above=0, at_most=1e37)
+    lr: float = option(2.0**-11, "learning rate of Adam", above=0, at_most=1e37, adjustable=True)
     lr_exponents: tuple[int, ...] = option(
         (),
         "try the rates 2^-N for these N and keep the one that reaches stop_psnr first; [] for lr",
@@ -88,7 +88,7 @@ class ImageOptimConfig(Section):
 class ImageSsimConfig(ScheduleConfig):
     """The SSIM term: its weight, its schedule and the picture that it sees."""
 
-    ssim_weight: float = option(0.1, "weight of 1 - SSIM; 0 for a fit without SSIM", at_least=0)
+    ssim_weight: float = option(0.1, "weight of 1 - SSIM; 0 for a fit without SSIM", at_least=0, adjustable=True)
     ssim_domain: str = option(
         "permuted",
         "what SSIM compares: the picture as fitted, as shown, or with its pixels in a fresh order each step",
@@ -154,7 +154,13 @@ FIT_IMAGE = Command(
     "fit-image",
     "Fit a coordinate network to a picture or to each of a folder, with SSIM in the loss while its schedule says.",
     ImageConfig,
+    data=("image", "images"),
 )
+
+
+def read_images(argv: Sequence[str]) -> Given:
+    """What the words after `nerf-ssim fit-image` ask for; see `read_command`."""
+    return read_command(FIT_IMAGE, argv)
 
 
 def parse_images(argv: Sequence[str]) -> ImageConfig:
@@ -163,7 +169,11 @@ def parse_images(argv: Sequence[str]) -> ImageConfig:
     Raises:
         ConfigError: as `parse_command`, or neither a picture nor a folder is named.
     """
-    config = parse_command(FIT_IMAGE, argv)
+    return require_pictures(read_images(argv).config())
+
+
+def require_pictures(config: ImageConfig) -> ImageConfig:
+    """The configuration itself; raises `ConfigError` where neither a picture nor a folder is named."""
     if not (config.data.image or config.data.images):
         raise ConfigError("image: not given; name a picture with --image, or a folder of them with --images")
     return config

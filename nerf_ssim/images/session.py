@@ -11,7 +11,9 @@ from nerf_ssim.images.loss import ImageSsim
 from nerf_ssim.images.networks import make_coordinate_network
 from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.images.scores import FitScores
+from nerf_ssim.images.state import refuse_unsound_fit
 from nerf_ssim.images.target import ImageTarget, coordinates, load_target
+from nerf_ssim.models.parts.optimizers import restore_optimizer
 from nerf_ssim.ops.adam import FusedAdam
 from nerf_ssim.ops.siren import effective_precision
 from nerf_ssim.rays.permutation import KeyedPermutation
@@ -61,6 +63,8 @@ class ImageSession:
             self.target = read_target(config) if target is None else target
         self.folder.refuse_other_data("image_hash", self.target.content_hash, f"--image {config.data.image}")
         self.generators = Generators(config.run.seed, GENERATORS)
+        if self.folder.resumed is not None:
+            refuse_unsound_fit(*self.folder.resumed, config, self.target, self.generators)
         pixels = self.target.height * self.target.width
         self.permutation = None
         if config.data.permute:
@@ -126,7 +130,7 @@ class ImageSession:
 
     def _restore(self, checkpoint: dict) -> None:
         self.network.load_state_dict(checkpoint["network"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        restore_optimizer(self.optimizer, checkpoint["optimizer"])
         if checkpoint["permutation"] is not None:
             self.permutation = KeyedPermutation(self.target.height * self.target.width, checkpoint["permutation"])
         self.schedule.load_state_dict(checkpoint["schedule"])

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from nerf_ssim.config.base import BaseConfig, title_of
 from nerf_ssim.config.checks import check_moments, check_patch, check_run, check_schedule
 from nerf_ssim.config.options import Option, Section, options_of
-from nerf_ssim.config.parsing import Command, parse_command
+from nerf_ssim.config.parsing import Command, Given, read_command
 from nerf_ssim.config.published import PublishedFile
 from nerf_ssim.config.sections import EvaluationConfig, RunConfig, SsimConfig
 from nerf_ssim.datasets.options import DataConfig
@@ -57,6 +57,13 @@ class Config(BaseConfig, Generic[M_co]):
                 never = f"{', '.join(map(str, late))} will never come with n_iters {self.run.n_iters}"
                 lines.append(f"{name}: {never}, as in the published code")
         return lines
+
+    def lengthened(self, n_iters: int, iteration: int) -> tuple[dict[str, Any], list[str]]:
+        """What the model makes of it, and SSIM that stays to the end."""
+        changes, notes = self.model.lengthened(n_iters, iteration)
+        if self.ssim.s3im_weight > 0 and self.ssim.ssim_remove_at == "end":
+            notes = [*notes, "SSIM stays in the loss to the new end"]
+        return changes, notes
 
     @classmethod
     def sections(cls, values: Mapping[str, Any] | None = None) -> dict[str, type[Section]]:
@@ -119,9 +126,15 @@ TRAIN = Command(
     "train",
     "Train a radiance field, with SSIM in the loss for as long as its schedule says.",
     Config,
+    data=("datadir",),
     takes_published=True,
     read_python=read_python,
 )
+
+
+def read(argv: Sequence[str]) -> Given:
+    """What the words after `nerf-ssim train` ask for; see `read_command`."""
+    return read_command(TRAIN, argv)
 
 
 def parse(argv: Sequence[str]) -> Config[ModelOptions]:
@@ -130,7 +143,11 @@ def parse(argv: Sequence[str]) -> Config[ModelOptions]:
     Raises:
         ConfigError: as `parse_command`, or no scene is named.
     """
-    config: Config[ModelOptions] = parse_command(TRAIN, argv)
+    return require_scene(read(argv).config())
+
+
+def require_scene(config: Config[ModelOptions]) -> Config[ModelOptions]:
+    """The configuration itself; raises `ConfigError` where no scene is named."""
     if not config.data.datadir:
         raise ConfigError("datadir: not given; name the scene's folder, or bundled:room for the one that comes with us")
     return config

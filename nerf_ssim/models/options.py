@@ -59,6 +59,10 @@ class ModelOptions(Section):
         """The random generators that the model draws from, by name."""
         raise NotImplementedError
 
+    def lengthened(self, n_iters: int, iteration: int) -> tuple[dict[str, Any], list[str]]:
+        """As `BaseConfig.lengthened`, for what the model makes of a run's length."""
+        return {}, []
+
     def recipe(self) -> type[Recipe]:
         """How the model is trained. Its module is imported here, so that options need no PyTorch."""
         raise NotImplementedError

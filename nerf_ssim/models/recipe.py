@@ -15,7 +15,7 @@ from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.runs.generators import Generators
 
-__all__ = ["Recipe", "make_recipe"]
+__all__ = ["Recipe", "continued_recipe", "make_recipe"]
 
 R = TypeVar("R", bound=Render)
 
@@ -67,6 +67,13 @@ class Recipe(Protocol[R]):
     def state_dict(self) -> dict:
         """Tensors and plain values from which `load_state_dict` continues bit for bit."""
 
+    def check_state(self, state: Any, where: str) -> None:
+        """Raises `runs.schema.Unsound`, which names the key, where `load_state_dict` cannot take `state`.
+
+        `where` is the state's own place in a checkpoint. Nothing is allocated by what `state` says: the field to
+        compare with is made with generators of shapes alone (`Generators.shapes_only`).
+        """
+
     def load_state_dict(self, state: dict) -> None:
         """Continues where `state` was taken."""
 
@@ -74,3 +81,16 @@ class Recipe(Protocol[R]):
 def make_recipe(config: Config[ModelOptions], scene: Scene, generators: Generators) -> Recipe:
     """The recipe that the model's options ask for, for a scene."""
     return config.model.recipe()(config, scene, generators)
+
+
+def continued_recipe(config: Config[ModelOptions], scene: Scene, generators: Generators, state: dict) -> Recipe:
+    """The recipe that continues where `state`, the entry `recipe` of a checkpoint, was taken.
+
+    Raises:
+        Unsound: the state does not fit the options; nothing was made of it then.
+    """
+    with generators.shapes_only():  # the field at the start of the run is not needed
+        recipe = make_recipe(config, scene, generators)
+        recipe.check_state(state, "recipe")
+    recipe.load_state_dict(state)
+    return recipe

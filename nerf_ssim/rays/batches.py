@@ -158,6 +158,8 @@ class PixelBatches:
         missing = self.batch_size
         while missing > 0:
             positions = torch.arange(walked, min(walked + AHEAD * self.batch_size, self.total), device=self.device)
+            if positions.numel() == 0:  # only where a saved place in the order does not go with the pixels kept
+                raise TrainingError("the order of training pixels ends before its last batch; train anew")
             walked += positions.numel()
             pixels = self.permutation(positions)
             if self.kept_bits is not None:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
-import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import torch
-from torch import Tensor
 
-from nerf_ssim.errors import CheckpointError
-from nerf_ssim.files import atomic_file, file_errors, remove_leftovers, sync_folder
+from nerf_ssim.config.base import BaseConfig
+from nerf_ssim.errors import CheckpointError, ConfigError
+from nerf_ssim.files import atomic_file, file_errors, plain_value, remove_leftovers, sync_folder
+from nerf_ssim.runs.container import TornCheckpoint, plain_copy, read_record
 from nerf_ssim.runs.manifest import project_version
+from nerf_ssim.runs.schema import Schema, Unsound
 
 FORMAT = "nerf_ssim checkpoint"
 FORMAT_VERSION = 1
 REQUIRED = ("model", "iteration")
+C = TypeVar("C", bound=BaseConfig)
 _RESERVED = ("format", "format_version", "project_version")
-_PLAIN = (type(None), bool, int, float, str)
-
-
-class TornCheckpoint(CheckpointError):
-    """A checkpoint file that is damaged: cut short, overwritten, or not a checkpoint at all."""
 
 
 def save_checkpoint(path: str | os.PathLike, payload: Mapping[str, Any]) -> None:
@@ -48,7 +45,7 @@ def save_checkpoint(path: str | os.PathLike, payload: Mapping[str, Any]) -> None
     if clash := [key for key in _RESERVED if key in payload]:
         raise ValueError(f"a checkpoint's own keys can't be in the payload: {', '.join(clash)}")
     versions = {"format": FORMAT, "format_version": FORMAT_VERSION, "project_version": project_version()}
-    record = versions | _plain_copy(payload, "")
+    record = versions | plain_copy(payload, "")
     try:
         remove_leftovers(path.parent, path.name)
         with atomic_file(path) as file:
@@ -81,23 +78,23 @@ def load_checkpoint(
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; look in the run's checkpoints folder")
-    record = _read(path)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    record = read_record(path)
+    if not isinstance(record, dict) or not _is(record.get("format"), FORMAT):
         raise CheckpointError(f"{path}: not a nerf_ssim checkpoint (it has no format mark)")
-    if record.get("format_version") != FORMAT_VERSION:
+    if not _is(record.get("format_version"), FORMAT_VERSION):
         raise CheckpointError(
             f"{path}: checkpoint format {record.get('format_version')}, this version reads {FORMAT_VERSION}; "
             f"it was written by nerf_ssim {record.get('project_version')}: use that version or train anew"
         )
     if missing := [key for key in (*REQUIRED, *required) if key not in record]:
         raise CheckpointError(f"{path}: the checkpoint has no {', '.join(missing)}; train anew")
-    if model is not None and record["model"] != model:
+    if model is not None and not _is(record["model"], model):
         raise CheckpointError(
             f"{path}: the checkpoint holds a {record['model']}, this run is a {model}; "
             "give the model it was trained with or another --expname"
         )
     try:
-        _plain_copy(record, "")
+        plain_copy(record, "")
     except TypeError as error:
         raise CheckpointError(f"{path}: the checkpoint holds more than tensors and plain values ({error})") from error
     return record
@@ -200,6 +197,71 @@ class CheckpointFolder:
         return None if found is None else found[0]
 
 
+def refuse_unsound(path: Path, record: Mapping[str, Any], schema: Schema) -> None:
+    """Raises `CheckpointError` where a checkpoint's contents do not fit `schema`; the line names the key."""
+    with refusing_unsound(path):
+        schema(record, "")
+
+
+def saved_config(path: Path, record: Mapping[str, Any], kind: type[C]) -> C:
+    """The options that a checkpoint was written with.
+
+    Raises:
+        CheckpointError: they are not there, not of this version, or contradict each other.
+    """
+    try:
+        return kind.from_dict(saved_options(path, record))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: config: {error}; train anew, or use the version that wrote it") from error
+
+
+def saved_options(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in a checkpoint by name, as plain values (JSON's kinds) and as they were saved, whatever the version.
+
+    Raises:
+        CheckpointError: they are not there, or not such values.
+    """
+    options = record.get("config")
+    if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
+        raise CheckpointError(f"{path}: config is no record of options; train anew")
+    try:
+        plain = {name: plain_value(value, f"config.{name}") for name, value in options.items()}
+    except TypeError as error:
+        raise CheckpointError(f"{path}: {error}; train anew") from error
+    if not isinstance(plain.get("device", ""), str):
+        raise CheckpointError(f"{path}: config.device is no name of a device; train anew")
+    return plain
+
+
+def newest_options(folder: Path) -> tuple[Path, dict[str, Any], int] | None:
+    """Path, options and iteration of the newest checkpoint of a run's folder that can be read; None without any."""
+    for path in reversed(CheckpointFolder(folder).paths()):
+        try:
+            record = read_record(path, leaves_tensors=True)
+            if isinstance(record, dict) and type(record.get("iteration")) is int:
+                return path, saved_options(path, record), record["iteration"]
+        except CheckpointError:  # whoever loads it says why
+            continue
+    return None
+
+
+@contextmanager
+def refusing_unsound(path: Path) -> Iterator[None]:
+    """Turns `Unsound` of the block into a `CheckpointError` that names the file and what to do."""
+    try:
+        yield
+    except Unsound as error:
+        raise CheckpointError(
+            f"{path}: {error}; nothing can go on from this file: remove it, and the run goes on from the checkpoint "
+            "before it, or anew where there is none"
+        ) from error
+
+
+def _is(value: object, expected: str | int) -> bool:
+    """Whether they are the same; a tensor would compare element by element."""
+    return type(value) is type(expected) and value == expected
+
+
 def _numbered(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("*.pt") if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
@@ -226,57 +288,6 @@ class _Sink:
     def raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-
-def _plain_copy(value: Any, where: str) -> Any:
-    """`value` with tensors made compact and dicts made plain; TypeError at the first thing that isn't plain."""
-    # Exact types: a subclass (numpy.float64, IntEnum, Parameter) would pickle as a reference to its class.
-    if type(value) in _PLAIN:
-        return value
-    if type(value) in (Tensor, torch.nn.Parameter):
-        tensor = value.detach().cpu()
-        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-        return tensor if whole else tensor.clone()
-    if type(value) in (list, tuple):
-        return type(value)(_plain_copy(item, f"{where}[{index}]") for index, item in enumerate(value))
-    if isinstance(value, dict):  # an OrderedDict too: what state_dict() gives; copied to a plain one
-        copy = {}
-        for key, item in value.items():
-            if type(key) not in (str, int):
-                raise TypeError(
-                    f"{where or 'payload'}: key {key!r} is a {type(key).__name__}; only str and int are saved"
-                )
-            copy[key] = _plain_copy(item, f"{where}.{key}" if where else str(key))
-        return copy
-    raise TypeError(
-        f"{where or 'payload'}: {type(value).__name__} can't be in a checkpoint; "
-        "only tensors, None, bool, int, float, str, list, tuple and dict"
-    )
-
-
-def _read(path: Path) -> Any:
-    """The file's record, with its checksums verified: torch's own reader doesn't look at them."""
-    torn = f"{path}: the checkpoint is damaged or cut short"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise TornCheckpoint(torn) from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: the checkpoint can't be read ({error.strerror or error})") from error
-    if damaged is not None:
-        raise TornCheckpoint(torn)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: the file holds more than tensors and plain values, so it was not loaded; "
-            "it is no checkpoint of this project"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise TornCheckpoint(torn) from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: the checkpoint can't be read ({error.strerror or error})") from error
 
 
 def _warn_on_stderr(line: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 from nerf_ssim.config.base import BaseConfig
 from nerf_ssim.config.sections import CommonRunConfig
 from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError, UserError
-from nerf_ssim.files import file_errors, plain_value, user_path
-from nerf_ssim.runs.checkpoints import CheckpointFolder
+from nerf_ssim.files import file_errors, user_path
+from nerf_ssim.runs.checkpoints import CheckpointFolder, saved_options
 from nerf_ssim.runs.device import backend_record, choose_device
 from nerf_ssim.runs.leftovers import remove_abandoned
 from nerf_ssim.runs.lock import NAME as LOCK
@@ -20,7 +20,7 @@ from nerf_ssim.runs.lock import lock_folder
 from nerf_ssim.runs.manifest import changed_circumstances, read_manifest, write_manifest
 from nerf_ssim.runs.metrics_log import MetricsLog
 
-__all__ = ["RunFolder", "run_path"]
+__all__ = ["RunFolder", "run_path", "write_options"]
 
 C = TypeVar("C", bound=BaseConfig)
 
@@ -28,6 +28,14 @@ C = TypeVar("C", bound=BaseConfig)
 def run_path(run: CommonRunConfig) -> Path:
     """`basedir/expname`, where everything that a run leaves is."""
     return user_path(run.basedir) / run.expname
+
+
+def write_options(config: BaseConfig) -> None:
+    """Writes the options of a folder of runs into it, where `--resume` looks for them."""
+    folder = run_path(config.run)
+    with file_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        config.write(folder / "config.txt")
 
 
 class RunFolder(Generic[C]):
@@ -42,6 +50,8 @@ class RunFolder(Generic[C]):
         config: the options with the device resolved: `auto` is chosen here, or taken from the run that continues.
         path: the folder.
         checkpoints: its checkpoints.
+        changes: options that this start changes for good, by name, as they were and are.
+        notes: what is to be said of those, a line each.
         resumed: path and payload of the checkpoint that this start continues; None where it begins anew.
     Raises:
         ConfigError: the folder holds a run and neither `resume` nor `overwrite` says what to do with it, it has seen
@@ -55,16 +65,20 @@ class RunFolder(Generic[C]):
         self.path = run_path(config.run)
         self._is_new = not os.path.lexists(self.path)
         self._lock = lock_folder(self.path)
+        self.changes: dict[str, tuple[Any, Any]] = {}
+        self._lengthened: set[str] = set()
+        self.notes: list[str] = []
         with self.given_up_on_error():
             remove_abandoned(self.path)
             self.checkpoints = CheckpointFolder(self.path, lasting=lasting)
             self.resumed = self._find_checkpoint(config.run, ("config", *required))
-            saved = {} if self.resumed is None else self.resumed[1]["config"]
+            saved = {} if self.resumed is None else saved_options(*self.resumed)
             asked = config.run.device
-            device = choose_device(str(saved.get("device", asked)) if asked == "auto" else asked)
+            device = choose_device(saved.get("device", asked) if asked == "auto" else asked)
             self.config: C = config.replace(device=device)
             if self.resumed is not None:
-                self._refuse_other_options(saved)
+                self._lengthen(saved.get("n_iters"))
+                self._compare_options(saved)
 
     @property
     def resumed_at(self) -> int | None:
@@ -149,6 +163,7 @@ class RunFolder(Generic[C]):
             seed=self.config.run.seed,
             device=self.config.run.device,
             resume_iteration=self.resumed_at,
+            changes=self.changes,
         )
         return MetricsLog(self.path, columns, resume_iteration=self.resumed_at)
 
@@ -166,15 +181,40 @@ class RunFolder(Generic[C]):
             )
         return self.checkpoints.load_latest(model=self.model, required=required)
 
-    def _refuse_other_options(self, saved: dict[str, Any]) -> None:
-        assert self.resumed is not None
-        changed = [
-            f"{name} was {saved[name]!r}, is {value!r}"
-            for name, value in self.config.fixed_options().items()
-            if name in saved and value != plain_value(saved[name])
-        ]
-        if changed:
-            raise CheckpointError(
-                f"{self.resumed[0]}: belongs to a run with other options ({'; '.join(changed[:3])}); resume with its "
-                f"own ({self.path / 'config.txt'}) or start anew with --overwrite"
+    def _lengthen(self, n_iters: Any) -> None:
+        """Keeps the course of a run that was laid out for fewer updates."""
+        config = self.config
+        if isinstance(n_iters, int) and config.run.n_iters > n_iters:
+            changes, effects = config.lengthened(n_iters, self.resumed_at or 0)
+            self.config = config.replace(**changes)
+            self._lengthened = {"n_iters", *changes}
+            self.notes.append(
+                "; ".join([f"{self.path}: extended from {n_iters} to {config.run.n_iters} updates", *effects])
             )
+
+    def _compare_options(self, saved: dict[str, Any]) -> None:
+        """Refuses options that the run does not have and may not get; takes down those that it gets."""
+        assert self.resumed is not None
+        declared, is_asked = self.config.options(), self.config.run.allow_changes
+        values = self.config.fixed_options()
+        differing = {name: (saved[name], value) for name, value in values.items() if saved.get(name, value) != value}
+        self.changes = {
+            name: pair
+            for name, pair in differing.items()
+            if name in self._lengthened or (is_asked and declared[name].adjustable)
+        }
+        refused = [
+            f"{name} was {old!r}, is {new!r}" for name, (old, new) in differing.items() if name not in self.changes
+        ]
+        if refused:
+            could_be = [name for name in differing if name not in self.changes and declared[name].adjustable]
+            allow = f", take the new {' and '.join(could_be[:3])} from here on with --allow_changes" if could_be else ""
+            raise CheckpointError(
+                f"{self.resumed[0]}: belongs to a run with other options ({'; '.join(refused[:3])}); leave them out to "
+                f"resume with its own{allow}, or start anew with --overwrite"
+            )
+        self.notes += [
+            f"{self.path}: from update {self.resumed_at} on {name} is {new!r} (it was {old!r})"
+            for name, (old, new) in self.changes.items()
+            if name not in self._lengthened
+        ]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nerf_ssim.errors import CheckpointError
+from nerf_ssim.runs.schema import Schema, Unsound, at, tensor
 
 ON_THE_CPU = ("ssim", "monitor")
 """Consumers whose numbers are drawn on the CPU, so that every device sees the same orders of SSIM's pixels."""
@@ -21,6 +24,15 @@ def stream_seed(seed: int, name: str) -> int:
     """
     digest = hashlib.blake2b(f"nerf_ssim/{int(seed)}/{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+class ShapesOnly(torch.Generator):
+    """A generator on the device `meta`: what is made where it lives has a shape, no memory and no numbers."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]  # an attribute that is only read
+        """`meta`."""
+        return torch.device("meta")
 
 
 class Generators:
@@ -43,6 +55,7 @@ class Generators:
             raise ValueError(f"generator names must be distinct, got {tuple(names)}")
         self.seed = int(seed)
         self.device = torch.device(device)
+        self._sketch: ShapesOnly | None = None
         self._streams = {
             name: torch.Generator(device="cpu" if name in ON_THE_CPU else self.device).manual_seed(
                 stream_seed(self.seed, name)
@@ -52,7 +65,8 @@ class Generators:
 
     def __getitem__(self, name: str) -> torch.Generator:
         try:
-            return self._streams[name]
+            stream = self._streams[name]
+            return stream if self._sketch is None else self._sketch
         except KeyError:
             raise KeyError(f"no generator named {name!r}; there are: {', '.join(self._streams)}") from None
 
@@ -61,6 +75,29 @@ class Generators:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @contextmanager
+    def shapes_only(self) -> Iterator[None]:
+        """Within the block every stream is a `ShapesOnly`: what is made of it shows what it would be, at no cost."""
+        before, self._sketch = self._sketch, ShapesOnly()
+        try:
+            yield
+        finally:
+            self._sketch = before
+
+    def schema(self) -> Schema:
+        """What `load_state_dict` takes: a state of each stream's kind. Further streams are left out there."""
+        fits = {name: tensor(stream.get_state().shape, torch.uint8) for name, stream in self._streams.items()}
+
+        def check(states: Any, where: str) -> None:
+            if type(states) is not dict:
+                raise Unsound(where, "is not a record of generators")
+            for name, fit in fits.items():
+                if name not in states:
+                    raise Unsound(at(where, name), "is missing")
+                fit(states[name], at(where, name))
+
+        return check
 
     def state_dict(self) -> dict[str, Tensor]:
         """Each generator's state by name, uint8 tensors on the CPU, copies."""

@@ -30,6 +30,7 @@ def write_manifest(
     seed: int,
     device: torch.device | str,
     resume_iteration: int | None = None,
+    changes: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> Path:
     """Write `manifest.json` into the run's folder, atomically.
 
@@ -45,6 +46,7 @@ def write_manifest(
         resume_iteration: updates done before this start; the first start's time is kept, and this one is added to
             the list `resumed` with its version, its git state and the processor of the updates before it. None for a
             fresh run.
+        changes: options that this start changes, by name, as they were and are; in `resumed` too.
     Returns:
         The file's path.
     Raises:
@@ -60,7 +62,7 @@ def write_manifest(
     if resume_iteration is not None:
         before = (previous.get("machine") or {}).get("cpu")
         start = {"iteration": resume_iteration, "time": now, "version": project_version(), "git": git_state()}
-        resumed.append({**start, "processor_before": before})
+        resumed.append({**start, "processor_before": before, **({"changes": changes} if changes else {})})
     record = {
         "started": started,
         "resumed": resumed,

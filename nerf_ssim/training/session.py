@@ -10,8 +10,9 @@ from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.datasets.scene_record import scene_record
 from nerf_ssim.models.config import Config
 from nerf_ssim.models.options import ModelOptions
-from nerf_ssim.models.recipe import make_recipe
+from nerf_ssim.models.recipe import Recipe, continued_recipe, make_recipe
 from nerf_ssim.rays.batches import PixelBatches
+from nerf_ssim.runs.checkpoints import refusing_unsound
 from nerf_ssim.runs.device import precision_record
 from nerf_ssim.runs.folder import RunFolder
 from nerf_ssim.runs.generators import Generators, stream_seed
@@ -19,6 +20,7 @@ from nerf_ssim.runs.metrics_log import MetricsLog
 from nerf_ssim.runs.schedule import last_iteration, make_schedule
 from nerf_ssim.ssim.losses import S3IM
 from nerf_ssim.training.journal import columns_of
+from nerf_ssim.training.state import refuse_unsound_run, refuse_unsound_start
 
 __all__ = ["Session", "make_generators", "scene_on"]
 
@@ -42,15 +44,16 @@ class Session:
             self.scene = scene_on(load_scene(config.data), config.run.device)
         self.folder.refuse_other_data("scene_hash", self.scene.content_hash, f"--datadir {config.data.datadir}")
         self.generators = make_generators(config)
-        self.recipe = make_recipe(config, self.scene, self.generators)
         self.batches = PixelBatches(self.scene.train, config.model.batch_size, self.generators["pixels"])
         self.s3im = make_s3im(config)
         self.schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.model.schedule_starts_at)
         self.iteration, self.seconds = 0, 0.0
+        self.recipe: Recipe
         if self.folder.resumed is None:
+            self.recipe = make_recipe(config, self.scene, self.generators)
             self.recipe.prepare(self.batches)
         else:
-            self._restore(self.folder.resumed[1])
+            self._restore(*self.folder.resumed)
 
     @property
     def last_iteration(self) -> int:
@@ -86,12 +89,15 @@ class Session:
             self.iteration,
         )
 
-    def _restore(self, checkpoint: dict) -> None:
-        self.recipe.load_state_dict(checkpoint["recipe"])
+    def _restore(self, path: Path, checkpoint: dict) -> None:
+        refuse_unsound_run(path, checkpoint, self.config)
+        refuse_unsound_start(path, checkpoint, self.generators, self.batches, self.s3im)
+        with refusing_unsound(path):
+            self.recipe = continued_recipe(self.config, self.scene, self.generators, checkpoint["recipe"])
         self.schedule.load_state_dict(checkpoint["schedule"])
         self.generators.load_state_dict(checkpoint["generators"])
         self.batches.load_state_dict(checkpoint["batches"])
-        if self.s3im is not None:
+        if self.s3im is not None and checkpoint["s3im"] is not None:
             self.s3im.set_state(checkpoint["s3im"])
         self.iteration, self.seconds = checkpoint["iteration"], checkpoint["seconds"]
         self.folder.refuse_past_the_end(

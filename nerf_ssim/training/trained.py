@@ -18,17 +18,19 @@ from nerf_ssim.evaluation.protocol import RenderedView
 from nerf_ssim.models.config import Config
 from nerf_ssim.models.options import ModelOptions
 from nerf_ssim.models.parts.rendering import Render
-from nerf_ssim.models.recipe import make_recipe
+from nerf_ssim.models.recipe import continued_recipe
 from nerf_ssim.rays.cameras import Rays, camera_rays
-from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint
+from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint, refusing_unsound, saved_config
 from nerf_ssim.runs.device import choose_device
 from nerf_ssim.runs.manifest import read_manifest
 from nerf_ssim.runs.schedule import make_schedule
 from nerf_ssim.training.session import make_generators, scene_on
+from nerf_ssim.training.state import refuse_unsound_run
 
 __all__ = ["Trained", "load_trained", "read_state", "render_camera"]
 
 RAYS_AT_ONCE = 8192
+REQUIRED = ("config", "recipe", "schedule", "iteration", "seconds")
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ def render_camera(
     )
 
 
-def read_state(folder: Path, checkpoint: str | Path | None = None) -> dict[str, Any]:
-    """The payload of the newest checkpoint of the run in `folder`, or of the one given.
+def find_state(folder: Path, checkpoint: str | Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """Path and payload of the newest checkpoint of the run in `folder`, or of the one given.
 
     Raises:
         CheckpointError: no run there, or a checkpoint that cannot be read.
@@ -82,13 +84,17 @@ def read_state(folder: Path, checkpoint: str | Path | None = None) -> dict[str, 
         raise CheckpointError(
             f"{folder}: there is no such run folder; give one that train.py has written (runs/<expname>)"
         )
-    required = ("config", "recipe", "schedule", "iteration")
     if checkpoint is not None:
-        return load_checkpoint(Path(checkpoint), required=required)
-    newest = CheckpointFolder(folder).load_latest(required=required)
+        return Path(checkpoint), load_checkpoint(Path(checkpoint), required=REQUIRED)
+    newest = CheckpointFolder(folder).load_latest(required=REQUIRED)
     if newest is None:
         raise CheckpointError(f"{folder}: holds no checkpoint; train first, or give a run folder that has checkpoints/")
-    return newest[1]
+    return newest
+
+
+def read_state(folder: Path, checkpoint: str | Path | None = None) -> dict[str, Any]:
+    """The payload that `find_state` finds."""
+    return find_state(folder, checkpoint)[1]
 
 
 def load_trained(
@@ -109,8 +115,9 @@ def load_trained(
         SceneError: the data is gone or damaged.
     """
     folder = Path(folder)
-    state = read_state(folder, checkpoint)
-    saved: Config[ModelOptions] = Config.from_dict(state["config"])
+    path, state = find_state(folder, checkpoint)
+    saved: Config[ModelOptions] = saved_config(path, state, Config)
+    refuse_unsound_run(path, state, saved)
     moved = {} if datadir is None else {"datadir": datadir}
     config = saved.replace(device=choose_device(saved.run.device), **moved)
     record = state.get("scene")
@@ -121,8 +128,8 @@ def load_trained(
     else:
         scene = load_scene(config.data)
     scene = scene_on(scene, config.run.device)
-    recipe = make_recipe(config, scene, make_generators(config))
-    recipe.load_state_dict(state["recipe"])
+    with refusing_unsound(path):
+        recipe = continued_recipe(config, scene, make_generators(config), state["recipe"])
     schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.model.schedule_starts_at)
     schedule.load_state_dict(state["schedule"])
     return Trained(

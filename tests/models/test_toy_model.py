@@ -19,6 +19,7 @@ from nerf_ssim.errors import ConfigError
 from nerf_ssim.models.options import ModelOptions, with_default
 from nerf_ssim.models.parts.rendering import Render
 from nerf_ssim.models.registry import MODELS
+from nerf_ssim.runs import schema
 from nerf_ssim.runs.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +100,11 @@ class ToyRecipe:
 
     def state_dict(self) -> dict:
         return {"colors": self.field.colors, "optimizer": self.optimizer.state_dict()}
+
+    def check_state(self, state, where) -> None:
+        bins = self.config.model.toy_bins
+        bins = 2 * bins if len(state["colors"]) == 2 * bins else bins
+        schema.tensor((bins, bins, bins, 3))(state["colors"], schema.at(where, "colors"))
 
     def load_state_dict(self, state) -> None:
         self._use(state["colors"])

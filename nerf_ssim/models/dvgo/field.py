@@ -124,7 +124,7 @@ class VoxelField(nn.Module, ABC):
             precision=settings.decoder_precision,
             generator=generator,
         )
-        self.mask = torch.ones(self.resolution, dtype=torch.bool, device=aabb.device)
+        self.mask = torch.ones(self.resolution, dtype=torch.bool, device=generator.device)
 
     @property
     def network(self) -> list[nn.Parameter]:

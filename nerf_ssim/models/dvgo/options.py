@@ -63,6 +63,7 @@ class DvgoOptions(ModelOptions):
         f"opacity and weight above which a sample counts, one number or {{update: number, ...}} ({_FROM_ONE})",
         at_least=0,
         below=1,
+        adjustable=True,
     )
     bg_len: float = option(0.2, "thickness of the shell that holds all outside the unit ball", above=0, at_most=16)
     rgbnet_dim: int = option(12, "colour features of a voxel; 0 for colours and no network", at_least=0, at_most=1024)
@@ -74,15 +75,17 @@ class DvgoOptions(ModelOptions):
     viewbase_pe: int = option(4, "frequencies of the view direction's encoding", at_least=0, at_most=16)
     rand_bkgd: bool = option(True, "a random colour behind each ray in training; 0 for the test background")
 
-    lrate_density: float = option(0.1, "learning rate of the density grid", above=0)
-    lrate_k0: float = option(0.1, "learning rate of the colour grid", above=0)
-    lrate_rgbnet: float = option(1e-3, "learning rate of the colour network", above=0)
-    lrate_decay: float = option(20.0, "thousands of updates in which the rates fall to a tenth", above=0)
-    weight_distortion: float = option(0.01, "weight of the distortion loss", at_least=0)
-    weight_entropy_last: float = option(1e-3, "weight of the background's entropy", at_least=0)
-    weight_rgbper: float = option(0.01, "weight of the colour error of single samples", at_least=0)
-    weight_tv_density: float = option(1e-6, "weight of the density grid's total variation", at_least=0)
-    weight_tv_k0: float = option(1e-7, "weight of the colour grid's total variation", at_least=0)
+    lrate_density: float = option(0.1, "learning rate of the density grid", above=0, adjustable=True)
+    lrate_k0: float = option(0.1, "learning rate of the colour grid", above=0, adjustable=True)
+    lrate_rgbnet: float = option(1e-3, "learning rate of the colour network", above=0, adjustable=True)
+    lrate_decay: float = option(
+        20.0, "thousands of updates in which the rates fall to a tenth", above=0, adjustable=True
+    )
+    weight_distortion: float = option(0.01, "weight of the distortion loss", at_least=0, adjustable=True)
+    weight_entropy_last: float = option(1e-3, "weight of the background's entropy", at_least=0, adjustable=True)
+    weight_rgbper: float = option(0.01, "weight of the colour error of single samples", at_least=0, adjustable=True)
+    weight_tv_density: float = option(1e-6, "weight of the density grid's total variation", at_least=0, adjustable=True)
+    weight_tv_k0: float = option(1e-7, "weight of the colour grid's total variation", at_least=0, adjustable=True)
     tv_every: int = option(1, "updates between those with total variation", at_least=1)
     tv_after: int = option(0, f"total variation comes after this update ({_FROM_ONE})", at_least=0)
     tv_before: int = option(10**9, "and before this one", at_least=0)
@@ -91,20 +94,28 @@ class DvgoOptions(ModelOptions):
     coarse_iters: int = option(5000, "bounded: updates of the coarse stage, which n_iters includes", at_least=1)
     coarse_num_voxels: int = option(1024000, "bounded: voxels of the coarse stage", at_least=8, at_most=2**36)
     coarse_alpha_init: float = option(1e-6, "bounded: opacity of a coarse voxel at the start", above=0, below=1)
-    coarse_fast_color_thres: float = option(1e-7, "bounded: the coarse stage's threshold", at_least=0, below=1)
+    coarse_fast_color_thres: float = option(
+        1e-7, "bounded: the coarse stage's threshold", at_least=0, below=1, adjustable=True
+    )
     coarse_lrate_density: float | None = option(
         None, "bounded: lrate_density in the coarse stage; none for the same", above=0
     )
     coarse_lrate_k0: float | None = option(None, "bounded: lrate_k0 in the coarse stage; none for the same", above=0)
-    coarse_weight_entropy_last: float = option(0.01, "bounded: weight_entropy_last in the coarse stage", at_least=0)
-    coarse_weight_rgbper: float = option(0.1, "bounded: weight_rgbper in the coarse stage", at_least=0)
+    coarse_weight_entropy_last: float = option(
+        0.01, "bounded: weight_entropy_last in the coarse stage", at_least=0, adjustable=True
+    )
+    coarse_weight_rgbper: float = option(0.1, "bounded: weight_rgbper in the coarse stage", at_least=0, adjustable=True)
     pervoxel_lr: bool = option(True, "bounded: coarse density learns at a rate that grows with the views of a voxel")
     pervoxel_lr_downrate: int = option(
         1, "bounded: views are counted by every so many-th row and column of their pixels", at_least=1, at_most=1024
     )
     maskout_near_cam_vox: bool = option(True, "bounded: coarse voxels nearer than near to a camera start empty")
-    bbox_thres: float = option(1e-3, "bounded: the fine box holds all coarse opacity above this", at_least=0, below=1)
-    mask_cache_thres: float = option(1e-3, "bounded: the fine mask, coarse opacity from this on", at_least=0, below=1)
+    bbox_thres: float = option(
+        1e-3, "bounded: the fine box holds all coarse opacity above this", at_least=0, below=1, adjustable=True
+    )
+    mask_cache_thres: float = option(
+        1e-3, "bounded: the fine mask, coarse opacity from this on", at_least=0, below=1, adjustable=True
+    )
     world_bound_scale: float = option(1.0, "bounded: factor on the fine box, about its centre", at_least=1, at_most=100)
 
     @property

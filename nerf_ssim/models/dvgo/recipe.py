@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ from nerf_ssim.models.dvgo.losses import background_entropy, distortion, point_c
 from nerf_ssim.models.dvgo.optimizer import VoxelAdam, VoxelGroup
 from nerf_ssim.models.dvgo.options import DvgoOptions
 from nerf_ssim.models.dvgo.stages import Stage, fine_stage
-from nerf_ssim.models.parts.optimizers import set_learning_rates
+from nerf_ssim.models.dvgo.state import check_state
+from nerf_ssim.models.parts.optimizers import restore_optimizer, set_learning_rates
 from nerf_ssim.models.parts.voxel_grid import VoxelGrid
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.bounds import camera_cube
@@ -132,15 +134,28 @@ class DvgoRecipe(ABC):
             "threshold": self.threshold,
         }
 
+    def check_state(self, state: Any, where: str) -> None:
+        """Raises `Unsound` where `load_state_dict` cannot take `state`; makes nothing that has memory."""
+        check_state(self, state, where)
+
+    def sketch(self, state: dict) -> VoxelField:
+        """Takes over the stage of `state`; its field and optimiser have shapes only. Returns the field."""
+        with self.generators.shapes_only():
+            self._begin_from(state)
+        return self.field
+
     def load_state_dict(self, state: dict) -> None:
         """Continues where `state` was taken."""
+        self._begin_from(state)
+        self.field.load_state(state["field"])
+        restore_optimizer(self.optimizer, state["optimizer"])
+
+    def _begin_from(self, state: dict) -> None:
         self.stage = self.stages[state["stage"]]
         self.scalings_done = state["scalings_done"]
         self.rates_start_at, self.threshold = state["rates_start_at"], state["threshold"]
         self.field = self._make_field(state["field"]["aabb"].to(self.config.run.device))
-        self.field.load_state(state["field"])
         self.optimizer = self._make_optimizer()
-        self.optimizer.load_state_dict(state["optimizer"])
 
     def take_over(
         self, field: dict, stage: int, scalings_done: int, iteration: int, batches: PixelBatches | None

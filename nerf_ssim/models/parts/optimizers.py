@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nerf_ssim.ops.adam import FusedAdam
+from nerf_ssim.runs import schema
 
-__all__ = ["BETAS", "ParameterGroup", "crop_moments", "decay_factor", "make_adam", "set_learning_rates"]
+__all__ = [
+    "BETAS",
+    "ParameterGroup",
+    "adam_schema",
+    "crop_moments",
+    "decay_factor",
+    "make_adam",
+    "restore_optimizer",
+    "set_learning_rates",
+]
 
 BETAS = (0.9, 0.99)
 
@@ -52,3 +65,54 @@ def crop_moments(
             optimizer.state[new] = {
                 key: value[kept[old]].clone() if is_moment[key] else value for key, value in state.items()
             }
+
+
+LARGEST_STEP = 1e9
+SET_EACH_STEP: Mapping[str, schema.Schema] = {
+    "lr": schema.number(0),
+    "initial_lr": schema.number(0),
+    "tv_weight": schema.number(0),
+    "tv_dense": schema.truth,
+}
+"""The entries of a parameter group that differ between moments of a run; the others never do."""
+
+
+def adam_schema(optimizer: torch.optim.Optimizer) -> schema.Schema:
+    """What the optimizer's `load_state_dict` takes; its parameters may lie on the device `meta`, without memory."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    groups = [
+        schema.record({name: SET_EACH_STEP.get(name) or _same(value) for name, value in group.items()})
+        for group in optimizer.state_dict()["param_groups"]
+    ]
+    states = {index: _moments_of(parameter) for index, parameter in enumerate(parameters)}
+
+    def check_groups(value: Any, where: str) -> None:
+        schema.list_of(lambda item, place: None, len(groups))(value, where)
+        for index, (item, group) in enumerate(zip(value, groups, strict=True)):
+            group(item, f"{where}[{index}]")
+
+    return schema.record({"param_groups": check_groups, "state": schema.record(states, optional=states)})
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads `state`, but for the rates that the groups start from, which the options say."""
+    rates = [group.get("initial_lr") for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if rate is not None:
+            group["initial_lr"] = rate
+
+
+def _moments_of(parameter: Tensor) -> schema.Schema:
+    # A gradient's square may overflow where the weight stays finite: such a run goes on as it would have.
+    moments = {
+        "step": schema.tensor((), low=0, high=LARGEST_STEP),
+        "exp_avg": schema.tensor(parameter.shape, parameter.dtype, is_finite=False),
+        "exp_avg_sq": schema.tensor(parameter.shape, parameter.dtype, low=0, is_finite=False),
+        "rates": schema.tensor(parameter.shape, parameter.dtype, low=0, high=1),
+    }
+    return schema.record(moments, optional=("rates",))
+
+
+def _same(value: Any) -> schema.Schema:
+    return schema.sequence_of_same(value) if isinstance(value, (list, tuple)) else schema.constant(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nerf_ssim.config.checks import check_ascending
 from nerf_ssim.config.options import option
@@ -35,8 +35,12 @@ class TensorfOptions(ModelOptions):
     data_dim_color: int = option(27, "features that the decoder gets", at_least=1, at_most=1024)
     density_shift: float = option(-10.0, "added to the density feature before softplus")
     distance_scale: float = option(25.0, "factor on distances in compositing", above=0)
-    alpha_mask_thre: float = option(1e-4, "opacity from which a cell counts as occupied", at_least=0, below=1)
-    rayMarch_weight_thres: float = option(1e-4, "weight above which a sample's colour is computed", at_least=0, below=1)
+    alpha_mask_thre: float = option(
+        1e-4, "opacity from which a cell counts as occupied", at_least=0, below=1, adjustable=True
+    )
+    rayMarch_weight_thres: float = option(
+        1e-4, "weight above which a sample's colour is computed", at_least=0, below=1, adjustable=True
+    )
     fea2denseAct: str = option("softplus", "density activation", choices=("softplus", "relu"))
     shadingMode: str = option("MLP_PE", "colour decoder", choices=("MLP_PE", "MLP_Fea", "MLP", "SH", "RGB"))
     pos_pe: int = option(6, "frequencies of the position's encoding (MLP_PE)", at_least=0, at_most=16)
@@ -70,24 +74,36 @@ class TensorfOptions(ModelOptions):
         choices=BOX_CENTRES,
     )
 
-    lr_init: float = option(0.02, "learning rate of the grids", above=0, at_most=1e37)
-    lr_basis: float = option(1e-3, "learning rate of the basis and the decoder", above=0, at_most=1e37)
+    lr_init: float = option(0.02, "learning rate of the grids", above=0, at_most=1e37, adjustable=True)
+    lr_basis: float = option(1e-3, "learning rate of the basis and the decoder", above=0, at_most=1e37, adjustable=True)
     lr_decay_iters: int = option(
         -1, "iterations over which the rates fall by lr_decay_target_ratio; -1 for n_iters", at_least=-1
     )
-    lr_decay_target_ratio: float = option(0.1, "factor of that fall", above=0, at_most=1)
+    lr_decay_target_ratio: float = option(0.1, "factor of that fall", above=0, at_most=1, adjustable=True)
     lr_upsample_reset: bool = option(True, "rates go back to the initial ones at each upsampling")
-    L1_weight_inital: float = option(0.0, "weight of density's L1 until the first mask", at_least=0)
-    L1_weight_rest: float = option(0.0, "weight of density's L1 from the first mask on", at_least=0)
-    Ortho_weight: float = option(0.0, "weight of the components' orthogonality", at_least=0)
-    TV_weight_density: float = option(0.0, "weight of the density grids' total variation", at_least=0)
-    TV_weight_app: float = option(0.0, "weight of the appearance grids' total variation", at_least=0)
+    L1_weight_inital: float = option(0.0, "weight of density's L1 until the first mask", at_least=0, adjustable=True)
+    L1_weight_rest: float = option(0.0, "weight of density's L1 from the first mask on", at_least=0, adjustable=True)
+    Ortho_weight: float = option(0.0, "weight of the components' orthogonality", at_least=0, adjustable=True)
+    TV_weight_density: float = option(0.0, "weight of the density grids' total variation", at_least=0, adjustable=True)
+    TV_weight_app: float = option(0.0, "weight of the appearance grids' total variation", at_least=0, adjustable=True)
 
     @property
     def streams(self) -> tuple[str, ...]:
         """The jitter of samples, the coin for the background, initial weights and, where they are drawn, colours."""
         names = ("jitter", "background", "init")
         return (*names, "colors") if self.color_samples else names
+
+    def lengthened(self, n_iters: int, iteration: int) -> tuple[dict[str, Any], list[str]]:
+        """The rates go on falling at the pace that they had."""
+        pending = [at for at in self.upsamp_list if iteration <= at < n_iters]
+        if not self.lr_upsample_reset and pending:
+            raise ConfigError(
+                f"n_iters: the rates after the upsampling at {pending[-1]} depend on it (lr_upsample_reset 0); let the "
+                "run come past that with the n_iters that it has"
+            )
+        if self.lr_decay_iters > 0:
+            return {}, []
+        return {"lr_decay_iters": n_iters}, [f"learning rates go on falling at their pace (lr_decay_iters {n_iters})"]
 
     def recipe(self) -> type[TensorfRecipe]:
         """Coarse to fine, with an occupancy mask."""

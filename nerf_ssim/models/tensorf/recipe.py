@@ -7,6 +7,7 @@ shrink (first mask only), ray filter (second mask only), upsampling.
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +17,19 @@ from nerf_ssim.datasets.scene import Scene
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.models.config import Config
 from nerf_ssim.models.parts.occupancy import occupied_box
-from nerf_ssim.models.parts.optimizers import ParameterGroup, crop_moments, decay_factor, make_adam, set_learning_rates
+from nerf_ssim.models.parts.optimizers import (
+    crop_moments,
+    decay_factor,
+    make_adam,
+    restore_optimizer,
+    set_learning_rates,
+)
 from nerf_ssim.models.parts.rendering import ColorDraws, Render
 from nerf_ssim.models.parts.voxel_grid import VoxelGrid
 from nerf_ssim.models.tensorf.field import TensoRF, resolution_for, samples_per_ray
 from nerf_ssim.models.tensorf.options import TensorfOptions
+from nerf_ssim.models.tensorf.state import check_state
+from nerf_ssim.ops.adam import FusedAdam
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.rays.filters import all_inside, crosses_box, meets_occupied
@@ -50,7 +59,7 @@ class TensorfRecipe:
         self.rates_start_at = 0  # the iteration from which the learning rates decay …
         self.rates_scale = 1.0  # … and the share of the initial rates that they decay from
         self.field = TensoRF(model, aabb, self.resolution, near=scene.near, far=scene.far, generator=generators["init"])
-        self.optimizer = make_adam(self._parameter_groups())
+        self.optimizer = self.optimizer_of(self.field)
         self.voxel_counts = upsampling_steps(model.N_voxel_init, model.N_voxel_final, len(model.upsamp_list))
 
     def prepare(self, batches: PixelBatches) -> None:
@@ -131,14 +140,25 @@ class TensorfRecipe:
             "rates_scale": self.rates_scale,
         }
 
+    def check_state(self, state: Any, where: str) -> None:
+        """Raises `Unsound` where `load_state_dict` cannot take `state`; makes nothing."""
+        check_state(self, state, where, MASK_VOXELS_MAX)
+
+    def optimizer_of(self, field: TensoRF) -> FusedAdam:
+        """A fresh optimiser of a field's parameters, with the rates that are due."""
+        model, scale = self.config.model, self.rates_scale
+        grids = [*field.density_grid.parameters(), *field.appearance_grid.parameters()]
+        decoder = [*field.basis.parameters(), *field.decoder.parameters()]
+        return make_adam([("grids", grids, model.lr_init * scale), ("decoder", decoder, model.lr_basis * scale)])
+
     def load_state_dict(self, state: dict) -> None:
         """Continues where `state` was taken."""
         self.field = TensoRF.restore(self.config.model, state["field"], self.config.run.device)
         self.resolution, self.mask_resolution = list(state["resolution"]), list(state["mask_resolution"])
         self.n_samples = state["n_samples"]
         self.rates_start_at, self.rates_scale = state["rates_start_at"], state["rates_scale"]
-        self.optimizer = make_adam(self._parameter_groups())
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer = self.optimizer_of(self.field)
+        restore_optimizer(self.optimizer, state["optimizer"])
 
     def take_over(self, field: dict, iteration: int, batches: PixelBatches | None) -> None:
         """Goes on from a field of another training after `iteration` updates, with an optimiser that starts anew.
@@ -155,7 +175,7 @@ class TensorfRecipe:
         self.n_samples = samples_per_ray(self.resolution, model.step_ratio, model.nSamples)
         for upsampled_at in (at for at in model.upsamp_list if at < iteration):
             self._restart_rates(upsampled_at)
-        self.optimizer = make_adam(self._parameter_groups())
+        self.optimizer = self.optimizer_of(self.field)
         if (
             batches is not None
             and occupancy is not None
@@ -168,13 +188,6 @@ class TensorfRecipe:
         if count == 0:
             return None
         return ColorDraws(count, torch.rand(jitter.shape, generator=self.generators["colors"], device=jitter.device))
-
-    def _parameter_groups(self) -> list[ParameterGroup]:
-        model, field, scale = self.config.model, self.field, self.rates_scale
-        return [
-            ("grids", [*field.density_grid.parameters(), *field.appearance_grid.parameters()], model.lr_init * scale),
-            ("decoder", [*field.basis.parameters(), *field.decoder.parameters()], model.lr_basis * scale),
-        ]
 
     def _refresh_mask(self, iteration: int, *, shrink: bool) -> str:
         if volume_of(self.resolution) < MASK_VOXELS_MAX:
@@ -206,7 +219,7 @@ class TensorfRecipe:
         self.n_samples = samples_per_ray(self.resolution, model.step_ratio, model.nSamples)
         self.field.upsample(self.resolution)
         self._restart_rates(iteration)
-        self.optimizer = make_adam(self._parameter_groups())  # moments start anew, the MLP's too
+        self.optimizer = self.optimizer_of(self.field)  # moments start anew, the MLP's too
         return f"upsampled to {'x'.join(map(str, self.resolution))}, {self.n_samples} samples a ray"
 
     def _restart_rates(self, iteration: int) -> None:

@@ -1,0 +1,67 @@
+"""What a TensoRF's state in a checkpoint must be, checked before anything is made of it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nerf_ssim.models.parts.optimizers import adam_schema
+from nerf_ssim.models.tensorf.field import TensoRF, samples_per_ray
+from nerf_ssim.runs import schema
+from nerf_ssim.runs.generators import ShapesOnly
+
+if TYPE_CHECKING:
+    from nerf_ssim.models.tensorf.recipe import TensorfRecipe
+
+__all__ = ["check_state"]
+
+LARGEST_SIDE = 2**20
+
+
+def check_state(recipe: TensorfRecipe, state: Any, where: str, largest_mask: int) -> None:
+    """Raises `Unsound` where `recipe` cannot go on from `state`, which is at `where` of a checkpoint.
+
+    Args:
+        largest_mask: voxels of the finest occupancy mask that a run makes after its first.
+    """
+    model = recipe.config.model
+    resolution = schema.list_of(schema.whole(1, LARGEST_SIDE), 3)
+    anything: schema.Schema = lambda value, place: None  # noqa: E731 - checked below, by what the others say
+    schema.record(
+        {
+            "field": anything,
+            "optimizer": anything,
+            "resolution": resolution,
+            "mask_resolution": resolution,
+            "n_samples": schema.whole(1),
+            "rates_start_at": schema.whole(0),
+            "rates_scale": schema.number(0, 1),
+        }
+    )(state, where)
+    n_samples = samples_per_ray(state["resolution"], model.step_ratio, model.nSamples)
+    schema.constant(n_samples)(state["n_samples"], schema.at(where, "n_samples"))
+
+    occupancy = {"volume": schema.tensor(state["mask_resolution"], torch.bool), "aabb": schema.box}
+    place = schema.at(where, "field")
+    schema.record(
+        {
+            "aabb": schema.box,
+            "resolution": resolution,
+            "near": schema.number(0),
+            "far": schema.number(0),
+            "weights": anything,
+            "occupancy": schema.either_none_or(schema.record(occupancy)),
+        }
+    )(state["field"], place)
+    saved = state["field"]
+    field = TensoRF(
+        model, saved["aabb"], saved["resolution"], near=saved["near"], far=saved["far"], generator=ShapesOnly()
+    )
+    schema.weights_like(field)(saved["weights"], schema.at(place, "weights"))
+    adam_schema(recipe.optimizer_of(field))(state["optimizer"], schema.at(where, "optimizer"))
+    limits = {"resolution": model.N_voxel_final, "mask_resolution": max(largest_mask, model.N_voxel_final)}
+    for name, limit in limits.items():
+        if math.prod(state[name]) > max(limit, model.N_voxel_init, math.prod(saved["resolution"])):
+            raise schema.Unsound(schema.at(where, name), f"is {list(state[name])}, finer than this run's grids")
