@@ -133,7 +133,7 @@ def test_rates_change_when_asked_and_the_manifest_says_so(runs, capsys, kind, ra
     place = ["--resume", "--basedir", runs, "--expname", kind, f"--{rate}", value]
     code, said = train(capsys, *place)
     assert code == 2 and f"take the new {rate} from here on with --allow_changes" in said
-    code, said = train(capsys, *place, "--allow_changes")
+    code, said = train(capsys, *place, "--allow_changes", "--stop_at", 6)
     assert code == 0, said
     assert f"from update 4 on {rate} is {value}" in said
     (start,) = [start for start in read_manifest(runs / kind)["resumed"] if "changes" in start]
