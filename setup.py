@@ -180,6 +180,16 @@ def cuda_extension() -> list:
     ]
 
 
+def remove_cuda_part(folder: Path) -> None:
+    """Remove the CUDA kernels of an earlier build from a folder.
+
+    Beside an extension that defines its operators otherwise they would end the process that imports them.
+    """
+    for pattern in ("_C_cuda*.so", "_C_cuda*.pyd"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
 def extensions_and_builder() -> tuple[list, type[build_ext]]:
     """The native extensions and the command that builds them without ever failing the installation."""
     reason = reason_for_pure_python()
@@ -205,11 +215,14 @@ def extensions_and_builder() -> tuple[list, type[build_ext]]:
 
         def run(self) -> None:
             wanted = self.extensions
+            remove_cuda_part(ROOT / "nerf_ssim")  # what is built below is copied here again
             problem = self.problem_with(extension)
             if problem is None:  # the CUDA kernels serve operators that it defines
                 self.extensions = [extension, *(each for each in wanted[1:] if self.problem_with(each) is None)]
             else:
                 self.extensions = []
+            if len(self.extensions) < 2:
+                remove_cuda_part(Path(self.build_lib) / "nerf_ssim")
             keep_reason(problem, ROOT if self.inplace else self.build_lib)
 
         def problem_with(self, each: Extension) -> str | None:

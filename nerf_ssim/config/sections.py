@@ -28,7 +28,7 @@ class CommonRunConfig(Section):
     basedir: str = option("./runs", "folder of all runs", pattern=".+", must="the name of a folder", may_change=True)
     seed: int = option(20211202, "seed of every random generator", at_least=0, at_most=2**53)
     device: str = option(
-        "cpu",
+        "auto",
         "where to train; auto is a GPU that PyTorch can use, else the processor, and for --resume the run's own device",
         pattern=r"auto|cpu|cuda(:[0-9]{1,3})?",
         must="auto, cpu, cuda or cuda:NUMBER",

@@ -10,10 +10,13 @@ the extension had not been built.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.resources
+import importlib.util
 import os
 import pkgutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -88,6 +91,18 @@ def give_up_part(device: str, reason: str) -> None:
     """Never load the part of the extension for this kind of device, because loading it would end the process."""
     _load_failures.setdefault(device, reason)
     _reasons.clear()
+
+
+def extension_digest() -> str:
+    """A digest of the extension's files, "" where none is built."""
+    digest = hashlib.sha256()
+    found = False
+    for module, _ in _PARTS.values():
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:
+            digest.update(Path(spec.origin).read_bytes())
+            found = True
+    return digest.hexdigest() if found else ""
 
 
 @torch.compiler.assume_constant_result

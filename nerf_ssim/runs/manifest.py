@@ -16,6 +16,7 @@ import torch
 import nerf_ssim
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.files import write_json
+from nerf_ssim.runs.device import cpu_model
 
 NAME = "manifest.json"
 
@@ -123,7 +124,7 @@ def changed_circumstances(previous: Mapping[str, Any], backend: Mapping[str, Any
         ("device", previous.get("device", device), device),
         ("threads", (previous.get("threads") or {}).get("intra_op"), torch.get_num_threads()),
         ("PyTorch", previous.get("torch"), torch.__version__),
-        ("processor", (previous.get("machine") or {}).get("cpu"), _cpu_model()),
+        ("processor", (previous.get("machine") or {}).get("cpu"), cpu_model()),
     ]
     was_backend = previous.get("backend") or {}
     for op, now in backend.items():
@@ -165,7 +166,7 @@ def describe_machine(device: torch.device | str = "cpu") -> dict[str, Any]:
     device = torch.device(device)
     has_gpu = device.type == "cuda" and torch.cuda.is_available()
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": usable,
         "cores_total": os.cpu_count(),
         "memory_gib": _memory_gib(),
@@ -185,16 +186,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_model() -> str | None:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.lower().startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or None
 
 
 def _memory_gib() -> float | None:

@@ -7,7 +7,7 @@ import torch
 
 from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.images.options import ImageConfig
-from nerf_ssim.ops import backend
+from nerf_ssim.ops import backend, verification
 from nerf_ssim.runs import device as run_device
 from nerf_ssim.runs.folder import RunFolder
 
@@ -55,6 +55,7 @@ def test_other_data_and_an_end_in_the_past_are_refused(saved):
 def test_auto_takes_a_gpu_where_there_is_one_and_a_resumed_run_keeps_its_device(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(verification, "trusted", lambda device: verification.Verdict())
     assert open_folder(tmp_path / "new", device="auto").config.run.device == "cuda"
     assert open_folder(saved, device="auto", resume=True).config.run.device == "cpu"
 
@@ -70,7 +71,7 @@ def test_the_start_line_counts_what_falls_to_plain_pytorch_and_says_why(monkeypa
     table = {"a": ("native", "compiled CPU kernel"), "b": plain, "c": plain}
     monkeypatch.setattr(backend, "describe", lambda device: table)
     line = run_device.start_line("cpu")
-    assert "1 of 3 operations in native kernels" in line and "2 in plain PyTorch (no cpu kernel)" in line
+    assert "1 of 3 operations in native CPU kernels" in line and "2 in plain PyTorch: b, c (no cpu kernel)" in line
     assert "\n" not in line
 
 
