@@ -12,9 +12,15 @@
 
 namespace nerf_ssim {
 
+// Weights of S1 * S2, S1 and S2 in the index that is averaged.
+inline SsimMix ssim_mix(at::ArrayRef<double> mix) {
+  TORCH_CHECK(mix.size() == 3, "mix: expected 3 weights, of S1 * S2, S1 and S2, not ", mix.size());
+  return {static_cast<float>(mix[0]), static_cast<float>(mix[1]), static_cast<float>(mix[2])};
+}
+
 inline SsimGeometry ssim_geometry(
     int64_t planes, int64_t height, int64_t width, at::ArrayRef<double> taps, int64_t stride, int64_t before,
-    int64_t after, double c1, double c2) {
+    int64_t after, double c1 = 0, double c2 = 0, SsimMix mix = {1, 0, 0}) {
   const int64_t size = static_cast<int64_t>(taps.size());
   TORCH_CHECK(1 <= size && size <= kLargestWindow, "taps: expected 1 to ", kLargestWindow, ", not ", size);
   TORCH_CHECK(stride >= 1, "stride: expected at least 1, not ", stride);
@@ -24,7 +30,7 @@ inline SsimGeometry ssim_geometry(
       planes >= 1 && height >= 1 && width >= 1 && std::min(height, width) + extra >= 0, "an image of ", height, "x",
       width, " holds no window of ", size);
   SsimGeometry g{planes, height, width,  (height + extra) / stride + 1, (width + extra) / stride + 1, size,
-                 {},     stride, before, static_cast<float>(c1),        static_cast<float>(c2)};
+                 {},     stride, before, static_cast<float>(c1),        static_cast<float>(c2),       mix};
   for (int64_t k = 0; k < size; ++k) g.weights[k] = static_cast<float>(taps[k]);
   return g;
 }
@@ -36,11 +42,11 @@ struct Images {
 
   Images(
       const at::Tensor& x_, const at::Tensor& y_, at::ArrayRef<double> taps, int64_t stride, int64_t before,
-      int64_t after, double c1, double c2) {
+      int64_t after, double c1 = 0, double c2 = 0, SsimMix mix = {1, 0, 0}) {
     check_rank(x_, 3, "x");
     x = checked(x_, x_.sizes(), "x", x_);
     y = checked(y_, x_.sizes(), "y", x_);
-    g = ssim_geometry(x.size(0), x.size(1), x.size(2), taps, stride, before, after, c1, c2);
+    g = ssim_geometry(x.size(0), x.size(1), x.size(2), taps, stride, before, after, c1, c2, mix);
   }
 
   const float* x_data() const { return x.const_data_ptr<float>(); }
@@ -103,7 +109,7 @@ struct StochasticImage {
 
   StochasticImage(
       const at::Tensor& rendered_, const at::Tensor& target_, const at::Tensor& orders_, int64_t patch_height,
-      at::ArrayRef<double> taps, int64_t stride, int64_t padding, double c1, double c2) {
+      at::ArrayRef<double> taps, int64_t stride, int64_t padding, double c1, double c2, SsimMix mix) {
     check_rank(rendered_, 2, "rendered");
     rendered = checked(rendered_, rendered_.sizes(), "rendered", rendered_);
     target = checked(target_, rendered_.sizes(), "target", rendered_);
@@ -115,8 +121,8 @@ struct StochasticImage {
     TORCH_CHECK(1 <= channels && channels <= kMostChannels, "rendered: expected 1 to ", kMostChannels, " channels");
     TORCH_CHECK(
         patch_height >= 1 && pixels % patch_height == 0, "orders: ", pixels, " do not fill ", patch_height, " rows");
-    s = {ssim_geometry(1, patch_height, pixels / patch_height, taps, stride, padding, padding, c1, c2), rays, channels,
-         orders.const_data_ptr<int64_t>()};
+    s = {ssim_geometry(1, patch_height, pixels / patch_height, taps, stride, padding, padding, c1, c2, mix), rays,
+         channels, orders.const_data_ptr<int64_t>()};
   }
 
   const float* rendered_data() const { return rendered.const_data_ptr<float>(); }
@@ -124,15 +130,21 @@ struct StochasticImage {
   int64_t windows() const { return s.windows.rows * s.windows.columns * s.channels; }
 };
 
-// Mean SSIM [] and the means of SSIM, S1, S2, mu_x - mu_y and its size [5]. On the CPU only.
-inline std::pair<at::Tensor, at::Tensor> means_of(
-    const cpu::SsimSums& sums, int64_t windows, const at::TensorOptions& options) {
-  at::Tensor mean = at::empty({}, options), statistics = at::empty({5}, options);
+// The mean index, and the means of SSIM, S1, S2, mu_x - mu_y and its size [5]. On the CPU only.
+inline std::pair<double, at::Tensor> means_of(
+    const cpu::SsimSums& sums, int64_t windows, SsimMix mix, const at::TensorOptions& options) {
+  at::Tensor statistics = at::empty({5}, options);
   const double values[5] = {sums.ssim, sums.luminance, sums.structure, sums.difference, sums.difference_abs};
   for (int i = 0; i < 5; ++i)
     statistics.mutable_data_ptr<float>()[i] = static_cast<float>(values[i] / static_cast<double>(windows));
-  *mean.mutable_data_ptr<float>() = static_cast<float>(sums.ssim / static_cast<double>(windows));
-  return {mean, statistics};
+  const double sum = mix.product * sums.ssim + mix.luminance * sums.luminance + mix.structure * sums.structure;
+  return {sum / static_cast<double>(windows), statistics};
+}
+
+inline at::Tensor scalar_of(double value, const at::TensorOptions& options) {
+  at::Tensor scalar = at::empty({}, options);
+  *scalar.mutable_data_ptr<float>() = static_cast<float>(value);
+  return scalar;
 }
 
 }  // namespace nerf_ssim

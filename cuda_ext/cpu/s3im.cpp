@@ -51,37 +51,51 @@ NERF_SSIM_PART Inside inside(const SsimGeometry& g, int64_t window, int64_t size
   return {start, static_cast<int>(std::max<int64_t>(0, -start)), static_cast<int>(last)};
 }
 
-// Means of one row of windows, each [columns][channels] and four floats more.
-struct Means {
-  float *x, *y, *square, *product;
+NERF_SSIM_PART bool has_every_tap(const SsimGeometry& g, const Inside& taps) {
+  return taps.first == 0 && taps.last == g.taps;
+}
+
+// Moments of one row of windows, each [columns][channels] and four floats more.
+struct Moments {
+  float *mean_x, *mean_y, *variances, *covariance;
 };
 
+// Colours are taken less the window's middle one, so that a flat window's variance is not a difference of large
+// squares. A window that reaches outside the image holds zeros and is not flat: its colours are taken as they are.
 NERF_SSIM_CLONES
-void window_means(const S3imGeometry& s, const Ray* colours, int64_t row, const Means& means) {
+void window_moments(const S3imGeometry& s, const Ray* colours, int64_t row, const Moments& moments) {
   const SsimGeometry& g = s.windows;
   const Inside down = inside(g, row, g.height);
   for (int64_t column = 0; column < g.columns; ++column) {
     const Inside along = inside(g, column, g.width);
-    Channels mean_x = {}, mean_y = {}, square = {}, product = {};
+    Ray shift = {};
+    if (has_every_tap(g, down) && has_every_tap(g, along))
+      shift = colours[s.orders[(down.start + g.taps / 2) * g.width + along.start + g.taps / 2]];
+    Channels mean_x = {}, mean_y = {}, square = {}, difference = {};
     for (int i = down.first; i < down.last; ++i) {
       const int64_t* rays = s.orders + (down.start + i) * g.width + along.start;
       for (int j = along.first; j < along.last; ++j) {
-        const Channels u = colours[rays[j]].x, v = colours[rays[j]].y;
+        const Channels u = colours[rays[j]].x - shift.x, v = colours[rays[j]].y - shift.y, d = u - v;
         const float w = g.weights[i] * g.weights[j];
         const Channels wu = w * u, wv = w * v;
         mean_x += wu;
         mean_y += wv;
         square += wu * u + wv * v;
-        product += wu * v;
+        difference += w * d * d;
       }
     }
+    // The covariance is half of var_x + var_y - var(x - y).
+    const Channels d = mean_x - mean_y, variances = square - (mean_x * mean_x + mean_y * mean_y);
+    const Channels covariance = 0.5f * (variances - (difference - d * d));
+    mean_x += shift.x;
+    mean_y += shift.y;
     // Channels beyond the batch's are overwritten by the next window.
     const int64_t at = column * s.channels;
     for (int c = 0; c < kMostChannels; ++c) {
-      means.x[at + c] = mean_x[c];
-      means.y[at + c] = mean_y[c];
-      means.square[at + c] = square[c];
-      means.product[at + c] = product[c];
+      moments.mean_x[at + c] = mean_x[c];
+      moments.mean_y[at + c] = mean_y[c];
+      moments.variances[at + c] = variances[c];
+      moments.covariance[at + c] = covariance[c];
     }
   }
 }
@@ -127,12 +141,13 @@ SsimSums s3im(const S3imGeometry& s, const float* rendered, const float* target,
   for (int64_t share = 0; share < shares; ++share) {
     std::vector<float> buffer(7 * line);
     const auto at = [&](int index) { return buffer.data() + index * line; };
-    const Means means = {at(0), at(1), at(2), at(3)};
+    const Moments moments = {at(0), at(1), at(2), at(3)};
     const SsimPartials<float> partials =
         gradient != nullptr ? SsimPartials<float>{nullptr, at(4), at(5), at(6)} : SsimPartials<float>{};
     for (int64_t row = g.rows * share / shares; row < g.rows * (share + 1) / shares; ++row) {
-      window_means(s, colours, row, means);
-      sums[row] = ssim_row(n, means.x, means.y, means.square, means.product, g.c1, g.c2, partials);
+      window_moments(s, colours, row, moments);
+      sums[row] =
+          ssim_row(g, n, moments.mean_x, moments.mean_y, moments.variances, moments.covariance, partials);
       if (gradient != nullptr) spread_gradient(s, colours, partials, scale, row, gradients + share * s.rays);
     }
   }

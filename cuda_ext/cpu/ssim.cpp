@@ -1,5 +1,6 @@
 // SSIM with a separable window, streaming down bands of rows, some neighbouring rows at a time. Forward, an image row
-// is filtered along x once, a ring keeps the last filtered rows, and each map row is a combination of them. Backward,
+// is filtered along x once, a ring keeps the last filtered rows, and each map row is a combination of them. Values are
+// filtered less a shift near them, so that the variance of a flat picture is no difference of large squares. Backward,
 // the map rows that reach an image row are combined and the result is spread along x. Nothing of the size of an image
 // is stored between the passes but the partial derivatives that the backward pass asks for.
 //
@@ -19,7 +20,7 @@ namespace nerf_ssim::cpu {
 namespace {
 
 constexpr int64_t kBand = 64;     // rows of a band: ten rows shared by two bands are filtered twice
-constexpr int kQuantities = 4;    // x, y, x^2 + y^2, x y: var_x + var_y is all that SSIM needs of the variances
+constexpr int kQuantities = 4;    // x, y, x^2 + y^2, (x - y)^2: var_x + var_y is all that SSIM needs of the variances
 
 struct Band {
   int64_t plane, begin, end;
@@ -30,18 +31,38 @@ Band band_at(int64_t index, int64_t rows, int64_t bands_of_plane) {
   return {index / bands_of_plane, begin, std::min(begin + kBand, rows)};
 }
 
-// Where the means of one map row go: either the moments themselves, or SSIM's sums and partials.
+// What is taken from the values of a band before they are multiplied: any constants give the same moments, and those
+// near the values lose the fewest digits.
+struct Shift {
+  float x, y;
+};
+
+// The means of a row of both images, 0 where one is not finite.
+NERF_SSIM_PART Shift means_of_rows(const float* row_x, const float* row_y, int64_t n) {
+  float x = 0, y = 0;
+#pragma omp simd reduction(+ : x, y)
+  for (int64_t i = 0; i < n; ++i) {
+    x += row_x[i];
+    y += row_y[i];
+  }
+  if (!std::isfinite(x) || !std::isfinite(y)) return {0, 0};
+  return {x / static_cast<float>(n), y / static_cast<float>(n)};
+}
+
+// Where the moments of one map row go: either the moments themselves, or SSIM's sums and partials.
 struct ForwardTarget {
   float* moments;  // [4][planes][rows][columns], or null
   SsimPartials<float> partials;
 };
 
-// SSIM's sums over one row, and the partial derivatives asked for:
-// dSSIM/dmu = 2 S2/B1 (mu_other - S1 mu) + 2 S1/B2 (S2 mu - mu_other), the moments of second order held.
+// SSIM's sums over one row, and the partial derivatives of the index f(S1, S2) that are asked for:
+// df/dmu = 2 f_1/B1 (mu_other - S1 mu) + 2 f_2/B2 (S2 mu - mu_other), the means of x^2 + y^2 and of x y held.
 template <bool kSecond, bool kMeanX, bool kMeanY>
 NERF_SSIM_PART SsimSums sums_and_partials_of_row(
-    int64_t n, const float* __restrict mean_x, const float* __restrict mean_y, const float* __restrict square,
-    const float* __restrict product, float c1, float c2, const SsimPartials<float>& partials) {
+    const SsimGeometry& g, int64_t n, const float* __restrict mean_x, const float* __restrict mean_y,
+    const float* __restrict variances, const float* __restrict covariance, const SsimPartials<float>& partials) {
+  const float c1 = g.c1, c2 = g.c2;
+  const SsimMix mix = g.mix;
   float* __restrict by_square = partials.square;
   float* __restrict by_product = partials.product;
   float* __restrict by_mean_x = partials.mean_x;
@@ -50,14 +71,15 @@ NERF_SSIM_PART SsimSums sums_and_partials_of_row(
 #pragma omp simd reduction(+ : ssim, luminance, structure, difference, difference_abs)
   for (int64_t i = 0; i < n; ++i) {
     const float mx = mean_x[i], my = mean_y[i], mxy = mx * my, mm = mx * mx + my * my;
-    const float by_b1 = 1 / (mm + c1), by_b2 = 1 / (square[i] - mm + c2);
-    const float s1 = (2 * mxy + c1) * by_b1, s2 = (2 * (product[i] - mxy) + c2) * by_b2;
+    const float by_b1 = 1 / (mm + c1), by_b2 = 1 / (variances[i] + c2);
+    const float s1 = (2 * mxy + c1) * by_b1, s2 = (2 * covariance[i] + c2) * by_b2;
     ssim += s1 * s2;
     luminance += s1;
     structure += s2;
     difference += mx - my;
     difference_abs += std::fabs(mx - my);
-    const float by_luminance = s2 * by_b1, by_structure = s1 * by_b2;
+    const float by_luminance = (mix.product * s2 + mix.luminance) * by_b1;
+    const float by_structure = (mix.product * s1 + mix.structure) * by_b2;
     if (kSecond) by_square[i] = -s2 * by_structure;
     if (kSecond) by_product[i] = 2 * by_structure;
     if (kMeanX) by_mean_x[i] = 2 * (by_luminance * (my - s1 * mx) + by_structure * (s2 * mx - my));
@@ -66,11 +88,11 @@ NERF_SSIM_PART SsimSums sums_and_partials_of_row(
   return {ssim, luminance, structure, difference, difference_abs};
 }
 
-NERF_SSIM_PART SsimSums similarity_of_row(int64_t n, const float* mean_x, const float* mean_y, const float* square,
-                                          const float* product, float c1, float c2,
+NERF_SSIM_PART SsimSums similarity_of_row(const SsimGeometry& g, int64_t n, const float* mean_x, const float* mean_y,
+                                          const float* variances, const float* covariance,
                                           const SsimPartials<float>& partials) {
   const auto run = [&](auto second, auto x, auto y) __attribute__((always_inline)) {
-    return sums_and_partials_of_row<second(), x(), y()>(n, mean_x, mean_y, square, product, c1, c2, partials);
+    return sums_and_partials_of_row<second(), x(), y()>(g, n, mean_x, mean_y, variances, covariance, partials);
   };
   constexpr std::true_type yes;
   constexpr std::false_type no;
@@ -79,15 +101,38 @@ NERF_SSIM_PART SsimSums similarity_of_row(int64_t n, const float* mean_x, const 
   return partials.mean_y == nullptr ? run(yes, yes, no) : run(yes, yes, yes);
 }
 
-// The quantities of `n` pixels of an image row, each `line` after the one before.
-NERF_SSIM_PART void quantities_of_row(const float* __restrict x, const float* __restrict y, int64_t n, int64_t line,
-                                      float* __restrict out) {
+// The quantities of `n` pixels of an image row less the shift, each `line` after the one before.
+NERF_SSIM_PART void quantities_of_row(const float* __restrict x, const float* __restrict y, Shift shift, int64_t n,
+                                      int64_t line, float* __restrict out) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    out[i] = x[i];
-    out[line + i] = y[i];
-    out[2 * line + i] = x[i] * x[i] + y[i] * y[i];
-    out[3 * line + i] = x[i] * y[i];
+    const float u = x[i] - shift.x, v = y[i] - shift.y;
+    out[i] = u;
+    out[line + i] = v;
+    out[2 * line + i] = u * u + v * v;
+    out[3 * line + i] = (u - v) * (u - v);
+  }
+}
+
+// Rows of the quantities of zeros outside the image, `length` values each, `line` after the one before.
+NERF_SSIM_PART void fill_outside(Shift shift, int64_t length, int64_t line, float* rows) {
+  const float zero = 0;
+  float of_pixel[kQuantities];
+  quantities_of_row(&zero, &zero, shift, 1, 1, of_pixel);
+  for (int q = 0; q < kQuantities; ++q) std::fill_n(rows + q * line, length, of_pixel[q]);
+}
+
+// A row of window means of the quantities becomes the moments mu_x, mu_y, var_x + var_y and the covariance, which is
+// half of var_x + var_y - var(x - y): S2 exceeds 1 by no more than the rounding of var(x - y).
+NERF_SSIM_PART void moments_of_row(Shift shift, int64_t n, int64_t line, float* __restrict row) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float u = row[i], v = row[line + i], d = u - v;
+    const float variances = row[2 * line + i] - (u * u + v * v);
+    row[i] = u + shift.x;
+    row[line + i] = v + shift.y;
+    row[2 * line + i] = variances;
+    row[3 * line + i] = 0.5f * (variances - (row[3 * line + i] - d * d));
   }
 }
 
@@ -100,14 +145,19 @@ SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Ban
   const int taps = static_cast<int>(g.taps), together = rows_together(g), ring_rows = taps + together - 1;
   const int64_t padded = (g.columns - 1) * g.stride + taps;     // columns that windows reach
   const int64_t inside = std::min(g.width, padded - g.before);  // those of them in the image
-  const Scratch scratch(kQuantities * (1 + ring_rows + together) + 1, kLine + std::max(padded - g.before, g.width));
-  float* const products = scratch.zeros(0, kQuantities) + kLine;  // one image row's quantities, zeros around
+  const int64_t reach = kLine + std::max(padded - g.before, g.width);
+  const Scratch scratch(kQuantities * (2 + ring_rows + together), reach);
+  float* const products = scratch.row(0) + kLine;                 // one image row's quantities, those of zeros around
   float* const ring = scratch.row(kQuantities);                   // [ring_rows][4] filtered rows
   float* const means = scratch.row(kQuantities * (1 + ring_rows));  // [together][4] map rows' moments
-  const float* const zeros = scratch.zeros(kQuantities * (1 + ring_rows + together), 1);
+  float* const outside = scratch.row(kQuantities * (1 + ring_rows + together));
   const int64_t line = scratch.length(), map = g.rows * g.columns;
   const float* const plane_x = x + band.plane * g.height * g.width;
   const float* const plane_y = y + band.plane * g.height * g.width;
+  const int64_t middle = std::clamp<int64_t>((band.begin + band.end) / 2 * g.stride, 0, g.height - 1) * g.width;
+  const Shift shift = means_of_rows(plane_x + middle, plane_y + middle, g.width);
+  fill_outside(shift, reach, line, products - kLine);
+  fill_outside(shift, g.columns, line, outside);
 
   SsimSums sums;
   int64_t next = 0;  // first image row that has not been filtered
@@ -116,23 +166,25 @@ SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Ban
     const int64_t top = row * g.stride - g.before, bottom = std::min(top + taps + count - 1, g.height);
     // 1. Filter the image rows that these map rows are the first to need.
     for (next = std::max({next, top, int64_t{0}}); next < bottom; ++next) {
-      quantities_of_row(plane_x + next * g.width, plane_y + next * g.width, inside, line, products);
+      quantities_of_row(plane_x + next * g.width, plane_y + next * g.width, shift, inside, line, products);
       for (int q = 0; q < kQuantities; ++q)
         filter_along(products + q * line - g.before, g.weights, taps, g.stride, g.columns,
                      ring + (next % ring_rows * kQuantities + q) * line);
     }
-    // 2. Combine the ring's rows; those outside the image are zero.
+    // 2. Combine the ring's rows and those outside the image.
     for (int q = 0; q < kQuantities; ++q) {
       const float* rows[kLargestWindow + kTogether - 1];
       for (int k = 0; k < taps + count - 1; ++k) {
         const int64_t from = top + k;
-        rows[k] = from < 0 || from >= g.height ? zeros : ring + (from % ring_rows * kQuantities + q) * line;
+        const bool is_inside = 0 <= from && from < g.height;
+        rows[k] = is_inside ? ring + (from % ring_rows * kQuantities + q) * line : outside + q * line;
       }
       filter_across(rows, g.weights, taps, count, g.columns, means + q * line, kQuantities * line);
     }
     // 3. Keep the moments, or SSIM's sums and partial derivatives.
     for (int r = 0; r < count; ++r) {
-      const float* const m = means + r * kQuantities * line;
+      float* const m = means + r * kQuantities * line;
+      moments_of_row(shift, g.columns, line, m);
       const int64_t offset = band.plane * map + (row + r) * g.columns;
       if (target.moments != nullptr) {
         for (int q = 0; q < kQuantities; ++q)
@@ -140,7 +192,7 @@ SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Ban
       } else {
         const auto at = [offset](float* pointer) { return pointer == nullptr ? nullptr : pointer + offset; };
         const SsimPartials<float>& p = target.partials;
-        sums.add(similarity_of_row(g.columns, m, m + line, m + 2 * line, m + 3 * line, g.c1, g.c2,
+        sums.add(similarity_of_row(g, g.columns, m, m + line, m + 2 * line, m + 3 * line,
                                    {at(p.mean_x), at(p.mean_y), at(p.square), at(p.product)}));
       }
     }
@@ -239,9 +291,9 @@ void adjoint_band(const SsimGeometry& g, const AdjointJob& job, Band band) {
 }  // namespace
 
 NERF_SSIM_CLONES
-SsimSums ssim_row(int64_t n, const float* mean_x, const float* mean_y, const float* square, const float* product, float c1,
-                  float c2, const SsimPartials<float>& partials) {
-  return similarity_of_row(n, mean_x, mean_y, square, product, c1, c2, partials);
+SsimSums ssim_row(const SsimGeometry& g, int64_t n, const float* mean_x, const float* mean_y, const float* variances,
+                  const float* covariance, const SsimPartials<float>& partials) {
+  return similarity_of_row(g, n, mean_x, mean_y, variances, covariance, partials);
 }
 
 void ssim_moments(const SsimGeometry& g, const float* x, const float* y, float* moments) {

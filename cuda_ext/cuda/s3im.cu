@@ -43,8 +43,8 @@ struct Derivatives {
 template <int kSize>
 __global__ void __launch_bounds__(kThreads)
     s3im_windows(const float* __restrict__ rendered, const float* __restrict__ target,
-                 const int64_t* __restrict__ orders, S3imPlaces g, const __grid_constant__ Taps taps, float c1,
-                 float c2, float scale, float* __restrict__ gradient, float* __restrict__ derivatives,
+                 const int64_t* __restrict__ orders, S3imPlaces g, const __grid_constant__ Taps taps,
+                 const __grid_constant__ Constants constants, float scale, float* __restrict__ gradient, float* __restrict__ derivatives,
                  float* __restrict__ block_sums) {
   const int size = kSize > 0 ? kSize : g.size, blocks = blocks_of_row(g.columns, g.channels);
   const int row = static_cast<int>(blockIdx.x) / blocks, thread = static_cast<int>(threadIdx.x);
@@ -55,8 +55,14 @@ __global__ void __launch_bounds__(kThreads)
     const Inside down(row, g.stride, g.padding, size, g.height);
     const Inside along(place / g.channels, g.stride, g.padding, size, g.width);
 
-    // 1. The window's means.
-    Moments m{};
+    // 1. The window's moments. Colours are taken less the middle one's. A window that reaches outside holds zeros and is
+    // not flat: its colours are taken as they are.
+    const bool is_whole = down.first == 0 && along.first == 0 && down.last == size && along.last == size;
+    const int64_t middle = is_whole ? orders[int64_t{down.start + size / 2} * g.width + along.start + size / 2] : -1;
+    const bool is_shifted = 0 <= middle && middle < g.rays;
+    const int64_t shown = is_shifted ? middle * g.channels + channel : 0;
+    const float2 shift = is_shifted ? make_float2(target[shown], rendered[shown]) : make_float2(0.f, 0.f);
+    Means means{};
 #pragma unroll
     for (int i = 0; i < size; ++i)
 #pragma unroll
@@ -65,13 +71,16 @@ __global__ void __launch_bounds__(kThreads)
         const int64_t ray = orders[int64_t{down.start + i} * g.width + along.start + j];
         const bool is_ray = 0 <= ray && ray < g.rays;
         const int64_t colour = ray * g.channels + channel;
-        m.add(taps.weights[i] * taps.weights[j], is_ray ? target[colour] : NAN, is_ray ? rendered[colour] : NAN);
+        means.add(
+            taps.weights[i] * taps.weights[j], is_ray ? target[colour] - shift.x : NAN,
+            is_ray ? rendered[colour] - shift.y : NAN);
       }
+    const Moments m = means.moments(shift);
 
     // 2. Its index and derivatives.
-    const Similarity s = similarity(m, c1, c2);
+    const Similarity s = similarity(m, constants);
     statistics.add(m, s);
-    const Derivatives by = {scale * by_mean(s, m.y, m.x), scale * by_square(s), scale * by_product(s)};
+    const Derivatives by = {scale * by_mean(s, m.mean_y, m.mean_x), scale * by_square(s), scale * by_product(s)};
     if (derivatives != nullptr) {
       const int64_t line = int64_t{g.columns} * g.channels, item = row * line + place, items = g.rows * line;
       derivatives[item] = by.mean;
@@ -168,9 +177,9 @@ int launch_s3im(
   const auto kernel = windows.taps == 4 ? s3im_windows<4> : s3im_windows<0>;
   const cudaError_t error = NERF_SSIM_LAUNCH(
       kernel, static_cast<unsigned>(blocks), kThreads, stream, rendered, target, s.orders, places(s), taps_of(windows),
-      windows.c1, windows.c2, -1.f / count, gradient, derivatives, block_sums);
+      constants_of(windows), -1.f / count, gradient, derivatives, block_sums);
   if (error != cudaSuccess) return error;
-  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums, blocks, count, true, loss, statistics);
+  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums, blocks, count, windows.mix, true, loss, statistics);
 }
 
 int launch_s3im_collect(

@@ -31,12 +31,12 @@ cudaError_t forward(
   const auto blocks = static_cast<unsigned>(ssim_forward_blocks(g));
   if (is_tiled(g))
     return NERF_SSIM_LAUNCH(
-        (ssim_tile_forward<kWantsMoments>), blocks, kTileBlock, stream, x, y, places(g), taps_of(g), g.c1, g.c2,
+        (ssim_tile_forward<kWantsMoments>), blocks, kTileBlock, stream, x, y, places(g), taps_of(g), constants_of(g),
         target);
   const auto kernel =
       is_of_s3im(g) ? ssim_direct_forward<4, 4, kWantsMoments> : ssim_direct_forward<0, 0, kWantsMoments>;
   return NERF_SSIM_LAUNCH(
-      kernel, blocks, kDirectThreads, stream, x, y, places(g), taps_of(g), g.c1, g.c2, target);
+      kernel, blocks, kDirectThreads, stream, x, y, places(g), taps_of(g), constants_of(g), target);
 }
 
 template <bool kWantsBoth>
@@ -74,7 +74,8 @@ int launch_ssim_forward(
   if (error != cudaSuccess) return error;
   const auto windows = static_cast<float>(g.planes * g.rows * g.columns);
   return NERF_SSIM_LAUNCH(
-      mean_of_blocks, 1, kMeanThreads, stream, block_sums, ssim_forward_blocks(g), windows, false, mean, statistics);
+      mean_of_blocks, 1, kMeanThreads, stream, block_sums, ssim_forward_blocks(g), windows, g.mix, false, mean,
+      statistics);
 }
 
 int launch_ssim_moments(
@@ -103,8 +104,8 @@ int launch_ssim_recompute(
   const unsigned tiles = tiles_of<kRecomputeRows>(g.planes, g.height, g.width);
   const auto launch = [&](auto kernel, const float* own, const float* other, float* grad_own, float* grad_other) {
     return NERF_SSIM_LAUNCH(
-        kernel, tiles, kTileBlock, stream, own, other, places(g), taps_of(g), g.c1, g.c2, scale, factor, grad_own,
-        grad_other);
+        kernel, tiles, kTileBlock, stream, own, other, places(g), taps_of(g), constants_of(g), scale, factor,
+        grad_own, grad_other);
   };
   if (grad_x != nullptr && grad_y != nullptr) return launch(ssim_tile_recompute<true>, x, y, grad_x, grad_y);
   if (grad_x != nullptr) return launch(ssim_tile_recompute<false>, x, y, grad_x, nullptr);

@@ -17,12 +17,16 @@ __device__ __forceinline__ SsimPlaces with_known_size(SsimPlaces g) {
   return g;
 }
 
-// The means of one window: zeros outside the image count with their weight.
-__device__ __forceinline__ Moments window_means(const float* __restrict__ x, const float* __restrict__ y,
-                                                const SsimPlaces& g, const Taps& taps, int64_t plane, int row,
-                                                int column) {
+// The moments of one window: zeros outside the image count with their weight. Values are taken less the window's middle
+// one. A window that reaches outside holds zeros and is not flat: its values are taken as they are.
+__device__ __forceinline__ Moments window_moments(const float* __restrict__ x, const float* __restrict__ y,
+                                                  const SsimPlaces& g, const Taps& taps, int64_t plane, int row,
+                                                  int column) {
   const int top = row * g.stride - g.before, left = column * g.stride - g.before;
-  Moments means{};
+  const bool is_whole = top >= 0 && left >= 0 && top + g.size <= g.height && left + g.size <= g.width;
+  const int64_t middle = (plane * g.height + top + g.size / 2) * g.width + left + g.size / 2;
+  const float2 shift = is_whole ? make_float2(x[middle], y[middle]) : make_float2(0.f, 0.f);
+  Means means{};
 #pragma unroll
   for (int i = 0; i < g.size; ++i) {
     if (top + i < 0 || top + i >= g.height) continue;
@@ -30,32 +34,33 @@ __device__ __forceinline__ Moments window_means(const float* __restrict__ x, con
 #pragma unroll
     for (int j = 0; j < g.size; ++j) {
       if (left + j < 0 || left + j >= g.width) continue;
-      means.add(taps.weights[i] * taps.weights[j], x[line + left + j], y[line + left + j]);
+      means.add(taps.weights[i] * taps.weights[j], x[line + left + j] - shift.x, y[line + left + j] - shift.y);
     }
   }
-  return means;
+  return means.moments(shift);
 }
 
 // A thread owns a window, and the windows a grid further on.
 template <int kSize, int kStride, bool kWantsMoments>
 __global__ void __launch_bounds__(kDirectThreads)
     ssim_direct_forward(const float* __restrict__ x, const float* __restrict__ y, SsimPlaces known,
-                        const __grid_constant__ Taps taps, float c1, float c2, ForwardTarget target) {
+                        const __grid_constant__ Taps taps, const __grid_constant__ Constants constants,
+                        ForwardTarget target) {
   const SsimPlaces g = with_known_size<kSize, kStride>(known);
   const int64_t in_plane = int64_t{g.rows} * g.columns, windows = g.planes * in_plane;
   const int thread = static_cast<int>(threadIdx.x);
   Statistics statistics{};
   for (int64_t w = int64_t{blockIdx.x} * kDirectThreads + thread; w < windows;
        w += int64_t{gridDim.x} * kDirectThreads) {
-    // 1. The window's means.
+    // 1. The window's moments.
     const int64_t plane = w / in_plane, place = w % in_plane;
     const Moments m =
-        window_means(x, y, g, taps, plane, static_cast<int>(place / g.columns), static_cast<int>(place % g.columns));
+        window_moments(x, y, g, taps, plane, static_cast<int>(place / g.columns), static_cast<int>(place % g.columns));
     // 2. Its index, derivatives and part of the sums.
     if constexpr (kWantsMoments)
       target.store_moments(m, windows, w);
     else
-      target.store_index(m, c1, c2, w, statistics);
+      target.store_index(m, constants, w, statistics);
   }
   if constexpr (!kWantsMoments) store_block_sums<kDirectThreads>(statistics, thread, target.block_sums);
 }

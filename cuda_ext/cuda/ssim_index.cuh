@@ -1,7 +1,8 @@
-// The index of one window from its means, and sums of it over blocks: what all SSIM and S3IM kernels share.
+// The index of one window from its moments, and sums of it over blocks: what all SSIM and S3IM kernels share.
 //
-// Means are those of x, y, x^2 + y^2 and x y under the window's weights: var_x + var_y is all that SSIM needs of
-// variances.
+// Values are taken less a shift near them, so that the variance of a flat picture is not a difference of large squares.
+// var_x + var_y is all that SSIM needs of variances, and the covariance is half of it less half of var(x - y): S2
+// exceeds 1 by no more than the rounding of var(x - y).
 #pragma once
 
 #include <cstdint>
@@ -25,43 +26,67 @@ struct SsimPlaces {
   int height, width, rows, columns, size, stride, before;
 };
 
+struct Constants {
+  float c1, c2;
+  SsimMix mix;
+};
+
+// The pixel of both images that values are taken less, 0 where it is not finite in one.
+__device__ __forceinline__ float2 shift_of(float u, float v) {
+  const bool is_finite = fabsf(u) < INFINITY && fabsf(v) < INFINITY;
+  return is_finite ? make_float2(u, v) : make_float2(0.f, 0.f);
+}
+
 struct Moments {
-  float x, y, square, product;
+  float mean_x, mean_y, variances, covariance;
+};
+
+// Means under a window's weights of the values less their shift, of x^2 + y^2 and of (x - y)^2.
+struct Means {
+  float x, y, square, difference;
 
   // Adds a pixel under weight w.
   __device__ __forceinline__ void add(float w, float u, float v) {
-    const float wu = w * u, wv = w * v;
+    const float wu = w * u, wv = w * v, d = u - v;
     x += wu;
     y += wv;
     square += wu * u + wv * v;
-    product += wu * v;
+    difference += w * d * d;
+  }
+
+  __device__ __forceinline__ Moments moments(float2 shift) const {
+    const float both = square - (x * x + y * y), d = x - y;
+    return {x + shift.x, y + shift.y, both, 0.5f * (both - (difference - d * d))};
   }
 };
 
+// S1, S2, and the index' derivative by each over its denominator.
 struct Similarity {
-  float luminance, structure, inverse1, inverse2;  // S1, S2 and the inverses of their denominators
+  float luminance, structure, by_luminance, by_structure;
 };
 
 // The fast quotient is within two units in the last place and needs no registers for the cases beyond the normal range.
-__device__ __forceinline__ Similarity similarity(const Moments& m, float c1, float c2) {
-  const float mixed = m.x * m.y, squares = m.x * m.x + m.y * m.y;
-  const float inverse1 = __fdividef(1.f, squares + c1), inverse2 = __fdividef(1.f, m.square - squares + c2);
-  return {(2.f * mixed + c1) * inverse1, (2.f * (m.product - mixed) + c2) * inverse2, inverse1, inverse2};
+__device__ __forceinline__ Similarity similarity(const Moments& m, const Constants& by) {
+  const float mixed = m.mean_x * m.mean_y, squares = m.mean_x * m.mean_x + m.mean_y * m.mean_y;
+  const float inverse1 = __fdividef(1.f, squares + by.c1), inverse2 = __fdividef(1.f, m.variances + by.c2);
+  const float s1 = (2.f * mixed + by.c1) * inverse1, s2 = (2.f * m.covariance + by.c2) * inverse2;
+  return {s1, s2, (by.mix.product * s2 + by.mix.luminance) * inverse1,
+          (by.mix.product * s1 + by.mix.structure) * inverse2};
 }
 
-// dSSIM/dmu = 2 S2/B1 (mu_other - S1 mu) + 2 S1/B2 (S2 mu - mu_other), the moments of second order held.
+// df/dmu = 2 f_1/B1 (mu_other - S1 mu) + 2 f_2/B2 (S2 mu - mu_other) of the index f(S1, S2), the means of x^2 + y^2 and
+// of x y held.
 __device__ __forceinline__ float by_mean(const Similarity& s, float own, float other) {
-  return 2.f * (s.structure * s.inverse1 * (other - s.luminance * own) +
-                s.luminance * s.inverse2 * (s.structure * own - other));
+  return 2.f * (s.by_luminance * (other - s.luminance * own) + s.by_structure * (s.structure * own - other));
 }
-__device__ __forceinline__ float by_square(const Similarity& s) { return -s.luminance * s.structure * s.inverse2; }
-__device__ __forceinline__ float by_product(const Similarity& s) { return 2.f * s.luminance * s.inverse2; }
+__device__ __forceinline__ float by_square(const Similarity& s) { return -s.structure * s.by_structure; }
+__device__ __forceinline__ float by_product(const Similarity& s) { return 2.f * s.by_structure; }
 
 struct Statistics {
   float sums[kStatistics];
 
   __device__ __forceinline__ void add(const Moments& m, const Similarity& s) {
-    const float difference = m.x - m.y;
+    const float difference = m.mean_x - m.mean_y;
     sums[0] += s.luminance * s.structure;
     sums[1] += s.luminance;
     sums[2] += s.structure;
@@ -94,22 +119,22 @@ struct ForwardTarget {
   float *by_mean_x, *by_mean_y, *by_square, *by_product, *block_sums;
 
   __device__ __forceinline__ void store_moments(const Moments& m, int64_t windows, int64_t window) const {
-    moments[window] = m.x;
-    moments[windows + window] = m.y;
-    moments[2 * windows + window] = m.square;
-    moments[3 * windows + window] = m.product;
+    moments[window] = m.mean_x;
+    moments[windows + window] = m.mean_y;
+    moments[2 * windows + window] = m.variances;
+    moments[3 * windows + window] = m.covariance;
   }
 
-  __device__ __forceinline__ void store_index(const Moments& m, float c1, float c2, int64_t window,
+  __device__ __forceinline__ void store_index(const Moments& m, const Constants& by, int64_t window,
                                               Statistics& statistics) const {
-    const Similarity s = similarity(m, c1, c2);
+    const Similarity s = similarity(m, by);
     statistics.add(m, s);
     if (by_square != nullptr) {
       by_square[window] = nerf_ssim::by_square(s);
       by_product[window] = nerf_ssim::by_product(s);
     }
-    if (by_mean_x != nullptr) by_mean_x[window] = by_mean(s, m.x, m.y);
-    if (by_mean_y != nullptr) by_mean_y[window] = by_mean(s, m.y, m.x);
+    if (by_mean_x != nullptr) by_mean_x[window] = by_mean(s, m.mean_x, m.mean_y);
+    if (by_mean_y != nullptr) by_mean_y[window] = by_mean(s, m.mean_y, m.mean_x);
   }
 };
 
@@ -121,24 +146,30 @@ struct AdjointMaps {
 constexpr int kMeanThreads = 256;
 
 // One block adds block_sums [5, blocks] in a fixed order, so that the same input gives the same bits, and divides by
-// the number of windows. `mean` is that of SSIM, or 1 less it where a loss is wanted.
+// the number of windows. `mean` is that of the index, or the mix's total less it where a loss is wanted.
 __global__ void __launch_bounds__(kMeanThreads)
-    mean_of_blocks(const float* __restrict__ block_sums, int64_t blocks, float windows, bool is_loss,
+    mean_of_blocks(const float* __restrict__ block_sums, int64_t blocks, float windows, SsimMix mix, bool is_loss,
                    float* __restrict__ mean, float* __restrict__ statistics) {
   __shared__ float of_warps[kStatistics][kMeanThreads / kWarpLanes];
   const int thread = static_cast<int>(threadIdx.x);
+  const float weights[kStatistics] = {mix.product, mix.luminance, mix.structure, 0.f, 0.f};
+  float index = 0.f;
+#pragma unroll
   for (int i = 0; i < kStatistics; ++i) {
     float sum = 0.f;
     for (int64_t block = thread; block < blocks; block += kMeanThreads) sum += block_sums[i * blocks + block];
     sum = block_sum<kMeanThreads>(sum, of_warps[i], thread);
     if (thread == 0) statistics[i] = sum / windows;
-    if (thread == 0 && i == 0) *mean = is_loss ? 1.f - sum / windows : sum / windows;
+    if (weights[i] != 0.f) index += weights[i] * (sum / windows);
   }
+  if (thread == 0) *mean = is_loss ? mix.product + mix.luminance + mix.structure - index : index;
 }
 
 }  // namespace
 
 // Host side.
+inline Constants constants_of(const SsimGeometry& g) { return {g.c1, g.c2, g.mix}; }
+
 inline Taps taps_of(const SsimGeometry& g) {
   Taps taps{};
   for (int64_t k = 0; k < g.taps; ++k) taps.weights[k] = g.weights[k];

@@ -14,8 +14,8 @@ constexpr int kRecomputeRows = 16;  // of a tile: one pixel a thread
 template <bool kWantsBoth>
 __global__ void __launch_bounds__(kTileThreads, kWantsBoth && kBlocksPerSm > 3 ? 3 : kBlocksPerSm)
     ssim_tile_recompute(const float* __restrict__ own, const float* __restrict__ other, SsimPlaces g,
-                        const __grid_constant__ Taps taps, float c1, float c2, const float* __restrict__ scale,
-                        float factor, float* __restrict__ grad_own, float* __restrict__ grad_other) {
+                        const __grid_constant__ Taps taps, const __grid_constant__ Constants constants,
+                        const float* __restrict__ scale, float factor, float* __restrict__ grad_own, float* __restrict__ grad_other) {
   constexpr int kMaps = kWantsBoth ? 4 : 3;
   constexpr int kRows = kRecomputeRows + kHalo, kColumns = kTileX + kHalo;     // windows over the tile
   constexpr int kPixelRows = kRows + kHalo, kPixelColumns = kColumns + kHalo;  // pixels under those
@@ -31,27 +31,29 @@ __global__ void __launch_bounds__(kTileThreads, kWantsBoth && kBlocksPerSm > 3 ?
   const int column = static_cast<int>(threadIdx.x), thread = static_cast<int>(threadIdx.y) * kTileX + column;
   const Tile block = tile_of_block<kRecomputeRows>(g.height, g.width);
 
-  // 1. The pixels, zeros outside the image.
+  // 1. The pixels less the one in their middle, zeros outside the image.
   const int64_t plane = block.plane * g.height * g.width;
+  const int64_t middle = middle_of(plane, block.top - kHalo, block.left - kHalo, kPixelRows, kPixelColumns, g);
+  const float2 shift = shift_of(own[middle], other[middle]);
   for (int i = thread; i < kPixelRows * kPixelColumns; i += kTileThreads) {
     const int row = block.top - kHalo + i / kPixelColumns, at = block.left - kHalo + i % kPixelColumns;
     const bool is_inside = 0 <= row && row < g.height && 0 <= at && at < g.width;
     const int64_t pixel = plane + int64_t{row} * g.width + at;
     tile.pixels[i / kPixelColumns][i % kPixelColumns] =
-        is_inside ? make_float2(own[pixel], other[pixel]) : make_float2(0.f, 0.f);
+        is_inside ? make_float2(own[pixel] - shift.x, other[pixel] - shift.y) : make_float2(-shift.x, -shift.y);
   }
   __syncthreads();
 
   // 2. Filter along x.
   for (int i = thread; i < kPixelRows * kColumns; i += kTileThreads) {
     const int row = i / kColumns, at = i % kColumns;
-    Moments sums{};
+    Means sums{};
 #pragma unroll
     for (int k = 0; k < kTaps; ++k) sums.add(taps.weights[k], tile.pixels[row][at + k].x, tile.pixels[row][at + k].y);
     filtered.means[0][row][at] = sums.x;
     filtered.means[1][row][at] = sums.y;
     filtered.means[2][row][at] = sums.square;
-    filtered.means[3][row][at] = sums.product;
+    filtered.means[3][row][at] = sums.difference;
   }
   __syncthreads();
 
@@ -65,11 +67,12 @@ __global__ void __launch_bounds__(kTileThreads, kWantsBoth && kBlocksPerSm > 3 ?
     for (int q = 0; q < 4; ++q)
 #pragma unroll
       for (int k = 0; k < kTaps; ++k) means[q] += taps.weights[k] * filtered.means[q][row + k][at];
-    const Similarity s = similarity({means[0], means[1], means[2], means[3]}, c1, c2);
+    const Moments m = Means{means[0], means[1], means[2], means[3]}.moments(shift);
+    const Similarity s = similarity(m, constants);
     tile.derivatives[0][row][at] = is_window ? by_square(s) : 0.f;
     tile.derivatives[1][row][at] = is_window ? by_product(s) : 0.f;
-    tile.derivatives[2][row][at] = is_window ? by_mean(s, means[0], means[1]) : 0.f;
-    if constexpr (kWantsBoth) tile.derivatives[3][row][at] = is_window ? by_mean(s, means[1], means[0]) : 0.f;
+    tile.derivatives[2][row][at] = is_window ? by_mean(s, m.mean_x, m.mean_y) : 0.f;
+    if constexpr (kWantsBoth) tile.derivatives[3][row][at] = is_window ? by_mean(s, m.mean_y, m.mean_x) : 0.f;
   }
   __syncthreads();
 

@@ -40,32 +40,43 @@ unsigned tiles_of(int64_t planes, int64_t rows, int64_t columns) {
   return tiles <= kMostBlocks ? static_cast<unsigned>(tiles) : 0;
 }
 
+// The pixel in the middle of `rows` x `columns` from (top, left), or the image's nearest.
+__device__ __forceinline__ int64_t middle_of(int64_t plane, int top, int left, int rows, int columns,
+                                             const SsimPlaces& g) {
+  const int row = min(max(top + rows / 2, 0), g.height - 1), column = min(max(left + columns / 2, 0), g.width - 1);
+  return plane + int64_t{row} * g.width + column;
+}
+
 constexpr int kForwardRows = 32, kForwardEach = kForwardRows / kThreadRows;
 
 // A thread owns two windows, one above the other.
 template <bool kWantsMoments>
 __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     ssim_tile_forward(const float* __restrict__ x, const float* __restrict__ y, SsimPlaces g,
-                      const __grid_constant__ Taps taps, float c1, float c2, ForwardTarget target) {
+                      const __grid_constant__ Taps taps, const __grid_constant__ Constants constants,
+                      ForwardTarget target) {
   constexpr int kRows = kForwardRows + kHalo, kColumns = kTileX + kHalo;
   __shared__ float2 pixels[kRows][kColumns];
   __shared__ float filtered[4][kRows][kTileX];
   const int column = static_cast<int>(threadIdx.x), thread = static_cast<int>(threadIdx.y) * kTileX + column;
   const Tile tile = tile_of_block<kForwardRows>(g.rows, g.columns);
 
-  // 1. The pixels under the tile's windows, zeros outside the image.
+  // 1. The pixels under the tile's windows less the one in its middle, zeros outside the image.
   const int64_t plane = tile.plane * g.height * g.width;
+  const int64_t middle = middle_of(plane, tile.top - g.before, tile.left - g.before, kRows, kColumns, g);
+  const float2 shift = shift_of(x[middle], y[middle]);
   for (int i = thread; i < kRows * kColumns; i += kTileThreads) {
     const int row = tile.top - g.before + i / kColumns, at = tile.left - g.before + i % kColumns;
     const bool is_inside = 0 <= row && row < g.height && 0 <= at && at < g.width;
     const int64_t pixel = plane + int64_t{row} * g.width + at;
-    pixels[i / kColumns][i % kColumns] = is_inside ? make_float2(x[pixel], y[pixel]) : make_float2(0.f, 0.f);
+    pixels[i / kColumns][i % kColumns] =
+        is_inside ? make_float2(x[pixel] - shift.x, y[pixel] - shift.y) : make_float2(-shift.x, -shift.y);
   }
   __syncthreads();
 
   // 2. Filter along x.
   for (int row = static_cast<int>(threadIdx.y); row < kRows; row += kThreadRows) {
-    Moments sums{};
+    Means sums{};
 #pragma unroll
     for (int k = 0; k < kTaps; ++k) {
       const float2 pixel = pixels[row][column + k];
@@ -74,7 +85,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     filtered[0][row][column] = sums.x;
     filtered[1][row][column] = sums.y;
     filtered[2][row][column] = sums.square;
-    filtered[3][row][column] = sums.product;
+    filtered[3][row][column] = sums.difference;
   }
   __syncthreads();
 
@@ -98,11 +109,11 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     const int row = tile.top + first + e;
     if (row >= g.rows || tile.left + column >= g.columns) continue;
     const int64_t window = (tile.plane * g.rows + row) * g.columns + tile.left + column;
-    const Moments m = {means[0][e], means[1][e], means[2][e], means[3][e]};
+    const Moments m = Means{means[0][e], means[1][e], means[2][e], means[3][e]}.moments(shift);
     if constexpr (kWantsMoments)
       target.store_moments(m, g.planes * g.rows * g.columns, window);
     else
-      target.store_index(m, c1, c2, window, statistics);
+      target.store_index(m, constants, window, statistics);
   }
   if constexpr (!kWantsMoments) store_block_sums<kTileThreads>(statistics, thread, target.block_sums);
 }

@@ -20,8 +20,8 @@ struct S3imGeometry {
 namespace cpu {
 
 // Sums of the index and its parts, x being the target and y the rendered colours, both [rays][channels]. Where
-// `gradient` [rays][channels] is wanted (not null), it becomes that of 1 - mean SSIM with respect to the rendered
-// colours.
+// `gradient` [rays][channels] is wanted (not null), it becomes that of the loss, the mix's total less the mean index,
+// with respect to the rendered colours.
 SsimSums s3im(const S3imGeometry&, const float* rendered, const float* target, float* gradient);
 
 }  // namespace cpu
@@ -31,10 +31,11 @@ extern "C" {
 // Blocks of the forward pass: the room that block_sums [5, blocks] needs.
 int64_t s3im_blocks(const S3imGeometry&);
 
-// `loss` [] = 1 - mean SSIM, and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5]. An order that
-// names no ray makes the result NaN and is not followed. Where `gradient` [rays, channels] is not null, the gradient of
-// the loss in the rendered colours is added to it by atomics. Where `derivatives` [3, rows, columns, channels] is not
-// null, the derivatives by mu_y, the mean of x^2 + y^2 and that of x y are kept there for launch_s3im_collect.
+// `loss` [] = the mix's total less the mean index (1 - mean SSIM for {1, 0, 0}), and the means of SSIM, S1, S2,
+// mu_x - mu_y and its size, `statistics` [5]. An order that names no ray makes the result NaN and is not followed. Where
+// `gradient` [rays, channels] is not null, the gradient of the loss in the rendered colours is added to it by atomics.
+// Where `derivatives` [3, rows, columns, channels] is not null, the derivatives by mu_y, the mean of x^2 + y^2 and that
+// of x y are kept there for launch_s3im_collect.
 int launch_s3im(
     const S3imGeometry&, const float* rendered, const float* target, float* gradient, float* derivatives,
     float* block_sums, float* loss, float* statistics, cudaStream_t);

@@ -9,6 +9,11 @@ namespace nerf_ssim {
 
 constexpr int kLargestWindow = 11;
 
+// The index that is averaged: product * S1 * S2 + luminance * S1 + structure * S2. SSIM is {1, 0, 0}.
+struct SsimMix {
+  float product, luminance, structure;
+};
+
 // Image planes and the windows over them. Output row o covers image rows o * stride - before + [0, taps); zeros lie
 // around.
 struct SsimGeometry {
@@ -18,9 +23,10 @@ struct SsimGeometry {
   float weights[kLargestWindow];  // along one axis, sum 1
   int64_t stride, before;
   float c1, c2;
+  SsimMix mix;
 };
 
-// Derivatives of SSIM at each window with respect to mu_x, mu_y, the window mean of x^2 + y^2 and that of x y. A null
+// Derivatives of the index at each window with respect to mu_x, mu_y, the window mean of x^2 + y^2 and that of x y. A null
 // map is not wanted (forward) or zero (adjoint); square and product are there whenever one of the means is.
 template <typename Float>
 struct SsimPartials {
@@ -42,7 +48,7 @@ struct SsimSums {
   }
 };
 
-// Window means of x, y, x^2 + y^2 and x y: moments [4][planes][rows][columns].
+// Moments of each window [4][planes][rows][columns]: mu_x, mu_y, var_x + var_y and the covariance.
 void ssim_moments(const SsimGeometry&, const float* x, const float* y, float* moments);
 
 // Sums of the index and its parts; writes the partials that are wanted.
@@ -53,10 +59,10 @@ void ssim_adjoint(
     const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, float scale, float* grad_x,
     float* grad_y);
 
-// One window row: S1, S2 and mu_x - mu_y from its means, their sums, and the partials that are wanted.
+// A row of `n` windows: the sums of S1, S2 and mu_x - mu_y from their moments, and the partials that are wanted.
 SsimSums ssim_row(
-    int64_t n, const float* mean_x, const float* mean_y, const float* square, const float* product, float c1, float c2,
-    const SsimPartials<float>& partials);
+    const SsimGeometry&, int64_t n, const float* mean_x, const float* mean_y, const float* variances,
+    const float* covariance, const SsimPartials<float>& partials);
 
 }  // namespace cpu
 
@@ -65,7 +71,7 @@ extern "C" {
 // Blocks of the forward pass: the room that block_sums [5, blocks] needs.
 int64_t ssim_forward_blocks(const SsimGeometry&);
 
-// Mean SSIM `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the partials
+// The mean index `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the partials
 // that are wanted.
 int launch_ssim_forward(
     const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&, float* block_sums, float* mean,
@@ -82,7 +88,7 @@ int launch_ssim_adjoint(
 // Whether launch_ssim_recompute serves these windows.
 bool ssim_can_recompute(const SsimGeometry&);
 
-// The gradient of *scale * factor * sum(SSIM) without any saved map: the windows are computed again.
+// The gradient of *scale * factor * sum(index) without any saved map: the windows are computed again.
 int launch_ssim_recompute(
     const SsimGeometry&, const float* x, const float* y, const float* scale, float factor, float* grad_x,
     float* grad_y, cudaStream_t);

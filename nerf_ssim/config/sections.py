@@ -64,7 +64,9 @@ class RunConfig(CommonRunConfig):
         at_least=1,
         may_change=True,
     )
-    N_vis: int = option(5, "test views in each scoring under way; -1 for all, 0 for none", at_least=-1, may_change=True)
+    N_vis: int = option(
+        5, "score every n//N-th of the n test views under way; -1 for all, 0 for none", at_least=-1, may_change=True
+    )
     render_test: bool = option(
         True, "keep pictures of the test views at the end; 0 scores them without", may_change=True
     )

@@ -18,7 +18,7 @@ from nerf_ssim.ops.calls import GradientCall
 from nerf_ssim.ops.declaration import Op, declare
 from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import ssim as reference
-from nerf_ssim.ops.ssim_window import SsimWindow, WindowPlaces
+from nerf_ssim.ops.ssim_window import SsimMix, SsimWindow, WindowPlaces
 
 MOST_CHANNELS = 4
 """The most channels that a ray may have in the native S3IM."""
@@ -57,13 +57,15 @@ def ssim_maps(x: Tensor, y: Tensor, window: SsimWindow) -> SsimMaps:
 
 
 def ssim_mean(x: Tensor, y: Tensor, window: SsimWindow, *, recompute: bool = False) -> tuple[Tensor, SsimStatistics]:
-    """Mean index of `x, y [planes, height, width]` (0-dim, differentiable in both) and the means of its parts.
+    """Mean index of `x, y [planes, height, width]` (0-dim, differentiable in both) and the means of SSIM's parts.
+
+    The index is `window.mix` of S1 S2, S1 and S2, SSIM unless that says otherwise.
 
     With `recompute` the native forward pass saves no map and the backward pass computes the windows again; a compiled
     call saves what it likes.
     """
     if window.clamp_variance:
-        mean, statistics = _mean_and_statistics(ssim_maps(x, y, window))
+        mean, statistics = _mean_and_statistics(ssim_maps(x, y, window), window.mix)
     elif recompute and not torch.compiler.is_compiling():
         mean, statistics = SSIM_RECOMPUTE(x, y, *window.places)
     else:
@@ -76,6 +78,8 @@ def s3im(
 ) -> tuple[Tensor, SsimStatistics]:
     """1 - mean SSIM of the stochastic image, and the means of its parts with x the target and y the rendered colours.
 
+    Where `window.mix` is not SSIM, the loss is the sum of the mix's weights less the mean index.
+
     Args:
         rendered, target: colours of the same rays, `[rays, channels]`.
         orders: indices into the rays, `[repeat, rays]`, int64; one order after the other fills the image row by row.
@@ -86,16 +90,20 @@ def s3im(
     if window.clamp_variance or not has_one_padding or rendered.shape[1] > MOST_CHANNELS:
         loss, statistics = _s3im_by_reference(rendered, target, orders, patch_height, window)
     else:
-        places = window.taps, window.stride, window.padding_before, window.c1, window.c2
-        loss, statistics = STOCHASTIC_SSIM(rendered, target, orders, patch_height, *places)
+        taps, stride, padding, _, *constants = window.places
+        loss, statistics = STOCHASTIC_SSIM(rendered, target, orders, patch_height, taps, stride, padding, *constants)
     return loss, SsimStatistics(*statistics.detach().unbind())
 
 
-def _mean_and_statistics(maps: SsimMaps) -> tuple[Tensor, Tensor]:
+def _mean_and_statistics(maps: SsimMaps, mix: SsimMix) -> tuple[Tensor, Tensor]:
     """The mean index, and the five means of `SsimStatistics` in one tensor that carries no gradient."""
-    mean, difference = maps.ssim.mean(), maps.mean_difference.detach()
-    others = maps.luminance.mean(), maps.structure.mean(), difference.mean(), difference.abs().mean()
-    return mean, torch.stack((mean, *others)).detach()
+    means = [each.mean() for each in maps[:3]]
+    index = maps.ssim.new_zeros(())
+    for weight, mean in zip(mix, means, strict=True):
+        if weight != 0:  # a part without weight has no say, not even where it is NaN
+            index = index + weight * mean
+    difference = maps.mean_difference.detach()
+    return index, torch.stack((*means, difference.mean(), difference.abs().mean())).detach()
 
 
 def _s3im_by_reference(
@@ -103,12 +111,13 @@ def _s3im_by_reference(
 ) -> tuple[Tensor, Tensor]:
     x = reference.s3im_image(target, orders, patch_height)
     y = reference.s3im_image(rendered, orders, patch_height)
-    mean, statistics = _mean_and_statistics(SsimMaps(*reference.ssim_maps(x, y, window)))
-    return 1 - mean, statistics
+    mean, statistics = _mean_and_statistics(SsimMaps(*reference.ssim_maps(x, y, window)), window.mix)
+    return sum(window.mix) - mean, statistics
 
 
 def _mean_by_reference(x: Tensor, y: Tensor, *places: Any) -> tuple[Tensor, Tensor]:
-    return _mean_and_statistics(SsimMaps(*reference.ssim_maps(x, y, WindowPlaces(*places))))
+    window = WindowPlaces(*places[:6], SsimMix(*places[6]))
+    return _mean_and_statistics(SsimMaps(*reference.ssim_maps(x, y, window)), window.mix)
 
 
 def _map_size(height: int, width: int, taps: Sequence[float], stride: int, before: int, after: int) -> tuple[int, int]:
@@ -117,7 +126,7 @@ def _map_size(height: int, width: int, taps: Sequence[float], stride: int, befor
 
 
 def _mean_shapes(x: Tensor, y: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *places, _, _, needs_x, needs_y = others
+    *places, _, _, _, needs_x, needs_y = others
     maps = 2 + needs_x + needs_y if needs_x or needs_y else 0
     partials = x.new_empty(maps, x.shape[0], *_map_size(x.shape[1], x.shape[2], *places))
     return x.new_empty(()), x.new_empty(5), partials
@@ -137,7 +146,7 @@ def _moments_shape(x: Tensor, y: Tensor, *places: Any) -> Tensor:
 
 
 def _mean_gradient(call: GradientCall) -> Sequence[Tensor]:
-    x, y, *places, _, _ = call.args
+    x, y, *places, _, _, _ = call.args
     (partials,) = call.kept
     return torch.ops.nerf_ssim.ssim_adjoint(
         x, y, partials, *call.upstream, 1 / partials[0].numel(), *places, *_prepared(partials, call)
@@ -154,16 +163,21 @@ def _recompute_forward(needs: tuple[bool, ...], resource: None, x: Tensor, y: Te
 
 
 def _recompute_gradient(call: GradientCall) -> Sequence[Tensor]:
-    x, y, *places, c1, c2 = call.args
+    x, y, *places, c1, c2, mix = call.args
     rows, columns = _map_size(x.shape[1], x.shape[2], *places)
     share = 1 / (len(x) * rows * columns)
-    return torch.ops.nerf_ssim.ssim_recompute(x, y, *call.upstream, share, *places, c1, c2, *call.needs)
+    return torch.ops.nerf_ssim.ssim_recompute(x, y, *call.upstream, share, *places, c1, c2, mix, *call.needs)
 
 
 def _moments_gradient(call: GradientCall) -> Sequence[Tensor]:
     x, y, *places = call.args
-    (upstream,) = call.upstream
+    (upstream,), (moments,) = call.upstream, call.kept
     assert upstream is not None
+    # The adjoint takes derivatives by the means of x, y, x^2 + y^2 and x y; a variance is a mean of squares less mu^2.
+    (mean_x, mean_y), (by_mean_x, by_mean_y, by_variances, by_covariance) = moments[:2], upstream
+    by_mean_x = by_mean_x - 2 * mean_x * by_variances - mean_y * by_covariance
+    by_mean_y = by_mean_y - 2 * mean_y * by_variances - mean_x * by_covariance
+    upstream = torch.stack((by_mean_x, by_mean_y, by_variances, by_covariance))
     needs_x, needs_y = call.needs
     partials = upstream if needs_x and needs_y else upstream[[0, 2, 3]] if needs_x else upstream[1:]
     return torch.ops.nerf_ssim.ssim_adjoint(x, y, partials, upstream.new_ones(()), 1.0, *places, needs_x, needs_y)
@@ -179,6 +193,9 @@ def _s3im_gradient(call: GradientCall) -> Sequence[Tensor]:
     (upstream,) = call.upstream
     assert upstream is not None
     return (upstream * call.kept[0],)
+
+
+PARTS = SsimMix(0.2, 0.7, 1.6)  # of the examples
 
 
 def _windows() -> Iterator[tuple[tuple[int, int, int], WindowPlaces]]:
@@ -198,6 +215,7 @@ def _images(size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
 def _mean_examples() -> Iterator[tuple[Any, ...]]:
     for size, places in _windows():
         yield *_images(size), *places
+    yield *_images(size), *places[:6], PARTS
 
 
 def _moments_examples() -> Iterator[tuple[Any, ...]]:
@@ -210,13 +228,15 @@ def _s3im_examples() -> Iterator[tuple[Any, ...]]:
         rays, window = height * width, SsimWindow(kernel, 1.5, stride, (kernel - 1) // 2)
         orders = torch.stack([uniform(rays, seed=order).argsort() for order in range(repeat)])
         colours = uniform(rays, 3), uniform(rays, 3, seed=1)
-        yield *colours, orders, height, window.taps, stride, window.padding_before, window.c1, window.c2
+        for mix in (window.mix, PARTS):
+            yield *colours, orders, height, window.taps, stride, window.padding_before, window.c1, window.c2, mix
 
 
 _PLACES = "float[] taps, int stride, int before, int after"
+_CONSTANTS = "float c1, float c2, float[] mix"
 _NEEDS = "bool needs_x, bool needs_y"
 _MEAN = (
-    f"ssim_mean(Tensor x, Tensor y, {_PLACES}, float c1, float c2, {_NEEDS})"
+    f"ssim_mean(Tensor x, Tensor y, {_PLACES}, {_CONSTANTS}, {_NEEDS})"
     " -> (Tensor mean, Tensor statistics, Tensor partials)"
 )
 _ADJOINT = (
@@ -224,7 +244,7 @@ _ADJOINT = (
     " -> (Tensor grad_x, Tensor grad_y)"
 )
 _RECOMPUTE = (
-    f"ssim_recompute(Tensor x, Tensor y, Tensor scale, float factor, {_PLACES}, float c1, float c2, {_NEEDS})"
+    f"ssim_recompute(Tensor x, Tensor y, Tensor scale, float factor, {_PLACES}, {_CONSTANTS}, {_NEEDS})"
     " -> (Tensor grad_x, Tensor grad_y)"
 )
 
@@ -268,6 +288,7 @@ SSIM_MOMENTS = declare(
         reference=lambda x, y, *places: reference.ssim_moments(x, y, WindowPlaces(*places)),
         differentiable=("x", "y"),
         gradient=_moments_gradient,
+        keeps=(0,),
         examples=_moments_examples,
     )
 )
@@ -276,11 +297,11 @@ STOCHASTIC_SSIM = declare(
         name="s3im",
         operators={
             "s3im(Tensor rendered, Tensor target, Tensor orders, int patch_height, float[] taps, int stride,"
-            " int padding, float c1, float c2, bool needs_gradient)"
+            f" int padding, {_CONSTANTS}, bool needs_gradient)"
             " -> (Tensor loss, Tensor statistics, Tensor gradient)": _s3im_shapes,
         },
-        reference=lambda rendered, target, orders, height, taps, stride, padding, c1, c2: _s3im_by_reference(
-            rendered, target, orders, height, WindowPlaces(taps, stride, padding, padding, c1, c2)
+        reference=lambda rendered, target, orders, height, taps, stride, padding, c1, c2, mix: _s3im_by_reference(
+            rendered, target, orders, height, WindowPlaces(taps, stride, padding, padding, c1, c2, SsimMix(*mix))
         ),
         differentiable=("rendered",),
         gradient=_s3im_gradient,

@@ -1,4 +1,4 @@
-"""The geometry of an SSIM index: its window, where windows lie, and its two constants."""
+"""The geometry of an SSIM index: its window, where windows lie, its two constants and how its parts are mixed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ from nerf_ssim.errors import ConfigError
 LARGEST_WINDOW = 11
 
 
+class SsimMix(NamedTuple):
+    """The index that is averaged: `product * S1 * S2 + luminance * S1 + structure * S2`; SSIM itself by default.
+
+    A loss is the sum of the three weights less the mean index.
+    """
+
+    product: float = 1.0
+    luminance: float = 0.0
+    structure: float = 0.0
+
+
 class WindowPlaces(NamedTuple):
-    """A window as the native operators take it: its weights along one axis, stride, zeros before and after, C1 and C2.
+    """A window as the native operators take it: its weights along one axis, stride, zeros before and after, C1, C2, mix.
 
     It has what the reference asks of an `SsimWindow` without `clamp_variance`.
     """
@@ -23,6 +34,7 @@ class WindowPlaces(NamedTuple):
     padding_after: int
     c1: float = 0.0
     c2: float = 0.0
+    mix: SsimMix = SsimMix()
 
     @property
     def clamp_variance(self) -> bool:
@@ -43,6 +55,7 @@ class SsimWindow:
         c1, c2: what steadies the luminance and the contrast-structure quotient (>= 0), for values in [0, 1].
         clamp_variance: variances are at least 0 and the covariance at most their geometric mean, as they are in exact
             arithmetic for weights that sum to one.
+        mix: what a mean or a loss is made of; maps hold every part whatever it is.
     Raises:
         ConfigError: an argument outside these ranges.
     """
@@ -54,6 +67,7 @@ class SsimWindow:
     c1: float = 1e-4
     c2: float = 9e-4
     clamp_variance: bool = False
+    mix: SsimMix = SsimMix()
     taps: tuple[float, ...] = field(init=False, repr=False, compare=False)
     """The window's weights along one axis; they sum to one, and the window is their outer product."""
 
@@ -73,12 +87,16 @@ class SsimWindow:
         for name, value in (("c1", self.c1), ("c2", self.c2)):
             if not _is_number(value) or value < 0:
                 raise ConfigError(f"SSIM {name}: {value!r} is not a finite number of at least 0.")
+        for name, value in zip(self.mix._fields, self.mix, strict=True):
+            if not _is_number(value) or value < 0:
+                raise ConfigError(f"SSIM weight of {name}: {value!r} is not a finite number of at least 0.")
         object.__setattr__(self, "taps", _taps(self.size, self.sigma))
 
     @property
     def places(self) -> WindowPlaces:
         """The window for the native operators."""
-        return WindowPlaces(self.taps, self.stride, self.padding_before, self.padding_after, self.c1, self.c2)
+        mix = SsimMix(*map(float, self.mix))
+        return WindowPlaces(self.taps, self.stride, self.padding_before, self.padding_after, self.c1, self.c2, mix)
 
     @property
     def padding_before(self) -> int:

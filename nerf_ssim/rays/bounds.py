@@ -12,19 +12,18 @@ __all__ = ["camera_cube", "frustum_box"]
 
 
 def camera_cube(views: Views, near: float) -> Tensor:
-    """The cube `[2, 3]` around the cameras and the points `near` in front of them, in every pixel's direction.
+    """The cube `[2, 3]` around the points `near` in front of the cameras, in every pixel's direction.
 
-    `near` is measured along the optical axis. The cube is centred in the points' box and reaches as far along every
-    axis as that box does along its longest.
+    `near` is measured along the optical axis; the cameras' own centres are not among the points. The cube is centred in
+    the points' box and reaches as far along every axis as that box does along its longest.
+    Source: the published DVGO, unbounded scenes that are looked at from inside.
     """
     # Along an image the points form a flat parallelogram, whose extremes are at the corner pixels.
     columns = torch.tensor([0.5, views.width - 0.5], device=views.c2w.device).repeat(2)
     rows = torch.tensor([0.5, views.height - 0.5], device=views.c2w.device).repeat_interleave(2)
     corners = torch.cat([image_directions(K[None], columns, rows)[None] for K in views.K])
-    origins = views.c2w[:, None, :, 3]
-    points = origins + near * (corners @ views.c2w[:, :, :3].mT)
-    both = torch.cat([origins, points], dim=1).flatten(0, 1)
-    low, high = both.amin(0), both.amax(0)
+    points = (views.c2w[:, None, :, 3] + near * (corners @ views.c2w[:, :, :3].mT)).flatten(0, 1)
+    low, high = points.amin(0), points.amax(0)
     centre = (low + high) / 2
     radius = (centre - low).max()
     return torch.stack([centre - radius, centre + radius])

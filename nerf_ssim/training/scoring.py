@@ -20,14 +20,17 @@ __all__ = ["score_run", "score_test_views"]
 
 
 def score_test_views(session: Session) -> float:
-    """Mean PSNR (dB) over `N_vis` evenly spaced test views (-1: all), rendered with the training's sample count.
+    """Mean PSNR (dB) over evenly spaced test views, rendered with the training's sample count.
 
-    The views, beside their photographs, become `<run>/progress/<updates>.png`.
+    Of n views every `n // N_vis`-th is scored, as the published code does: at least `N_vis`, and all of them where
+    there are fewer than twice as many; -1 scores all. They become `<run>/progress/<updates>.png`, each beside its
+    photograph.
     """
     views = session.scene.test
-    count = len(views) if session.config.run.N_vis < 0 else min(session.config.run.N_vis, len(views))
+    wanted = session.config.run.N_vis
+    step = 1 if wanted < 0 else max(len(views) // wanted, 1)
     rows, scores = [], []
-    for index in range(0, len(views), max(len(views) // count, 1))[:count]:
+    for index in range(0, len(views), step):
         view = render_session_view(session, views, index, final=False)
         truth = views.images[index].float() / 255.0
         scores.append(metrics.psnr(view.rgb, truth))

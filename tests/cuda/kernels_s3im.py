@@ -5,20 +5,23 @@ from __future__ import annotations
 import numpy as np
 import torch
 from simulator import Case, Kernel, Mutation, unwritten
-from ssim_cases import geometry
+from ssim_cases import PARTS, by_raw_moments, geometry
 
 from nerf_ssim.ops.reference import ssim as reference
-from nerf_ssim.ops.ssim_window import SsimWindow
+from nerf_ssim.ops.ssim_window import SsimMix, SsimWindow
 
 TOLERANCE, THREADS = 3e-4, 128
+SSIM = SsimMix()
 
 
 class Batch:
     """Colours of `rays` rays, the orders that they are drawn in, and S3IM of them in double precision."""
 
-    def __init__(self, height: int, width: int, repeat: int, channels: int, kernel: int, stride: int) -> None:
+    def __init__(
+        self, height: int, width: int, repeat: int, channels: int, kernel: int, stride: int, mix: SsimMix = SSIM
+    ) -> None:
         generator = torch.Generator().manual_seed(7)
-        self.window = SsimWindow(kernel, 1.5, stride, (kernel - 1) // 2)
+        self.window = SsimWindow(kernel, 1.5, stride, (kernel - 1) // 2, mix=mix)
         self.rays, self.channels, self.height = height * width, channels, height
         self.target = torch.rand(self.rays, channels, generator=generator)
         self.rendered = 0.3 * self.target + 0.6 * torch.rand(self.rays, channels, generator=generator)
@@ -29,7 +32,9 @@ class Batch:
         rendered = self.rendered.double().requires_grad_()
         images = (reference.s3im_image(each, self.orders, self.height) for each in (self.target.double(), rendered))
         ssim, luminance, structure, difference = reference.ssim_maps(*images, self.window)
-        loss = 1 - ssim.mean()
+        mix = self.window.mix
+        index = mix.product * ssim + mix.luminance * luminance + mix.structure * structure
+        loss = sum(mix) - index.mean()
         loss.backward()
         means = [each.mean() for each in (ssim, luminance, structure, difference, difference.abs())]
         return loss.detach()[None].numpy(), torch.stack(means).detach().numpy(), rendered.grad.numpy()
@@ -75,9 +80,8 @@ def derivatives_of(batch: Batch) -> np.ndarray:
     images = (
         reference.s3im_image(each.double(), batch.orders, batch.height) for each in (batch.target, batch.rendered)
     )
-    moments = reference.ssim_moments(*images, batch.window).requires_grad_()
-    luminance, structure, _ = reference.similarity(moments, batch.window)
-    (by_moments,) = torch.autograd.grad(1 - (luminance * structure).mean(), moments)
+    ssim, *_, raw = by_raw_moments(*images, batch.window)
+    (by_moments,) = torch.autograd.grad(1 - ssim.mean(), raw)
     return by_moments[1:].permute(0, 2, 3, 1).contiguous().numpy()
 
 
@@ -90,6 +94,14 @@ def refused_order_case() -> Case:
     return Case(case.name, case.launcher, case.arguments, {"loss": np.full(1, np.nan)}, TOLERANCE)
 
 
+def flat_case() -> Case:
+    """Bright colours that differ by next to nothing: right to far more digits than squares would leave."""
+    batch = Batch(16, 16, 2, 3, 4, 4)
+    batch.target, batch.rendered = (0.9 + 1e-4 * each for each in (batch.target, batch.rendered))
+    case = loss_case("flat colours", batch, wants_gradient=False)
+    return Case(case.name, case.launcher, case.arguments, {"statistics": case.expected["statistics"]}, 1e-6)
+
+
 def loss_cases() -> list[Case]:
     often = Batch(8, 8, 3, 3, 4, 4)
     often.orders[0], often.orders[1] = 0, 5
@@ -98,6 +110,8 @@ def loss_cases() -> list[Case]:
                   floor=(8 + 8 / 3, 4)),
         loss_case("a ray drawn often, others never", often),
         loss_case("odd", Batch(13, 11, 2, 3, 2, 5)),
+        loss_case("parts of the index", Batch(8, 6, 3, 3, 4, 4, PARTS)),
+        flat_case(),
         loss_case("overlapping windows, derivatives kept", Batch(5, 7, 3, 2, 3, 2), keeps_derivatives=True),
         loss_case("4 at stride 1, one channel", Batch(6, 5, 1, 1, 4, 1)),
         loss_case("more blocks than threads that add them up", Batch(600, 2, 1, 1, 2, 2)),

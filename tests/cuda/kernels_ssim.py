@@ -17,9 +17,10 @@ KERNELS = [
         name="ssim_forward",
         source="ssim.cu",
         what="Mean SSIM and its parts under the 11x11 window. A block of 512 threads owns 32x32 windows of one plane: "
-        "it loads the 42x42 pixels under them once, filters x, y, x^2 + y^2 and x y along x and then along y in shared "
-        "memory, two windows a thread, and adds up the index. The derivatives that the backward pass needs are "
-        "written only if asked for; a second kernel adds the blocks' sums in a fixed order, so there are no atomics.",
+        "it loads the 42x42 pixels under them once, less the one in their middle, filters x, y, x^2 + y^2 and "
+        "(x - y)^2 along x and then along y in shared memory, two windows a thread, and adds up the index. The "
+        "derivatives that the backward pass needs are written only if asked for; a second kernel adds the blocks' "
+        "sums in a fixed order, so there are no atomics.",
         entries=("ssim_tile_forward<false>", "mean_of_blocks"),
         cases=tile_forward_cases,
         mutations=(
@@ -42,6 +43,8 @@ KERNELS = [
                      "tile.plane * g.width * g.width;", "value", "ssim_tile.cuh"),
             Mutation("vertical tap off by one", "means[q][e] += taps.weights[k - e]",
                      "means[q][e] += taps.weights[k - e == 0 ? 0 : k - e - 1]", "value", "ssim_tile.cuh"),
+            Mutation("pixels taken as they are", "is_finite ? make_float2(u, v) : make_float2(0.f, 0.f)",
+                     "make_float2(0.f, 0.f)", "value", "ssim_index.cuh"),
             Mutation("last warp left out of the sum", "warp < kWarps; ++warp", "warp < kWarps - 1; ++warp", "value",
                      "ssim_index.cuh"),
         ),
@@ -49,13 +52,13 @@ KERNELS = [
     Kernel(
         name="ssim_moments",
         source="ssim.cu",
-        what="The four window means themselves, for maps of the index: the same tiles and filters as ssim_forward, "
-        "whose last step writes the means instead of the index.",
+        what="The four moments themselves, for maps of the index: the same tiles and filters as ssim_forward, "
+        "whose last step writes the moments instead of the index.",
         entries=("ssim_tile_forward<true>",),
         cases=tile_moments_cases,
         mutations=(
-            Mutation("maps overlap", "moments[2 * windows + window] = m.square",
-                     "moments[windows + window] = m.square", "value", "ssim_index.cuh"),
+            Mutation("maps overlap", "moments[2 * windows + window] = m.variances",
+                     "moments[windows + window] = m.variances", "value", "ssim_index.cuh"),
             Mutation("no barrier between the filters", "  __syncthreads();\n\n  // 3. Filter along y:",
                      "\n  // 3. Filter along y:", "race", "ssim_tile.cuh"),
             Mutation("windows beyond the last column are written", "tile.left + column >= g.columns) continue",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from simulator import Case, unwritten
 from torch import Tensor
 
 from nerf_ssim.ops.reference import ssim as reference
-from nerf_ssim.ops.ssim_window import SsimWindow
+from nerf_ssim.ops.ssim_window import SsimMix, SsimWindow
 
-TOLERANCE = 3e-4  # of the largest entry: second moments less squared means lose digits that C2 does not cover
+TOLERANCE = 3e-4  # of the largest entry: a gradient is a small difference of terms that C2 divides
 TILE, DIRECT_THREADS, LARGEST_WINDOW = 32, 256, 11
 MAPS = ("mean_x", "mean_y", "square", "product")
 
@@ -20,9 +22,10 @@ SAME, VALID = SsimWindow(), SsimWindow(padding="valid")
 # Taps that differ from their mirror image: an index with a window that no option gives, to tell one from the other.
 LOPSIDED = SimpleNamespace(
     taps=tuple((k + 1) / 66 for k in range(11)), size=11, stride=1, padding_before=3, padding_after=7, c1=1e-4, c2=9e-4,
-    clamp_variance=False,
+    clamp_variance=False, mix=SsimMix(),
 )  # fmt: skip
 OF_S3IM = SsimWindow(4, 1.5, 4, 1)
+PARTS = SsimMix(0.0, 0.7, 1.6)
 GENERAL = [
     SsimWindow(7, None, 2, 6),
     SsimWindow(2, 0.7, 5, 1),
@@ -31,11 +34,34 @@ GENERAL = [
 ]
 
 
-def images(planes: int, height: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
+def images(planes: int, height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Two float32 images that are alike, `[planes, height, width]` each."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(planes, height, width, generator=generator)
     return x, 0.5 * x + 0.5 * torch.rand(planes, height, width, generator=generator)
+
+
+def flat_images(planes: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Bright float32 images that differ by next to nothing, whose squares leave no digit for their variance."""
+    x, y = images(planes, height, width, seed=3)
+    return 0.9 + 1e-4 * x, 0.9 + 1e-4 * y
+
+
+def by_raw_moments(x: Tensor, y: Tensor, window: SsimWindow) -> tuple[Tensor, ...]:
+    """Index, S1, S2 and mu_x - mu_y, and a leaf they depend on: the means of x, y, x^2 + y^2 and x y, for derivatives
+    by each with the others held."""
+    before, after = window.padding_before, window.padding_after
+    u, v = (F.pad(each, (before, after, before, after)) for each in (x, y))
+    quantities = torch.stack((u, v, u * u + v * v, u * v))
+    raw = reference.window_means(quantities.flatten(0, 1), window).unflatten(0, quantities.shape[:2])
+    if raw.requires_grad:
+        raw.retain_grad()
+    else:
+        raw.requires_grad_()
+    mean_x, mean_y, square, product = raw.unbind()
+    moments = torch.stack((mean_x, mean_y, square - mean_x**2 - mean_y**2, product - mean_x * mean_y))
+    luminance, structure, difference = reference.similarity(moments, window)
+    return luminance * structure, luminance, structure, difference, raw
 
 
 class Exact:
@@ -43,17 +69,15 @@ class Exact:
 
     def __init__(self, x: Tensor, y: Tensor, window: SsimWindow, upstream: float) -> None:
         x, y = (image.double().requires_grad_() for image in (x, y))
-        moments = reference.ssim_moments(x, y, window)
-        moments.retain_grad()
-        luminance, structure, difference = reference.similarity(moments, window)
-        ssim = luminance * structure
-        ssim.sum().backward()
-        self.moments = moments.detach().numpy()
-        self.by_moments = moments.grad.numpy()
+        ssim, luminance, structure, difference, raw = by_raw_moments(x, y, window)
+        index = window.mix.product * ssim + window.mix.luminance * luminance + window.mix.structure * structure
+        index.sum().backward()
+        self.moments = reference.ssim_moments(x, y, window).detach().numpy()
+        self.by_moments = raw.grad.numpy()
         self.statistics = torch.stack(
             [each.mean() for each in (ssim, luminance, structure, difference, difference.abs())]
         ).detach().numpy()  # fmt: skip
-        self.mean = self.statistics[:1]
+        self.mean = index.mean()[None].detach().numpy()
         self.grad_x, self.grad_y = (upstream * image.grad.numpy() for image in (x, y))
         self.planes, self.rows, self.columns = ssim.shape
 
@@ -68,12 +92,18 @@ def geometry(size: tuple[int, int, int], map_size: tuple[int, int], window: Ssim
         "before": window.padding_before,
         "c1": window.c1,
         "c2": window.c2,
+        "mix": tuple(map(float, window.mix)),
     }
 
 
-def inputs(size: tuple[int, int, int], window: SsimWindow, seed: int = 0, upstream: float = 1.0):
+def inputs(
+    size: tuple[int, int, int],
+    window: SsimWindow,
+    upstream: float = 1.0,
+    make: Callable[[int, int, int], tuple[Tensor, Tensor]] = images,
+) -> tuple[dict, Exact]:
     """The arguments that launchers begin with, and the exact results."""
-    x, y = images(*size, seed)
+    x, y = make(*size)
     exact = Exact(x, y, window, upstream)
     return {"g": geometry(size, (exact.rows, exact.columns), window), "x": x.numpy(), "y": y.numpy()}, exact
 
@@ -90,6 +120,14 @@ def forward_case(name: str, size: tuple[int, int, int], window: SsimWindow, save
     if saves:
         expected |= {"by": dict(zip(MAPS, exact.by_moments, strict=True))}
     return Case(name, "launch_ssim_forward", arguments, expected, TOLERANCE, **report)
+
+
+def flat_case(name: str, size: tuple[int, int, int], window: SsimWindow) -> Case:
+    """The index of flat images, right to far more digits than squares would leave."""
+    arguments, exact = inputs(size, window, make=flat_images)
+    case = forward_case(name, size, window, saves=False)
+    case.arguments.update(arguments)
+    return Case(name, case.launcher, case.arguments, {"mean": exact.mean, "statistics": exact.statistics}, 1e-6)
 
 
 def moments_case(name: str, size: tuple[int, int, int], window: SsimWindow, **report) -> Case:
@@ -128,6 +166,8 @@ def tile_forward_cases() -> list[Case]:
         forward_case("one pixel", (1, 1, 1), SAME, saves=True),
         forward_case("windows inside only, nothing saved", (1, 43, 21), VALID, saves=False),
         forward_case("lopsided taps", (1, 33, 20), LOPSIDED, saves=True),
+        forward_case("parts of the index", (1, 20, 35), SsimWindow(mix=PARTS), saves=True),
+        flat_case("flat images", (1, 43, 51), VALID),
         forward_case("64x96, nothing saved", (1, 64, 96), SAME, saves=False, elements=64 * 96, floor=(8, 0)),
     ]
 
@@ -158,6 +198,7 @@ def recompute_cases() -> list[Case]:
         recompute_case("one pixel", (1, 1, 1), SAME, "y"),
         recompute_case("windows inside only", (1, 27, 21), VALID, "x"),
         recompute_case("lopsided taps", (1, 20, 33), LOPSIDED, "y"),
+        recompute_case("parts of the index", (1, 20, 35), SsimWindow(mix=PARTS), "y"),
         recompute_case("64x96", (1, 64, 96), SAME, "y", elements=64 * 96, floor=(8, 4)),
     ]
 
@@ -167,6 +208,7 @@ def direct_forward_cases() -> list[Case]:
         forward_case("4 at stride 4, nothing saved", (3, 64, 64), OF_S3IM, False, elements=3 * 4096, floor=(8, 0)),
         forward_case("4 at stride 4, odd", (2, 13, 70), OF_S3IM, saves=True),
         moments_case("moments, 4 at stride 4", (1, 14, 9), OF_S3IM),
+        flat_case("flat images, windows over the border", (1, 22, 22), OF_S3IM),
         *(forward_case(f"{w.size} at stride {w.stride}", (2, 19, 23), w, saves=True) for w in GENERAL),
         moments_case("moments, 7 at stride 2", (2, 10, 11), GENERAL[0]),
     ]

@@ -88,11 +88,10 @@ def test_the_mask_is_refreshed_before_steps_500_1500_with_the_threshold_of_the_s
     assert thresholds[5498] == 5e-5 and thresholds[5499] == thresholds[6500] == 1e-4
 
 
-def test_the_box_is_the_cube_around_the_cameras_and_points_just_before_them(scene, tmp_path):
+def test_the_box_is_the_cube_around_the_points_just_before_the_cameras_and_not_around_their_centres(scene, tmp_path):
     session = canonical(scene, tmp_path)
     points = []
     for c2w, K in zip(session.scene.train.c2w.double(), session.scene.train.K.double(), strict=True):
-        points.append(c2w[:, 3])
         for row in range(HEIGHT):
             for column in range(WIDTH):
                 x, y = (column + 0.5 - K[0, 2]) / K[0, 0], (row + 0.5 - K[1, 2]) / K[1, 1]

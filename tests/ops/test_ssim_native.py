@@ -204,10 +204,10 @@ def test_result_is_the_same_bits_at_every_call_and_ssim_at_every_thread_count(th
 def test_opcheck_passes_on_each_op():
     x, y = (image.requires_grad_() for image in images(2, 13, 9))
     places = (SsimWindow(5).taps, 2, 1, 2)
-    arguments = (*places, 1e-4, 9e-4)
+    arguments = (*places, 1e-4, 9e-4, (1.0, 0.0, 0.0))
     partials = torch.rand(4, 2, 6, 4)
     rays, orders = torch.rand(24, 3), torch.stack([torch.arange(24), torch.randperm(24)])
-    s3im = (4, SsimWindow(4).taps, 4, 1)
+    s3im, constants = (4, SsimWindow(4).taps, 4, 1), (1e-4, 9e-4, (0.5, 0.2, 0.3))
     native = torch.ops.nerf_ssim
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -220,7 +220,7 @@ def test_opcheck_passes_on_each_op():
         again = x.detach(), y.detach(), torch.tensor(0.5), 2.0
         torch.library.opcheck(native.ssim_recompute.default, (*again, *arguments, False, True))
         for needs_gradient in (True, False):
-            torch.library.opcheck(native.s3im.default, (rays, rays.flip(0), orders, *s3im, 1e-4, 9e-4, needs_gradient))
+            torch.library.opcheck(native.s3im.default, (rays, rays.flip(0), orders, *s3im, *constants, needs_gradient))
 
 
 def test_what_native_code_does_not_serve_falls_to_the_reference():
@@ -260,5 +260,7 @@ def test_without_gradients_nothing_is_saved():
     x, y = images(1, 20, 20)
     with torch.no_grad():
         assert not fused_ssim(x, y.requires_grad_()).requires_grad
-    _, _, partials = torch.ops.nerf_ssim.ssim_mean(x, y.detach(), (1.0,), 1, 0, 0, 1e-4, 9e-4, False, False)
+    _, _, partials = torch.ops.nerf_ssim.ssim_mean(
+        x, y.detach(), (1.0,), 1, 0, 0, 1e-4, 9e-4, (1.0, 0.0, 0.0), False, False
+    )
     assert partials.numel() == 0

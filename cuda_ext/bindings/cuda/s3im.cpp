@@ -16,9 +16,10 @@ using at::Tensor;
 
 std::tuple<Tensor, Tensor, Tensor> s3im_cuda(
     const Tensor& rendered, const Tensor& target, const Tensor& orders, int64_t patch_height, at::ArrayRef<double> taps,
-    int64_t stride, int64_t padding, double c1, double c2, bool needs_gradient) {
+    int64_t stride, int64_t padding, double c1, double c2, at::ArrayRef<double> mix, bool needs_gradient) {
   const OnDeviceOf device(rendered);
-  const StochasticImage image(rendered, target, orders, patch_height, taps, stride, padding, c1, c2);
+  const StochasticImage image(
+      rendered, target, orders, patch_height, taps, stride, padding, c1, c2, ssim_mix(mix));
   const SsimGeometry& windows = image.s.windows;
   const auto options = rendered.options();
   // Either atomics add the gradient up on the way, or the derivatives are kept and collected ray by ray.

@@ -35,9 +35,9 @@ void adjoint(
 
 std::tuple<Tensor, Tensor, Tensor> ssim_mean_cuda(
     const Tensor& x, const Tensor& y, at::ArrayRef<double> taps, int64_t stride, int64_t before, int64_t after,
-    double c1, double c2, bool needs_x, bool needs_y) {
+    double c1, double c2, at::ArrayRef<double> mix, bool needs_x, bool needs_y) {
   const OnDeviceOf device(x);
-  const Images images(x, y, taps, stride, before, after, c1, c2);
+  const Images images(x, y, taps, stride, before, after, c1, c2, ssim_mix(mix));
   const Partials partials(images, needs_x, needs_y);
   auto [mean, statistics] = mean_with_partials(images, partials, device.stream);
   return {mean, statistics, partials.maps};
@@ -46,7 +46,7 @@ std::tuple<Tensor, Tensor, Tensor> ssim_mean_cuda(
 Tensor ssim_moments_cuda(
     const Tensor& x, const Tensor& y, at::ArrayRef<double> taps, int64_t stride, int64_t before, int64_t after) {
   const OnDeviceOf device(x);
-  const Images images(x, y, taps, stride, before, after, 0, 0);
+  const Images images(x, y, taps, stride, before, after);
   Tensor moments = at::empty({4, images.g.planes, images.g.rows, images.g.columns}, x.options());
   check_launch(
       launch_ssim_moments(
@@ -59,7 +59,7 @@ std::tuple<Tensor, Tensor> ssim_adjoint_cuda(
     const Tensor& x, const Tensor& y, const Tensor& partials, const Tensor& scale, double factor,
     at::ArrayRef<double> taps, int64_t stride, int64_t before, int64_t after, bool needs_x, bool needs_y) {
   const OnDeviceOf device(x);
-  const Images images(x, y, taps, stride, before, after, 0, 0);
+  const Images images(x, y, taps, stride, before, after);
   const ImageGradients gradients(images, needs_x, needs_y);
   adjoint(
       images, Partials(partials, images, needs_x, needs_y), checked(scale, {}, "scale", x), factor, gradients,
@@ -69,9 +69,9 @@ std::tuple<Tensor, Tensor> ssim_adjoint_cuda(
 
 std::tuple<Tensor, Tensor> ssim_recompute_cuda(
     const Tensor& x, const Tensor& y, const Tensor& scale_in, double factor, at::ArrayRef<double> taps, int64_t stride,
-    int64_t before, int64_t after, double c1, double c2, bool needs_x, bool needs_y) {
+    int64_t before, int64_t after, double c1, double c2, at::ArrayRef<double> mix, bool needs_x, bool needs_y) {
   const OnDeviceOf device(x);
-  const Images images(x, y, taps, stride, before, after, c1, c2);
+  const Images images(x, y, taps, stride, before, after, c1, c2, ssim_mix(mix));
   const ImageGradients gradients(images, needs_x, needs_y);
   const Tensor scale = checked(scale_in, {}, "scale", x);
   if (ssim_can_recompute(images.g)) {
