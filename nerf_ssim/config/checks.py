@@ -47,6 +47,18 @@ def check_schedule(ssim: ScheduleConfig, weight: tuple[str, float], n_iters: int
         )
 
 
+def check_part(ssim: ScheduleConfig) -> None:
+    """Refuse weights of SSIM's parts where the term is not their sum, or a sum of nothing."""
+    weights = {name: getattr(ssim, name) for name in ("ssim_luminance_weight", "ssim_structure_weight")}
+    for name, value in weights.items():
+        if value is not None and ssim.ssim_part != "sum":
+            raise ConfigError(
+                f"{name}: {value} has no effect with ssim_part {ssim.ssim_part}; give ssim_part sum, or no {name}"
+            )
+    if all(value == 0 for value in weights.values()):
+        raise ConfigError(f"{' and '.join(weights)} are both 0; for a run without SSIM give its own weight as 0")
+
+
 def check_patch(ssim: SsimConfig, batch_size: int) -> None:
     """Refuse a batch that is no patch of S3IM's, or a window that does not fit its image."""
     if ssim.s3im_weight == 0 and ssim.luminance_every == 0:

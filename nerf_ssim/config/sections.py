@@ -79,7 +79,8 @@ class RunConfig(CommonRunConfig):
     )
     grad_norm_every: int = option(
         100,
-        "iterations between measurements of each loss term's gradient norm; 0 for none",
+        "iterations between measurements of gradient norms: each loss term's, and SSIM's two parts' with their cosines "
+        "to the MSE's; 0 for none",
         at_least=0,
         may_change=True,
     )
@@ -87,12 +88,21 @@ class RunConfig(CommonRunConfig):
 
 @dataclass(frozen=True)
 class ScheduleConfig(Section):
-    """When SSIM is part of the loss."""
+    """When SSIM is part of the loss, and which part of it."""
 
     ssim_add_at: int = option(0, "first iteration with SSIM", at_least=0)
     ssim_remove_at: int | str = option(
         "end", "first iteration without it; auto: once luminance has converged; end: never", at_least=1
     )
+    ssim_part: str = option(
+        "both",
+        "what the term is made of: 1 - S1 S2 (both), luminance 1 - S1 or structure 1 - S2 alone, or their weighted sum",
+        choices=("both", "luminance", "structure", "sum"),
+    )
+    ssim_luminance_weight: float | None = option(
+        None, "ssim_part sum: weight of 1 - S1, times that of the whole term; none for 1", at_least=0
+    )
+    ssim_structure_weight: float | None = option(None, "ssim_part sum: weight of 1 - S2, likewise", at_least=0)
     ssim_auto_tolerance: float = option(
         0.02, "auto: how flat luminance must be, as a share of its improvement", above=0, below=1, adjustable=True
     )

@@ -14,13 +14,14 @@ from torch import Tensor
 from nerf_ssim.images.scores import score_step
 from nerf_ssim.images.session import ImageSession
 from nerf_ssim.ops.reference.siren import squared_error
-from nerf_ssim.ops.ssim import SsimStatistics
 from nerf_ssim.runs.interrupts import GracefulStop
 from nerf_ssim.runs.metrics_log import MetricsLog
 from nerf_ssim.runs.progress import Progress
 from nerf_ssim.runs.schedule import is_due
+from nerf_ssim.ssim.losses import S3imResult
 from nerf_ssim.ssim.schedule import SsimSchedule
-from nerf_ssim.training.journal import Row, statistics_row
+from nerf_ssim.training.journal import Row, defined, statistics_row
+from nerf_ssim.training.objective import gradient_norms, part_figures
 
 __all__ = ["Ending", "fit"]
 
@@ -76,16 +77,17 @@ def fit(
             "variance": score.variance,
             "ssim_weight": weight,
         }
-        terms, statistics = {"mse": mse}, None
+        terms, ssim = {"mse": mse}, None
         if ending is None:
-            terms, statistics = add_ssim(session, values, mse, weight)
-        if statistics is not None:
-            row |= statistics_row(statistics)
-            if session.schedule.observe(step, statistics):
+            terms, ssim = add_ssim(session, values, mse, weight)
+            row |= gradient_row(session, values, terms, ssim, weight)
+        if ssim is not None:
+            row |= statistics_row(ssim.statistics)
+            if session.schedule.observe(step, ssim.statistics):
                 removed_at = session.schedule.removed_at
                 progress.print(f"step {step}: luminance has converged, SSIM is removed at {removed_at}")
         row |= {name: float(term.detach()) for name, term in terms.items()}
-        log.write(step, {"seconds": session.seconds, **{name: float(value) for name, value in row.items()}})
+        log.write(step, {"seconds": session.seconds, **{name: defined(value) for name, value in row.items()}})
         if ending is not None:
             return ending
 
@@ -119,14 +121,29 @@ def forward(session: ImageSession, *, is_last: bool, couples_pixels: bool) -> tu
 
 def add_ssim(
     session: ImageSession, values: Tensor, mse: Tensor, weight: float
-) -> tuple[dict[str, Tensor], SsimStatistics | None]:
-    """The loss's terms, and SSIM's statistics where it is on or its measurement is due."""
+) -> tuple[dict[str, Tensor], S3imResult | None]:
+    """The loss's terms, and SSIM's result where it is on or its measurement is due."""
     size = session.target.height, session.target.width
     if weight > 0:
-        result = session.ssim.evaluate(values, session.fitted, session.order, size, session.generators["ssim"])
-        return {"mse": mse, "ssim": weight * result.loss}, result.statistics
+        measures_parts = is_due(session.iteration, session.config.run.grad_norm_every)
+        arguments = values, session.fitted, session.order, size, session.generators["ssim"]
+        result = session.ssim.evaluate(*arguments, measures_parts=measures_parts)
+        return {"mse": mse, "ssim": weight * result.loss}, result
     if not is_due(session.iteration, session.config.ssim.luminance_every):
         return {"mse": mse}, None
     with torch.no_grad():  # watched from outside: the loss's own random numbers are left alone
         result = session.ssim.evaluate(values, session.fitted, session.order, size, session.generators["monitor"])
-    return {"mse": mse}, result.statistics
+    return {"mse": mse}, result
+
+
+def gradient_row(
+    session: ImageSession, values: Tensor, terms: dict[str, Tensor], ssim: S3imResult | None, weight: float
+) -> Row:
+    """The norms of the terms' gradients, and with SSIM on the figures of its two parts, where they are due."""
+    if not is_due(session.iteration, session.config.run.grad_norm_every):
+        return {}
+    parameters = list(session.network.parameters())
+    norms = gradient_norms(terms, parameters)
+    if ssim is not None and ssim.parts is not None:
+        norms |= part_figures(terms["mse"], ssim.parts, weight, values, parameters)
+    return norms

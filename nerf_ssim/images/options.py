@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nerf_ssim.config.base import BaseConfig
-from nerf_ssim.config.checks import check_run, check_schedule
+from nerf_ssim.config.checks import check_part, check_run, check_schedule
 from nerf_ssim.config.options import Section, option
 from nerf_ssim.config.parsing import Command, Given, read_command
 from nerf_ssim.config.sections import CommonRunConfig, ScheduleConfig
@@ -21,6 +21,13 @@ class ImageRunConfig(CommonRunConfig):
 
     n_iters: int = option(3000, "steps (updates on all pixels) of a fit", at_least=1, at_most=10**8)
     save_every: int = option(200, "steps between checkpoints", at_least=1, may_change=True)
+    grad_norm_every: int = option(
+        0,
+        "steps between measurements of gradient norms: the MSE's, SSIM's and its two parts' with their cosines to the "
+        "MSE's; 0 for none",
+        at_least=0,
+        may_change=True,
+    )
     stop_psnr: float | None = option(
         None, "end as soon as PSNR reaches this many dB; none to go on", above=0, may_change=True
     )
@@ -120,6 +127,7 @@ class ImageConfig(BaseConfig):
     def __post_init__(self) -> None:
         check_run(self.run)
         check_schedule(self.ssim, ("ssim_weight", self.ssim.ssim_weight), self.run.n_iters)
+        check_part(self.ssim)
         self._check_data()
         self._check_network()
         if self.optim.lr_exponents and self.run.stop_psnr is None:

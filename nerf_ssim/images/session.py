@@ -21,7 +21,8 @@ from nerf_ssim.runs.device import precision_record
 from nerf_ssim.runs.folder import RunFolder
 from nerf_ssim.runs.generators import Generators
 from nerf_ssim.runs.metrics_log import MetricsLog
-from nerf_ssim.runs.schedule import last_iteration, make_schedule
+from nerf_ssim.runs.schedule import last_iteration, make_mix, make_schedule
+from nerf_ssim.training.objective import PART_FIGURES
 
 __all__ = ["COLUMNS", "ImageSession", "network_precision"]
 
@@ -38,6 +39,9 @@ COLUMNS = (
     "structure",
     "mean_difference",
     "mean_difference_abs",
+    "grad_mse",
+    "grad_ssim",
+    *PART_FIGURES,
 )
 GENERATORS = ("init", "permutation", "ssim", "monitor")
 CHECKPOINT_KEYS = ("network", "optimizer", "permutation", "schedule", "generators", "scores", "seconds")
@@ -80,6 +84,7 @@ class ImageSession:
             config.ssim.ssim_sigma,
             config.ssim.ssim_stride,
             config.ssim.ssim_padding,
+            make_mix(config.ssim),
         )
         self.scores = FitScores()
         self.iteration, self.seconds = 0, 0.0

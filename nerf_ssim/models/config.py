@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from nerf_ssim.config.base import BaseConfig, title_of
-from nerf_ssim.config.checks import check_moments, check_patch, check_run, check_schedule
+from nerf_ssim.config.checks import check_moments, check_part, check_patch, check_run, check_schedule
 from nerf_ssim.config.options import Option, Section, options_of
 from nerf_ssim.config.parsing import Command, Given, read_command
 from nerf_ssim.config.published import PublishedFile
@@ -47,6 +47,7 @@ class Config(BaseConfig, Generic[M_co]):
         self.model.check(self.run.n_iters)
         updates_of_schedule = self.run.n_iters - self.model.schedule_starts_at
         check_schedule(self.ssim, ("s3im_weight", self.ssim.s3im_weight), updates_of_schedule)
+        check_part(self.ssim)
         check_patch(self.ssim, self.model.batch_size)
 
     def remarks(self) -> list[str]:

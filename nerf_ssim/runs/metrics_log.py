@@ -24,7 +24,8 @@ class MetricsLog:
 
     Each row is written to the file as one line as soon as it is complete, so a kill loses at most the last line.
     A fresh log replaces an existing one. A resumed log first drops, by an atomic rewrite, the rows at or past the
-    iteration that the run continues from (they will be measured again) and a last line that was cut short.
+    iteration that the run continues from (they will be measured again) and a last line that was cut short. Columns that
+    were not measured yet when the file was begun are empty in its earlier rows.
 
     Args:
         folder: the run's folder.
@@ -35,7 +36,7 @@ class MetricsLog:
             can't be written and ends; stderr by default.
     Raises:
         ValueError: a column that comes twice.
-        TrainingError: the file can't be read or written, or it has other columns than a resumed run writes.
+        TrainingError: the file can't be read or written, or it has columns that a resumed run does not write.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class MetricsLog:
         if not lines:
             return []
         header = tuple(next(csv.reader([lines[0]]), ()))
-        if header != self.columns:
+        if header != tuple(column for column in self.columns if column in header):
             changed = sorted(set(header) ^ set(self.columns)) or ["their order"]
             raise TrainingError(
                 f"{self.path}: its columns aren't those of this run (differing: {', '.join(changed)}); "
@@ -137,10 +138,11 @@ class MetricsLog:
         kept, damaged = [], 0
         for line in lines[1:]:
             cells = next(csv.reader([line]), [])
-            if len(cells) != len(self.columns) or not cells[0].isdecimal():
+            if len(cells) != len(header) or not cells[0].isdecimal():
                 damaged += 1
             elif int(cells[0]) < resume_iteration:
-                kept.append(line)
+                row = dict(zip(header, cells, strict=True))
+                kept.append(line if header == self.columns else _line([row.get(name, "") for name in self.columns]))
         if damaged:
             self._warn(f"{self.path}: {damaged} damaged row(s) dropped")
         return kept

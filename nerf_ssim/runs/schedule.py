@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from nerf_ssim.config.sections import CommonRunConfig, ScheduleConfig
+from nerf_ssim.ops.ssim_window import SsimMix
 from nerf_ssim.runs import schema
+from nerf_ssim.ssim.parts import mix_of_part
 from nerf_ssim.ssim.schedule import SsimSchedule
 
-__all__ = ["is_due", "last_iteration", "make_schedule", "schedule_schema"]
+__all__ = ["is_due", "last_iteration", "make_mix", "make_schedule", "schedule_schema"]
 
 
 def make_schedule(ssim: ScheduleConfig, weight: float, starts_at: int = 0) -> SsimSchedule:
@@ -18,7 +20,14 @@ def make_schedule(ssim: ScheduleConfig, weight: float, starts_at: int = 0) -> Ss
         tolerance=ssim.ssim_auto_tolerance,
         patience=ssim.ssim_auto_patience,
         starts_at=starts_at,
+        part=ssim.ssim_part if ssim.ssim_part != "sum" else "sum {:g} {:g}".format(*make_mix(ssim)[1:]),
     )
+
+
+def make_mix(ssim: ScheduleConfig) -> SsimMix:
+    """What the options make the SSIM term of."""
+    a, b = ssim.ssim_luminance_weight, ssim.ssim_structure_weight
+    return mix_of_part(ssim.ssim_part, 1.0 if a is None else a, 1.0 if b is None else b)
 
 
 def last_iteration(run: CommonRunConfig) -> int:

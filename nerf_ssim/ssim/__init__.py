@@ -3,6 +3,7 @@
 from nerf_ssim.ssim.index import SsimParts, SsimStatistics, fused_ssim, ssim_parts, ssim_with_statistics
 from nerf_ssim.ssim.losses import S3IM, S3imResult
 from nerf_ssim.ssim.luminance import LuminanceConvergence
+from nerf_ssim.ssim.parts import gradient_parts, mix_of_part
 from nerf_ssim.ssim.schedule import SsimSchedule
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "SsimSchedule",
     "SsimStatistics",
     "fused_ssim",
+    "gradient_parts",
+    "mix_of_part",
     "ssim_parts",
     "ssim_with_statistics",
 ]

@@ -22,6 +22,7 @@ class SsimSchedule:
         tolerance, patience: of "auto".
         starts_at: the iteration that `add_at`, `remove_at` and `removed_at` count from, the first of a run's last
             stage; SSIM is off before it.
+        part: what the term is made of, one of `parts.PARTS`, with its weights if it is a sum. It is recorded only.
     Raises:
         ConfigError: an option out of range, or `remove_at <= add_at`.
     Example:
@@ -39,6 +40,7 @@ class SsimSchedule:
         tolerance: float = DEFAULT_TOLERANCE,
         patience: int = DEFAULT_PATIENCE,
         starts_at: int = 0,
+        part: str = "both",
     ) -> None:
         if not math.isfinite(weight) or weight < 0:
             raise ConfigError(f"s3im_weight: {weight!r} is not a finite number of at least 0.")
@@ -52,7 +54,7 @@ class SsimSchedule:
                 "for that, give --s3im_weight 0."
             )
         self.weight, self.add_at, self.remove_at = float(weight), add_at, remove_at
-        self.starts_at = starts_at
+        self.starts_at, self.part = starts_at, part
         self.convergence = LuminanceConvergence(tolerance, patience)
         self._removed_at = remove_at if _is_int(remove_at) else None
 
@@ -84,8 +86,9 @@ class SsimSchedule:
         return False
 
     def summary(self) -> dict[str, float | int | str | None]:
-        """The schedule as results record it: `weight`, `add_at`, `remove_at`, and `removed_at` as it turned out."""
+        """The term as results record it: `part`, `weight`, `add_at`, `remove_at`, and `removed_at` as it came out."""
         return {
+            "part": self.part,
             "weight": self.weight,
             "add_at": self.add_at,
             "remove_at": self.remove_at,

@@ -15,8 +15,9 @@ from nerf_ssim.errors import TrainingError
 from nerf_ssim.models.parts.rendering import Render
 from nerf_ssim.ops.ssim import SsimStatistics
 from nerf_ssim.runs.metrics_log import MetricsLog
+from nerf_ssim.training.objective import PART_FIGURES
 
-__all__ = ["Journal", "columns_of", "psnr_of", "statistics_row"]
+__all__ = ["Journal", "columns_of", "defined", "psnr_of", "statistics_row"]
 
 PHOTOMETRIC_TERMS = ("mse", "ssim")
 
@@ -43,6 +44,7 @@ def columns_of(terms: Sequence[str], rates: Sequence[str]) -> tuple[str, ...]:
         "mean_difference",
         "mean_difference_abs",
         *(f"grad_{term}" for term in terms),
+        *PART_FIGURES,
     )
 
 
@@ -91,9 +93,17 @@ class Journal:
             errors.append(values["mse"])
             self.latest = values
             if is_written:
-                self.log.write(iteration, {name: value for name, value in values.items() if name != "iteration"})
+                self.log.write(
+                    iteration, {name: defined(value) for name, value in values.items() if name != "iteration"}
+                )
         if errors:
             self.psnr_train = psnr_of(sum(errors) / len(errors))
+
+
+def defined(value: Tensor | float) -> float | None:
+    """A figure as a row of the log has it; one that is undefined, as the cosine of a gradient of 0, has no value."""
+    number = float(value)
+    return None if math.isnan(number) else number
 
 
 def statistics_row(statistics: SsimStatistics) -> Row:

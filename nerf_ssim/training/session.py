@@ -17,7 +17,7 @@ from nerf_ssim.runs.device import precision_record
 from nerf_ssim.runs.folder import RunFolder
 from nerf_ssim.runs.generators import Generators, stream_seed
 from nerf_ssim.runs.metrics_log import MetricsLog
-from nerf_ssim.runs.schedule import last_iteration, make_schedule
+from nerf_ssim.runs.schedule import last_iteration, make_mix, make_schedule
 from nerf_ssim.ssim.losses import S3IM
 from nerf_ssim.training.journal import columns_of
 from nerf_ssim.training.state import refuse_unsound_run, refuse_unsound_start
@@ -146,4 +146,5 @@ def make_s3im(config: Config[ModelOptions]) -> S3IM | None:
         ssim.s3im_patch_height,
         ssim.s3im_patch_width,
         seed=stream_seed(config.run.seed, "ssim"),
+        mix=make_mix(ssim),
     )

@@ -25,7 +25,7 @@ from nerf_ssim.models.recipe import Recipe
 from nerf_ssim.ops.ssim import SsimStatistics
 from nerf_ssim.rays.batches import PixelBatches, RayBatch
 from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.objective import gradient_norms, photometric_terms
+from nerf_ssim.training.objective import gradient_norms, part_figures, photometric_terms
 
 __all__ = ["Step", "take_step"]
 
@@ -34,8 +34,8 @@ __all__ = ["Step", "take_step"]
 class Step:
     """What an update was made of.
 
-    terms: weighted loss terms by name. rates: learning rates by column name. norms: gradient norm of each term, empty
-    where they were not asked for. statistics: of SSIM, None where it was off.
+    terms: weighted loss terms by name. rates: learning rates by column name. norms: gradient norm of each term and the
+    figures of SSIM's two parts, empty where they were not asked for. statistics: of SSIM, None where it was off.
     """
 
     batch: RayBatch
@@ -60,7 +60,8 @@ def take_step(
     Args:
         ssim_weight: 0 means that SSIM is not computed; above 0 needs `s3im`.
         iteration: the update's number, from 0.
-        measures_norms: whether each term's own gradient norm is wanted, a backward pass a term.
+        measures_norms: whether each term's own gradient norm is wanted, and with SSIM on the figures of its two parts:
+            a backward pass a term, and three for the parts.
     Raises:
         TrainingError: a batch in which no ray has a sample.
     """
@@ -70,10 +71,12 @@ def take_step(
     if render.n_samples == 0:
         raise TrainingError(f"iteration {iteration}: no ray of the batch has a sample inside the occupied box")
 
-    terms, statistics = photometric_terms(render.rgb, batch.rgb, s3im, ssim_weight)
+    terms, ssim = photometric_terms(render.rgb, batch.rgb, s3im, ssim_weight, measures_parts=measures_norms)
     terms |= recipe.regularizers(iteration, render, batch.rgb)
     norms = gradient_norms(terms, recipe.field.parameters()) if measures_norms else {}
+    if ssim is not None and ssim.parts is not None:
+        norms |= part_figures(terms["mse"], ssim.parts, ssim_weight, render.rgb, recipe.field.parameters())
     recipe.optimizer.zero_grad(set_to_none=True)
     reduce(torch.add, terms.values()).backward()
     recipe.optimizer.step()
-    return Step(batch, render, terms, rates, norms, statistics)
+    return Step(batch, render, terms, rates, norms, None if ssim is None else ssim.statistics)

@@ -16,6 +16,7 @@ from nerf_ssim.images.fits import rate_order, run_fit, search_rate
 from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.images.session import ImageSession
 from nerf_ssim.runs.interrupts import GracefulStop
+from nerf_ssim.training.objective import PART_FIGURES
 
 STEPS = 24
 
@@ -224,3 +225,17 @@ def test_an_interrupted_search_continues(make_config, tmp_path):
 def test_rates_are_tried_from_the_middle():
     assert rate_order((8, 9, 10, 11, 12)) == [10, 9, 11, 8, 12]
     assert rate_order((11,)) == [11]
+
+
+def test_figures_of_ssims_parts_stand_in_the_log_while_it_is_on_and_change_nothing(make_config, tmp_path):
+    for name, every in (("measured", 3), ("plain", 0)):
+        run_fit(make_config(expname=name, grad_norm_every=every, ssim_remove_at=10), GracefulStop())
+    ours, theirs = (final_state(tmp_path / name) for name in ("measured", "plain"))
+    assert all(torch.equal(ours["network"][name], theirs["network"][name]) for name in ours["network"])
+    for row in rows(tmp_path / "measured"):
+        is_due = int(row["iteration"]) % 3 == 0 and int(row["iteration"]) < STEPS
+        assert bool(row["grad_mse"]) == is_due
+        assert all(bool(row[name]) == (is_due and int(row["iteration"]) < 10) for name in PART_FIGURES)
+        if row["grad_luminance"]:
+            low, high = (abs(float(row["grad_luminance"]) + sign * float(row["grad_structure"])) for sign in (-1, 1))
+            assert low <= float(row["grad_ssim"]) * 1.001 and float(row["grad_ssim"]) <= high * 1.001

@@ -124,6 +124,16 @@ def test_resuming_with_other_columns_is_refused_and_harms_nothing(tmp_path):
     assert (tmp_path / "metrics.csv").read_bytes() == before
 
 
+def test_columns_that_came_later_are_empty_in_the_rows_before(tmp_path):
+    write_five(tmp_path)
+    before = rows(tmp_path)
+    with make(tmp_path, 30, columns=("seconds", "grad_mse", "mse", "psnr_test", "cosine")) as log:
+        log.write(30, {"cosine": 0.5, "mse": 0.25})
+    after = rows(tmp_path)
+    assert after[:3] == [row | {"grad_mse": "", "cosine": ""} for row in before[:3]]
+    assert (after[3]["cosine"], after[3]["mse"], len(after)) == ("0.5", "0.25", 4)
+
+
 def test_resuming_without_a_file_or_with_an_empty_one_starts_it(tmp_path):
     make(tmp_path, 30).close()
     (tmp_path / "metrics.csv").write_bytes(b"itera")

@@ -9,7 +9,7 @@ from tiny_scene import tiny_config, write_tiny_scene
 
 from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.objective import gradient_norms, photometric_terms
+from nerf_ssim.training.objective import PART_FIGURES, gradient_norms, part_figures, photometric_terms
 from nerf_ssim.training.session import Session
 
 ITERATION = 3
@@ -86,17 +86,17 @@ def test_off_is_not_computed_and_draws_nothing():
     s3im = S3IM(patch_height=8, patch_width=8)
     before = s3im.get_state()
     rendered = torch.rand(64, 3, requires_grad=True)
-    terms, statistics = photometric_terms(rendered, torch.rand(64, 3), s3im, 0.0)
-    assert list(terms) == ["mse"] and statistics is None and torch.equal(s3im.get_state(), before)
+    terms, result = photometric_terms(rendered, torch.rand(64, 3), s3im, 0.0)
+    assert list(terms) == ["mse"] and result is None and torch.equal(s3im.get_state(), before)
 
 
 def test_the_mse_does_not_hold_the_ssim_term():
     rendered, target = torch.rand(64, 3), torch.rand(64, 3)
     s3im = S3IM(patch_height=8, patch_width=8)
     alone, _ = photometric_terms(rendered, target, s3im, 0.0)
-    beside, statistics = photometric_terms(rendered, target, s3im, 2.0)
+    beside, result = photometric_terms(rendered, target, s3im, 2.0)
     assert alone["mse"] == beside["mse"] == ((rendered - target) ** 2).mean()
-    assert beside["ssim"].item() == pytest.approx(2 * (1 - statistics.ssim.item()), rel=1e-6)
+    assert beside["ssim"].item() == pytest.approx(2 * (1 - result.statistics.ssim.item()), rel=1e-6)
 
 
 def test_gradient_norms_are_of_each_weighted_term_alone():
@@ -116,3 +116,37 @@ def test_an_opaque_white_field_is_clamped_before_the_losses(tmp_path):
     batch = session.batches.next()
     rendered = session.recipe.field.render(Rays(batch.rays.origins, batch.rays.directions), background=1.0)
     assert rendered.rgb.min() >= 0 and rendered.rgb.max() <= 1
+
+
+def test_part_figures_are_norms_and_cosines_of_two_gradients_that_add_up_to_ssims():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.rand(3, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    offset = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(64, 3, generator=generator, dtype=torch.float64)
+    rendered = 0.5 * target @ matrix + offset
+    terms, result = photometric_terms(rendered, target, S3IM(patch_height=8, patch_width=8), 1.7, measures_parts=True)
+    parameters = [matrix, offset]
+    figures = part_figures(terms["mse"], result.parts, 1.7, rendered, parameters)
+    assert tuple(figures) == PART_FIGURES
+
+    def flat(value, leaves):
+        return torch.cat([g.flatten() for g in torch.autograd.grad(value, leaves, retain_graph=True)])
+
+    for leaves, colour in ((parameters, ""), ([rendered], "colour_")):
+        mse = flat(terms["mse"], leaves)
+        parts = [flat(1.7 * part, leaves) for part in result.parts]
+        torch.testing.assert_close(sum(parts), flat(terms["ssim"], leaves))
+        for name, part in zip(("luminance", "structure"), parts, strict=True):
+            assert figures[f"{colour}grad_{name}"].item() == pytest.approx(part.norm().item())
+            cosine = torch.dot(part, mse) / (part.norm() * mse.norm())
+            assert figures[f"{colour}cosine_{name}"].item() == pytest.approx(cosine.item())
+    assert figures["colour_grad_mse"].item() == pytest.approx(flat(terms["mse"], [rendered]).norm().item())
+    assert matrix.grad is None, "measuring must not leave gradients behind"
+
+
+def test_cosine_with_a_gradient_of_zero_is_undefined():
+    rendered = torch.full((64, 3), 0.5, requires_grad=True)
+    target = torch.full((64, 3), 0.5)
+    terms, result = photometric_terms(rendered, target, S3IM(patch_height=8, patch_width=8), 1.0, measures_parts=True)
+    figures = part_figures(terms["mse"], result.parts, 1.0, rendered, [rendered])
+    assert figures["colour_grad_mse"] == 0 and figures["cosine_luminance"].isnan()

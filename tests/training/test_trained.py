@@ -37,7 +37,7 @@ def test_an_opened_run_renders_bit_for_bit_what_the_session_does(run_of_each):
     session, folder = run_of_each
     trained = load_trained(folder)
     assert trained.iteration == 14 and trained.config == session.config
-    assert trained.schedule_summary == {"weight": 1.0, "add_at": 0, "remove_at": 9, "removed_at": 9}
+    assert trained.schedule_summary == {"part": "both", "weight": 1.0, "add_at": 0, "remove_at": 9, "removed_at": 9}
     assert trained.manifest["scene"]["hash"] == session.scene.content_hash
     views = session.scene.test
     for index in range(len(views)):
