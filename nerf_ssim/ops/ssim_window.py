@@ -23,7 +23,7 @@ class SsimMix(NamedTuple):
 
 
 class WindowPlaces(NamedTuple):
-    """A window as the native operators take it: its weights along one axis, stride, zeros before and after, C1, C2, mix.
+    """A window as the native operators take it: weights along one axis, stride, zeros before and after, C1, C2, mix.
 
     It has what the reference asks of an `SsimWindow` without `clamp_variance`.
     """
