@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nerf_ssim.config.command_line import OneLineErrors, number_within
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.files import user_path
 
 if TYPE_CHECKING:
     from nerf_ssim.models.imported import ForeignModel
@@ -28,16 +29,16 @@ def run(argv: Sequence[str]) -> int:
     if list(argv[:2]) != [str(options.checkpoint), str(options.out)]:
         raise ConfigError("import: give CKPT and OUT first, and options after them")
 
-    if Path(options.checkpoint).suffix in PORTABLE:
-        return _import_portable(Path(options.checkpoint), Path(options.out), words)
+    if user_path(options.checkpoint).suffix in PORTABLE:
+        return _import_portable(user_path(options.checkpoint), user_path(options.out), words)
 
     from nerf_ssim.models.imported import foreign_model
     from nerf_ssim.runs.foreign import read_foreign
     from nerf_ssim.training.importing import changed_options, import_model
 
-    checkpoint = Path(options.checkpoint)
+    checkpoint = user_path(options.checkpoint)
     model = foreign_model(checkpoint, read_foreign(checkpoint))
-    asked = _configured(model, words, Path(options.out))
+    asked = _configured(model, words, user_path(options.out))
     config = model.fitted(asked)
     folder, updates = import_model(model, config, options.iteration)
     size = "x".join(map(str, model.resolution))

@@ -121,7 +121,7 @@ def _parser() -> RunParser:
     )
     parser.add_argument(
         "--path_frame",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="the coordinates of a camera file, where they are not the scene's: nerfstudio's "
         "dataparser_transforms.json or instant-ngp's transforms.json",

@@ -13,6 +13,7 @@ from torch import Tensor
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.evaluation.camera_files import CameraFile, read_camera_file, read_viewer_frame
 from nerf_ssim.evaluation.camera_paths import PATHS, camera_path, resize_intrinsics
+from nerf_ssim.files import user_path
 
 if TYPE_CHECKING:
     from nerf_ssim.datasets.scene import Scene, Views
@@ -76,7 +77,7 @@ def shots_along(
         UserError: a scene without views where the path is made from them, or a file that cannot be read.
     """
     if path not in NAMED_PATHS:
-        return _of_file(scene, Path(path), frames, size, viewer)
+        return _of_file(scene, user_path(path), frames, size, viewer)
     if viewer is not None:
         raise ConfigError(f"--path_frame is for camera files, and --path {path} is made from the scene's cameras")
     views = _views(scene, "test" if path == "test" else "train", f"--path {path}")

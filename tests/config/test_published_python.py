@@ -84,7 +84,7 @@ def test_a_file_without_its_default_file_takes_dvgos(tmp_path, caplog):
     )
     with caplog.at_level(logging.WARNING, logger="nerf_ssim"):
         config = parse(["--config", str(file)])
-    assert "default.py is not there; DVGO's own default.py is taken" in caplog.text
+    assert "default.py is not there; the default.py of DVGO's Python configurations is taken" in caplog.text
     assert (config.run.n_iters, config.model.batch_size, config.model.unbounded_inward) == (35000, 8192, False)
     assert (config.ssim.s3im_patch_height, config.ssim.s3im_patch_width) == (64, 128)
 

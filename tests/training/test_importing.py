@@ -21,7 +21,7 @@ CP = {
 }
 KINDS = {
     "tensorf": ("tensorf", {}),
-    "cp with SH": ("tensorf", CP | {"shadingMode": "SH", "data_dim_color": 27}),
+    "cp with SH": ("tensorf", CP),
     "RGB with relu": ("tensorf", {"shadingMode": "RGB", "data_dim_color": 3, "fea2denseAct": "relu"}),
     "MLP": ("tensorf", {"shadingMode": "MLP", "update_AlphaMask_list": []}),
     "dvgo": ("dvgo", {}),
