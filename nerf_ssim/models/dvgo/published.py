@@ -67,7 +67,10 @@ class _Translation:
     def result(self) -> PublishedFile:
         """The options, and what there is to say of them."""
         settings = list(self._all())
-        remarks = [f"{missing} is not there; the default.py of DVGO's Python configurations is taken" for missing in self._settings.missing]
+        remarks = [
+            f"{missing} is not there; the default.py of DVGO's Python configurations is taken"
+            for missing in self._settings.missing
+        ]
         if "s3im_weight" not in self._fine.values:
             remarks.append("DVGO's own files know no SSIM: this run has none unless --s3im_weight says so")
         return PublishedFile(settings, [f"{self._path}: {remark}" for remark in remarks])
