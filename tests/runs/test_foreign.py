@@ -112,7 +112,7 @@ HOSTILE = {
     "an expanded tensor": tensor_of(0, "(I1000000\nI1000000\nt", "(I0\nI0\nt"),
     "a negative stride": tensor_of(3, "(I4\nt", "(I-1\nt"),
     "a giant shape": tensor_of(0, "(L" + "9" * 3000 + "L\nt", "(I0\nt"),
-    "a tensor changed afterwards": tensor_of(0, "(I4\nt", "(I1\nt")[:-1] + b"(I1\ntb.",
+    "a tensor changed afterwards": tensor_of(0, "(I4\nt", "(I1\nt")[:-1] + b"(S'tensor'\nI5\ndb.",
     "a function changed": b"ctorch._utils\n_rebuild_tensor_v2\n(NdS'__defaults__'\nNstb.",
     "a kind of storage changed": b"ctorch\nFloatStorage\n(S'dtype'\nI1\ndb.",
     "a class that is no function": b"ccollections\nOrderedDict\n)\x81.",
