@@ -63,7 +63,7 @@ def _import_portable(exported: Path, out: Path, words: Sequence[str]) -> int:
     from nerf_ssim.runs.portable import read_portable
     from nerf_ssim.training.importing import import_portable
 
-    folder, updates = import_portable(read_portable(exported), out, options.datadir)
+    folder, updates = import_portable(exported, read_portable(exported), out, options.datadir)
     print(f"the run as of {updates} updates: {folder}")
     print(f"continue: nerf-ssim train --config {folder / 'config.txt'} --resume")
     return 0

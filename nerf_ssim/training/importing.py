@@ -13,12 +13,14 @@ from nerf_ssim.models.config import Config
 from nerf_ssim.models.imported import ForeignModel
 from nerf_ssim.models.options import ModelOptions
 from nerf_ssim.models.recipe import Recipe, make_recipe
+from nerf_ssim.runs.checkpoints import saved_config
 from nerf_ssim.runs.device import precision_record
 from nerf_ssim.runs.folder import RunFolder
 from nerf_ssim.runs.metrics_log import MetricsLog
 from nerf_ssim.runs.schedule import make_schedule
 from nerf_ssim.training.journal import columns_of
 from nerf_ssim.training.session import Session, describe_scene, make_generators, make_s3im, scene_on
+from nerf_ssim.training.state import refuse_unsound_run
 
 __all__ = ["changed_options", "import_model", "import_portable"]
 
@@ -48,22 +50,24 @@ def import_model(model: ForeignModel, config: Config[ModelOptions], iteration: i
     return folder, updates
 
 
-def import_portable(payload: dict[str, Any], out: Path, datadir: str | None = None) -> tuple[Path, int]:
+def import_portable(path: Path, payload: dict[str, Any], out: Path, datadir: str | None = None) -> tuple[Path, int]:
     """Makes the run `out` of an exported checkpoint, which goes on exactly as the run that it was exported from.
 
     Args:
-        payload: what `runs.portable.read_portable` read.
+        path: the exported file, for errors.
+        payload: what `runs.portable.read_portable` read from it.
         datadir: where the scene is now, if it has moved.
     Returns:
         The run's folder and its updates.
     Raises:
         UserError: a payload that is no run's, or a folder that already holds a run.
     """
-    missing = [key for key in ("config", "recipe", "schedule", "iteration", "model") if key not in payload]
-    if missing or not isinstance(payload["iteration"], int):
-        raise CheckpointError(f"the exported checkpoint has no {', '.join(missing) or 'iteration'}: it is no run's")
+    missing = [key for key in ("config", "recipe", "schedule", "iteration", "model", "seconds") if key not in payload]
+    if missing:
+        raise CheckpointError(f"{path}: has no {', '.join(missing)}, so it is no run's")
     place = {"expname": out.name, "basedir": str(out.parent), "resume": False, "overwrite": False}
-    saved: Config[ModelOptions] = Config.from_dict(payload["config"])
+    saved: Config[ModelOptions] = saved_config(path, payload, Config)
+    refuse_unsound_run(path, payload, saved)
     config = saved.replace(**place, **({} if datadir is None else {"datadir": datadir}))
     folder: RunFolder[Config[Any]] = RunFolder(config, model=str(payload["model"]), required=())
     names = config.model.recipe()

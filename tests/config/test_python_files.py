@@ -137,10 +137,10 @@ EXPENSIVE = {
 
 @pytest.mark.parametrize("text", EXPENSIVE.values(), ids=EXPENSIVE.keys())
 def test_work_is_bounded(read, text):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError) as caught:
         read(text)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 5.0
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from published_checkpoints import save_dvgo, save_tensorf
@@ -150,6 +152,21 @@ def test_a_run_taken_out_and_back_continues_bit_for_bit(scene, tmp_path, kind):
         assert main(["train", "--config", str(folder / "config.txt"), "--resume", "--stop_at", "14"]) == 0
     ends = [Session(load_trained(folder).config.replace(resume=True)) for folder in (run, copy)]
     assert differing(weights_of(ends[0]), weights_of(ends[1])) == []
+
+
+def test_an_export_that_was_changed_is_refused_by_its_key(scene, tmp_path, capsys):
+    pytest.importorskip("safetensors", reason="needs safetensors: pip install nerf_ssim[export]")
+    session = run_of(scene, tmp_path, "tensorf")
+    session.folder.close()
+    assert main(["export", str(folder_of(session.config)), "--safetensors", str(tmp_path / "a.safetensors")]) == 0
+    text = (tmp_path / "a.json").read_text()
+    for change in (("iteration", -1), ("config", 3), ("scene", {}), ("seconds", "long")):
+        record = json.loads(text)
+        record["checkpoint"][change[0]] = change[1]
+        (tmp_path / "a.json").write_text(json.dumps(record))
+        assert main(["import", str(tmp_path / "a.json"), str(tmp_path / "out")]) == 2
+        message = capsys.readouterr().err
+        assert "a.json" in message and change[0] in message and message.count("\n") == 1
 
 
 @pytest.mark.parametrize(
