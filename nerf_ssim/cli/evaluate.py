@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         with ended_by_signals():
             scores = score_views(
-                lambda index: trained.render_camera(views.c2w[index], views.K[index], views.height, views.width),
+                lambda index: trained.render_view(views, index),
                 views,
                 folder / options.split,
                 ssim_variant=variant,

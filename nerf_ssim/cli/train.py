@@ -19,6 +19,7 @@ def run(argv: Sequence[str]) -> int:
     config = require_scene(given.config()) if is_new else None
     notes: list[str] = []
     # Imported here: `--help` and a wrong option should not wait for torch.
+    from nerf_ssim.datasets.scene import reading_lines
     from nerf_ssim.runs.device import start_line
     from nerf_ssim.runs.interrupts import GracefulStop, ended_by_signals, exit_code_of
     from nerf_ssim.runs.progress import Progress
@@ -32,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
     session = Session(require_scene(config))
     label = config.run.expname
     print(start_line(session.config.run.device))
-    for note in (*notes, *session.folder.notes):
+    for note in (*notes, *session.folder.notes, *reading_lines(session.scene)):
         print(note)
     if changes := session.folder.changed_circumstances():
         print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
@@ -62,6 +63,9 @@ def print_scores(folder: Path, scores: Scores) -> None:
     """The scores in one line, and where to look."""
     from nerf_ssim.evaluation.scores import score_line
 
+    if not scores.per_image:
+        print(f"no test views, so nothing is scored; results: {folder / 'results.json'}")
+        return
     print(f"test views: {score_line(scores.means)} (SSIM variant: {scores.ssim_variant})")
     if any(metric.startswith("lpips") for metric in scores.notes):
         print(f"LPIPS: {scores.lpips_note}")

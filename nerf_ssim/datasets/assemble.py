@@ -1,11 +1,10 @@
-"""From what a format's loader read (frames, bounds) to a Scene: splits, downsampling, images in memory."""
+"""From what a format's reader found (frames, bounds) to a Scene: splits, downsampling, images in memory."""
 
 from __future__ import annotations
 
 import hashlib
-import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,132 +12,168 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nerf_ssim.datasets.cameras import resized_intrinsics
-from nerf_ssim.datasets.images import ImageFile, load_images, shrunk_size
+from nerf_ssim.datasets.estimate import estimate_bounds
+from nerf_ssim.datasets.frame_images import Destination, Picture, in_order, load_pictures, plan_picture
 from nerf_ssim.datasets.scene import Scene, Views
+from nerf_ssim.datasets.scene_file import Bounds, Frame, SceneFile, check_bounds
+from nerf_ssim.datasets.split import split_frames
 from nerf_ssim.errors import SceneError
 
 if TYPE_CHECKING:
     from nerf_ssim.datasets.options import DataConfig
 
-MIN_VIEWS = 2  # of a split: fewer cannot be fitted or scored
+__all__ = ["assemble"]
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One posed image of a scene file, checked.
-
-    Args:
-        path: the image file.
-        where: how an error names this frame (scene file, frame number, image).
-        c2w: `[3, 4]`, OpenCV camera-to-world.
-        K: `[3, 3]`, pixel centres at halves, for the image as stored.
-    """
-
-    path: Path
-    where: str
-    c2w: NDArray[np.float64]
-    K: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SceneFile:
-    """What a format's loader hands over: everything but the pixels.
+def assemble(file: SceneFile, data: DataConfig, layout: str = "") -> Scene:
+    """Split the frames, load their images, scale their intrinsics, and estimate bounds that the layout lacks.
 
     Args:
-        path: the metadata file, named in errors and part of the content hash.
-        name: the scene's name.
-        label: the scene's own remark for its scores, or None.
-        frames: in the file's order, which decides the split.
-        size: height and width of every image, pixels.
-        aabb: `[2, 3]`, lowest and highest corner.
-        near: scene units.
-        far: scene units.
-        is_test: for each frame, whether it is a test view; None lets the option test_every decide.
-    """
-
-    path: Path
-    name: str
-    label: str | None
-    frames: Sequence[Frame]
-    size: tuple[int, int]
-    aabb: NDArray[np.float64]
-    near: float
-    far: float
-    is_test: Sequence[bool] | None = None
-
-
-def check_bounds(aabb: NDArray[np.float64], near: float, far: float, where: str) -> None:
-    """Raises SceneError where the box is empty or inverted, or not `0 <= near < far`, all finite."""
-    for axis, low, high in zip("xyz", *aabb, strict=True):
-        if not low < high:
-            state = "empty" if low == high else "inverted"
-            raise SceneError(f"{where}: scene_box.aabb is {state} along {axis} ({low:.6g} to {high:.6g})")
-    if not (math.isfinite(near) and math.isfinite(far)):
-        raise SceneError(f"{where}: near and far must be finite, got {near} and {far}")
-    if near < 0:
-        raise SceneError(f"{where}: near is {near:.6g}, it cannot be negative")
-    if near >= far:
-        raise SceneError(f"{where}: near ({near:.6g}) must be below far ({far:.6g})")
-
-
-def assemble(file: SceneFile, data: DataConfig) -> Scene:
-    """Split the frames, load their images and scale their intrinsics.
-
-    The test views are those that the format names, else every `data.test_every`-th frame, the first included.
-
+        file: the scene's checked metadata.
+        data: split, downsampling, background and bounds as the options have them.
+        layout: the format's name.
     Raises:
         SceneError: too few frames for a split, an image listed twice, or one that cannot be used.
     """
     _refuse_repeats(file.frames)
-    count = len(file.frames)
-    is_test = [index % data.test_every == 0 for index in range(count)] if file.is_test is None else list(file.is_test)
-    for split, size in (("test", sum(is_test)), ("training", count - sum(is_test))):
-        if size < MIN_VIEWS:
-            raise SceneError(
-                f"{file.path}: {count} frames leave {size} for the {split} split ({split_rule(file, data)}); at least "
-                f"{MIN_VIEWS} are needed: add frames or change {'the split' if file.is_test else 'test_every'}"
-            )
+    split = split_frames(file, data.test_every, data.frame_step)
     train_factor = data.downsample_train
     test_factor = train_factor if data.downsample_test is None else data.downsample_test
-    sizes = [shrunk_size(*file.size, test_factor if test else train_factor) for test in is_test]
-    train_images = _allocate([size for size, test in zip(sizes, is_test, strict=True) if not test])
-    test_images = _allocate([size for size, test in zip(sizes, is_test, strict=True) if test])
-    rows = {False: iter(train_images.numpy()), True: iter(test_images.numpy())}
-    digests = load_images(
-        [ImageFile(frame.path, frame.where) for frame in file.frames],
-        [next(rows[test]) for test in is_test],
-        size=file.size,
-        white_bg=data.white_bg,
-    )
-
-    def views(images: torch.Tensor, test: bool) -> Views:
-        frames = [frame for frame, other in zip(file.frames, is_test, strict=True) if other == test]
-        K = resized_intrinsics(np.stack([frame.K for frame in frames]), file.size, (images.shape[1], images.shape[2]))
-        c2w = np.stack([frame.c2w for frame in frames])
-        names = tuple(frame.path.name for frame in frames)
-        return Views(images, torch.from_numpy(c2w).float(), torch.from_numpy(K).float(), names)
-
+    white_bg = data.white_bg or file.white_bg
+    # The order of the scene's own list, whatever the split: an error names the first bad frame, and so does the hash.
+    factors = [test_factor if test else train_factor for test in split.is_test]
+    pictures = in_order(lambda pair: plan_picture(*pair), list(zip(split.frames, factors, strict=True)))
+    _refuse_too_much(pictures, file.path)
+    parts = {
+        test: _Part([one for one, other in zip(pictures, split.is_test, strict=True) if other == test])
+        for test in (False, True)
+    }
+    places = {test: iter(part.destinations) for test, part in parts.items()}
+    digests = load_pictures(pictures, [next(places[test]) for test in split.is_test], white_bg=white_bg)
+    train, test = (parts[is_test].views() for is_test in (False, True))
+    bounds, points = _chosen_bounds(file, data, train, test)
     return Scene(
         name=file.name,
         label=data.label or file.label,
-        train=views(train_images, False),
-        test=views(test_images, True),
-        aabb=torch.from_numpy(file.aabb).float(),
-        near=file.near,
-        far=file.far,
-        content_hash=hashlib.sha256(file.path.read_bytes() + b"".join(digests)).hexdigest(),
+        train=train,
+        test=test,
+        aabb=torch.from_numpy(bounds.aabb).float(),
+        near=bounds.near,
+        far=bounds.far,
+        content_hash=_content_hash(file.sources or (file.path,), digests),
+        layout=layout,
+        white_bg=white_bg,
+        bounds_source=bounds.source,
+        split=split.rule,
+        pixel_centres=file.pixel_centres,
+        points=None if points is None else torch.from_numpy(points).float(),
+        notes=(*file.notes, *_notes_of(pictures)),
     )
 
 
-def split_rule(file: SceneFile, data: DataConfig) -> str:
-    """How frames came to be test views, in words."""
-    return f"every {data.test_every}th is a test frame" if file.is_test is None else "as the scene's file says"
+class _Part:
+    """The memory of one split: a frame as large as its largest image for each."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self.pictures = pictures
+        sizes = [picture.shrunk for picture in pictures]
+        height, width = (max((size[axis] for size in sizes), default=1) for axis in (0, 1))
+        self.are_equal = all(size == (height, width) for size in sizes)
+        has_masks = any(picture.frame.mask is not None for picture in pictures)
+        make = torch.empty if self.are_equal else torch.zeros
+        self.images = make(len(pictures), height, width, 3, dtype=torch.uint8)
+        self.valid: torch.Tensor | None = None
+        if has_masks or not self.are_equal:
+            self.valid = torch.zeros(len(pictures), height, width, dtype=torch.bool)
+            for index, (rows, columns) in enumerate(sizes):
+                self.valid[index, :rows, :columns] = True
+
+    @property
+    def destinations(self) -> list[Destination]:
+        """Where each picture's pixels go."""
+        images, valid = self.images.numpy(), None if self.valid is None else self.valid.numpy()
+        return [
+            Destination(
+                images[index, : picture.shrunk[0], : picture.shrunk[1]],
+                None if valid is None else valid[index, : picture.shrunk[0], : picture.shrunk[1]],
+            )
+            for index, picture in enumerate(self.pictures)
+        ]
+
+    def views(self) -> Views:
+        """The split, once its pictures are loaded."""
+        c2w = np.array([picture.frame.c2w for picture in self.pictures]).reshape(-1, 3, 4)
+        K = np.array([picture.K for picture in self.pictures]).reshape(-1, 3, 3)
+        return Views(
+            self.images,
+            torch.from_numpy(c2w).float(),
+            torch.from_numpy(K).float(),
+            tuple(picture.frame.path.name for picture in self.pictures),
+            None if self.are_equal else tuple(picture.shrunk for picture in self.pictures),
+            self.valid,
+        )
 
 
-def _allocate(sizes: Sequence[tuple[int, int]]) -> torch.Tensor:
-    height, width = sizes[0]
-    return torch.empty(len(sizes), height, width, 3, dtype=torch.uint8)
+def _chosen_bounds(
+    file: SceneFile, data: DataConfig, train: Views, test: Views
+) -> tuple[Bounds, NDArray[np.float64] | None]:
+    """The layout's bounds, or estimated ones, with what the options say in their place; and points on surfaces."""
+    bounds, points = file.bounds, file.points
+    given = [f"--{name}" for name in ("scene_box", "near", "far") if getattr(data, name) is not None]
+    if len(given) == 3:
+        bounds = Bounds(_given_box(data.scene_box, str(file.path)), data.near or 0.0, data.far or 0.0)
+    elif bounds is None:
+        bounds, points = estimate_bounds(train, test, file.points, str(file.path))
+    if not given:
+        return bounds, points
+    box = bounds.aabb if data.scene_box is None else _given_box(data.scene_box, str(file.path))
+    near = bounds.near if data.near is None else data.near
+    far = bounds.far if data.far is None else data.far
+    check_bounds(box, near, far, f"{file.path} with {', '.join(given)}")
+    source = "options" if len(given) == 3 else f"{bounds.source}, but for {', '.join(given)}"
+    return Bounds(box, near, far, source), points
+
+
+def _given_box(text: str | None, where: str) -> NDArray[np.float64]:
+    try:
+        corners = np.array([float(number) for number in (text or "").replace(",", " ").split()]).reshape(2, 3)
+    except ValueError:
+        raise SceneError(f"{where}: --scene_box {text!r} is not six numbers x,y,z,x,y,z") from None
+    return corners
+
+
+def _content_hash(sources: Sequence[Path], digests: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources) + b"".join(digests)).hexdigest()
+
+
+def _notes_of(pictures: Sequence[Picture]) -> list[str]:
+    """What was done to images on the way, in words."""
+    notes = []
+    if turned := sum(picture.orientation != 1 for picture in pictures):
+        notes.append(f"{turned} images are turned upright as their EXIF orientation says; the cameras are of those")
+    lenses = dict.fromkeys(str(p.frame.lens) for p in pictures if p.frame.lens and not p.frame.lens.is_pinhole)
+    if lenses:
+        shown = next(iter(lenses)) + (f" and {len(lenses) - 1} others" if len(lenses) > 1 else "")
+        notes.append(f"lens distortion is undone when images are loaded: {shown}")
+    if masked := sum(picture.frame.mask is not None for picture in pictures):
+        notes.append(f"{masked} images have masks; what these rule out is neither fitted nor scored")
+    if len({picture.shrunk for picture in pictures}) > 1:
+        notes.append("images differ in size")
+    return notes
+
+
+def _refuse_too_much(pictures: Sequence[Picture], path: Path) -> None:
+    """Raises SceneError where the images cannot be in memory together."""
+    needed = 3 * sum(picture.shrunk[0] * picture.shrunk[1] for picture in pictures)
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # a system that does not say
+        return
+    if needed > memory:
+        raise SceneError(
+            f"{path}: the images need {needed / 2**30:.1f} GiB of memory and this machine has {memory / 2**30:.1f}; "
+            "shrink them with --downsample_train, or take fewer with --frame_step"
+        )
 
 
 def _refuse_repeats(frames: Sequence[Frame]) -> None:

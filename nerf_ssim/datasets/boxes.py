@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["inside_box", "scaled_box", "share_kept"]
+__all__ = ["inside_box", "scaled_box", "share_inside", "share_kept"]
 
 
 def scaled_box(aabb: Tensor, factor: float, about: str = "centre") -> Tensor:
@@ -25,6 +25,11 @@ def scaled_box(aabb: Tensor, factor: float, about: str = "centre") -> Tensor:
 def inside_box(points: Tensor, box: Tensor) -> Tensor:
     """Whether each of the points `[n, 3]` is in `box [2, 3]`: bool `[n]`."""
     return ((points >= box[0]) & (points <= box[1])).all(dim=1)
+
+
+def share_inside(points: Tensor, box: Tensor) -> float:
+    """The share of `points [n, 3]` that is inside `box [2, 3]`."""
+    return float(inside_box(points, box).double().mean())
 
 
 def share_kept(aabb: Tensor, box: Tensor) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerf_ssim.errors import SceneError
+
+if TYPE_CHECKING:
+    from nerf_ssim.datasets.image_headers import ImageHeader
 
 _RIGID_TOLERANCE = 1e-3
 
@@ -87,6 +90,46 @@ def resized_intrinsics(K: NDArray[np.float64], old: tuple[int, int], new: tuple[
     """
     scale = np.array([new[1] / old[1], new[0] / old[0], 1.0])
     return K * scale[:, None]
+
+
+def fitted_intrinsics(
+    K: NDArray[np.float64], said: tuple[int, int], header: ImageHeader | None
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Intrinsics for an image file, where the scene's are of images of the size `said`.
+
+    A file of another size but the same shape was resized, and the intrinsics are scaled with it. One of another shape
+    gets them as they are, and is refused when it is loaded.
+
+    Args:
+        K: `[3, 3]`, pixel centres at halves.
+        said: height and width, pixels.
+        header: the image's; None where its kind of file does not say a size before it is decoded.
+    Returns:
+        `K [3, 3]`, and the height and width that it is for.
+    """
+    if header is None or said in (header.size, header.turned_size):
+        return K, said
+    for size in (header.size, header.turned_size):
+        ratios = size[0] / said[0], size[1] / said[1]
+        # Sizes are whole pixels, so that a resized image's shape is right to a pixel only.
+        if abs(ratios[0] / ratios[1] - 1) <= 0.01 or abs(size[0] - said[0] * ratios[1]) <= 1:
+            return resized_intrinsics(K, said, size), size
+    return K, said
+
+
+def principal_point_centres(frames: Sequence[tuple[NDArray[np.float64], tuple[int, int]]]) -> str | None:
+    """Where pixel centres are, by principal points in the exact middle of the image: `halves`, `integers`, or None.
+
+    Args:
+        frames: intrinsics as stored, `[3, 3]` or larger, with the image's height and width.
+    """
+    for name, offset in (("halves", 0.0), ("integers", 0.5)):
+        if frames and all(
+            abs(K[0, 2] - width / 2 + offset) < 1e-3 and abs(K[1, 2] - height / 2 + offset) < 1e-3
+            for K, (height, width) in frames
+        ):
+            return name
+    return None
 
 
 def _row(row: NDArray[np.float64]) -> str:

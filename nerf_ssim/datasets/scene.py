@@ -9,29 +9,50 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Views:
-    """The views of one split, all of one size.
+    """The views of one split.
 
     Args:
-        images: `[views, height, width, 3]`, uint8 RGB (they stay bytes; a batch is converted when it is drawn).
+        images: `[views, height, width, 3]`, uint8 RGB (they stay bytes; a batch is converted when it is drawn). Images
+            of different sizes lie at the upper left of the largest one's frame.
         c2w: `[views, 3, 4]`, float32, OpenCV camera-to-world (x right, y down, z forward), scene units.
         K: `[views, 3, 3]`, float32, intrinsics in pixels; pixel (0, 0) has its centre at (0.5, 0.5).
         names: the image files' names, in the order of the scene's own list.
+        sizes: height and width of each image, where they differ; None where every image fills the frame.
+        valid: `[views, height, width]`, bool, which pixels are photographs of the scene: those inside an image that no
+            mask rules out. None where all are. Only these are fitted and scored.
     """
 
     images: Tensor
     c2w: Tensor
     K: Tensor
     names: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...] | None = None
+    valid: Tensor | None = None
 
     @property
     def height(self) -> int:
-        """The height of every image, in pixels."""
+        """The height of the tallest image, in pixels."""
         return self.images.shape[1]
 
     @property
     def width(self) -> int:
-        """The width of every image, in pixels."""
+        """The width of the widest image, in pixels."""
         return self.images.shape[2]
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Height and width of one image, in pixels."""
+        return (self.height, self.width) if self.sizes is None else self.sizes[index]
+
+    def image_of(self, index: int) -> Tensor:
+        """One image, `[height, width, 3]` uint8, without what surrounds it in the frame."""
+        height, width = self.size_of(index)
+        return self.images[index, :height, :width]
+
+    def mask_of(self, index: int) -> Tensor | None:
+        """Which of one image's pixels count, bool `[height, width]`; None where all do."""
+        height, width = self.size_of(index)
+        mask = None if self.valid is None else self.valid[index, :height, :width]
+        return None if mask is None or bool(mask.all()) else mask
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -46,10 +67,17 @@ class Scene:
         label: a remark that must accompany every score of this scene (e.g. "recovered poses"), or None.
         train: the views to fit.
         test: the views to score.
-        aabb: `[2, 3]`, float32, lowest and highest corner as the scene's file says them (unscaled).
+        aabb: `[2, 3]`, float32, lowest and highest corner as the scene's file says them or as estimated (unscaled).
         near: distance along a ray at which sampling may begin, scene units.
         far: distance that sampling never begins beyond, scene units.
-        content_hash: sha256 (hex) over the metadata file and every image file's bytes.
+        content_hash: sha256 (hex) over the metadata files and every image file's bytes.
+        layout: the format that it was read with.
+        white_bg: images are composited on white, because an option or the layout says so.
+        bounds_source: where the box, near and far come from, in words.
+        split: how the test views were chosen, in words.
+        pixel_centres: where the scene's file puts the centre of pixel (0, 0), in words.
+        points: `[n, 3]`, float32, points on the scene's surfaces, of the layout or found for its bounds; None without.
+        notes: what else a person should know of how the scene was read.
         has_images: False where the pictures are not there and black ones stand in for them.
     """
 
@@ -61,4 +89,17 @@ class Scene:
     near: float
     far: float
     content_hash: str
+    layout: str = ""
+    white_bg: bool = False
+    bounds_source: str = "the scene's file"
+    split: str = ""
+    pixel_centres: str = "at halves"
+    points: Tensor | None = None
+    notes: tuple[str, ...] = ()
     has_images: bool = True
+
+
+def reading_lines(scene: Scene) -> list[str]:
+    """How a scene was read, in lines for people: its layout, its split, its bounds, and what else they should know."""
+    splits = f"{len(scene.train)} training and {len(scene.test)} test views ({scene.split})"
+    return [f"scene {scene.name}: layout {scene.layout}, {splits}; bounds: {scene.bounds_source}", *scene.notes]

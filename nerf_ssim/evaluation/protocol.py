@@ -76,8 +76,9 @@ def score_views(
     try:
         for index in bar:
             view = render_view(index)
-            truth = views.images[index].to(view.rgb.device).float() / 255.0
-            scores.append(score_image(views.names[index], view.rgb, truth, Scoring(ssim_variant, lpips), notes))
+            truth = views.image_of(index).to(view.rgb.device).float() / 255.0
+            scoring = Scoring(ssim_variant, lpips, views.mask_of(index))
+            scores.append(score_image(views.names[index], view.rgb, truth, scoring, notes))
             if folder is not None:
                 _save_view(folder, names[index], view, truth, depth_range)
                 if index in on_sheet:

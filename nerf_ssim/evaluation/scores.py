@@ -31,15 +31,28 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scoring:
-    """What scores are made with: the variant of SSIM, and LPIPS's scorers."""
+    """What scores are made with: the variant of SSIM, LPIPS's scorers, and which pixels count.
+
+    `valid` is bool `[height, width]`, None where all pixels count. PSNR is that of the pixels that count; the scores
+    that compare neighbourhoods see the truth in the place of the others.
+    """
 
     ssim_variant: str
     lpips: Sequence[LpipsScorer]
+    valid: Tensor | None = None
 
 
 def _psnr(rendered: Tensor, truth: Tensor, scoring: Scoring) -> float | str:
-    value = metrics.psnr(rendered, truth)
+    value = masked_psnr(rendered, truth, scoring.valid)
     return value if math.isfinite(value) else "the render equals the truth, its PSNR is infinite"
+
+
+def masked_psnr(rendered: Tensor, truth: Tensor, valid: Tensor | None) -> float:
+    """The PSNR in dB of pictures `[height, width, 3]` over the pixels that count; all do where `valid` is None."""
+    if valid is None:
+        return metrics.psnr(rendered, truth)
+    valid = valid.to(rendered.device)
+    return metrics.psnr(rendered[valid][None], truth[valid][None])
 
 
 def _ssim(rendered: Tensor, truth: Tensor, scoring: Scoring) -> float | str:
@@ -110,6 +123,8 @@ def score_image(name: str, rendered: Tensor, truth: Tensor, scoring: Scoring, no
     """Every metric of one view; why one could not be computed goes to `notes`, the first such view's reason."""
     values: dict[str, float | None] = {}
     is_finite = bool(torch.isfinite(rendered).all())
+    if scoring.valid is not None:
+        rendered = torch.where(scoring.valid.to(rendered.device)[..., None], rendered, truth)
     for metric, entry in METRICS.items():
         found = entry.score(rendered, truth, scoring) if is_finite else "the render holds NaN or infinity"
         values[metric] = None if isinstance(found, str) else found

@@ -45,6 +45,9 @@ class PixelBatches:
         self.total = len(views) * views.height * views.width
         self.kept_bits: Tensor | None = None  # None = every pixel
         self.kept = self.total
+        if views.valid is not None and not bool(views.valid.all()):
+            # What lies outside an image or is ruled out by its mask is never drawn.
+            self.kept_bits, self.kept = pack_bits(views.valid.flatten()), int(views.valid.sum())
         self.has_replacement = False
         self._found: deque[tuple[Tensor, int]] = deque()  # batches to come, and the cursor behind each
         self._start_epoch()
@@ -64,7 +67,7 @@ class PixelBatches:
         return self._batch_of(self._next_pixels())
 
     def draw_with_replacement(self) -> None:
-        """From now on every batch is drawn independently from all pixels, until `keep_where` returns to epochs."""
+        """From now on every batch is drawn independently from the kept pixels, until `keep_where` returns to epochs."""
         self.has_replacement = True
 
     def keep_where(self, predicate: Callable[[Rays], Tensor]) -> float:
@@ -138,7 +141,14 @@ class PixelBatches:
         return RayBatch(self.rays_of(pixels), self.views.images.view(-1, 3)[pixels].float() / 255.0)
 
     def _random_pixels(self) -> Tensor:
-        return torch.randint(self.total, (self.batch_size,), generator=self.generator, device=self.device)
+        found: list[Tensor] = []
+        missing = self.batch_size
+        while missing > 0:
+            size = self.batch_size if self.kept_bits is None else 2 * missing * self.total // max(self.kept, 1) + 1
+            drawn = torch.randint(self.total, (size,), generator=self.generator, device=self.device)
+            found.append(drawn if self.kept_bits is None else drawn[self._is_kept(drawn)][:missing])
+            missing -= found[-1].numel()
+        return torch.cat(found)
 
     def _next_pixels(self) -> Tensor:
         if not self._found:

@@ -33,8 +33,8 @@ def frustum_box(views: Views, near: float, far: float) -> Tensor:
     """The box `[2, 3]` around all points at the distances `near` and `far` on the rays of every pixel."""
     low = views.c2w.new_full((3,), torch.inf)
     high = -low
-    for c2w, K in zip(views.c2w, views.K, strict=True):
-        rays = camera_rays(c2w, K, views.height, views.width)
+    for index, (c2w, K) in enumerate(zip(views.c2w, views.K, strict=True)):
+        rays = camera_rays(c2w, K, *views.size_of(index))
         for distance in (near, far):
             points = rays.origins + distance * rays.directions
             low, high = torch.minimum(low, points.amin(0)), torch.maximum(high, points.amax(0))

@@ -56,7 +56,11 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         journal.record(iteration, row | {"seconds": session.seconds}, terms=step.terms)
 
         is_last = session.iteration == session.last_iteration
-        if run.N_vis != 0 and (is_due(session.iteration, run.vis_every) or session.iteration in run.vis_at):
+        if (
+            run.N_vis != 0
+            and len(session.scene.test) > 0
+            and (is_due(session.iteration, run.vis_every) or session.iteration in run.vis_at)
+        ):
             journal.add_test_score(score_test_views(session))
         started = time.perf_counter()
         run_milestones(recipe.after_step, iteration, session, journal, progress)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from nerf_ssim.datasets.scene import Views
-from nerf_ssim.evaluation import metrics, pictures
+from nerf_ssim.evaluation import pictures
 from nerf_ssim.evaluation.perceptual import lpips_scorers
 from nerf_ssim.evaluation.protocol import RenderedView, score_views, write_results
-from nerf_ssim.evaluation.scores import Scores, score_line
+from nerf_ssim.evaluation.scores import Scores, masked_psnr, score_line
 from nerf_ssim.files import file_errors
 from nerf_ssim.runs.device import backend_record
 from nerf_ssim.training.session import Session
@@ -32,8 +32,8 @@ def score_test_views(session: Session) -> float:
     rows, scores = [], []
     for index in range(0, len(views), step):
         view = render_session_view(session, views, index, final=False)
-        truth = views.images[index].float() / 255.0
-        scores.append(metrics.psnr(view.rgb, truth))
+        truth = views.image_of(index).float() / 255.0
+        scores.append(masked_psnr(view.rgb, truth, views.mask_of(index)))
         rows.append(pictures.sheet_row(views.names[index], scores[-1], truth, view.rgb, view.depth, view.opacity))
     mean = float(np.mean(scores))
     title = f"{session.config.run.expname} after {session.iteration} updates: test PSNR {mean:.2f} dB"
@@ -98,6 +98,5 @@ def render_session_view(session: Session, views: Views, index: int, *, final: bo
         lambda rays: session.recipe.render_test(rays, final=final),
         views.c2w[index],
         views.K[index],
-        views.height,
-        views.width,
+        *views.size_of(index),
     )

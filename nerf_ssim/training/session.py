@@ -114,7 +114,9 @@ def scene_on(scene: Scene, device: str) -> Scene:
     """The scene with its images, cameras and box on `device`."""
 
     def moved(views: Views) -> Views:
-        return replace(views, images=views.images.to(device), c2w=views.c2w.to(device), K=views.K.to(device))
+        valid = None if views.valid is None else views.valid.to(device)
+        c2w, K = views.c2w.to(device), views.K.to(device)
+        return replace(views, images=views.images.to(device), c2w=c2w, K=K, valid=valid)
 
     return replace(scene, train=moved(scene.train), test=moved(scene.test), aabb=scene.aabb.to(device))
 
@@ -123,6 +125,7 @@ def describe_scene(scene: Scene) -> dict:
     """What identifies the data, for the manifest."""
     return {
         "name": scene.name,
+        "layout": scene.layout,
         "label": scene.label,
         "hash": scene.content_hash,
         "train_views": len(scene.train),

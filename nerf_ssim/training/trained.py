@@ -58,7 +58,7 @@ class Trained:
 
     def render_view(self, views: Views, index: int) -> RenderedView:
         """The view of camera `index` of a split."""
-        return self.render_camera(views.c2w[index], views.K[index], views.height, views.width)
+        return self.render_camera(views.c2w[index], views.K[index], *views.size_of(index))
 
 
 @torch.no_grad()

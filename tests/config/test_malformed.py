@@ -31,7 +31,7 @@ LINES = [
     (["--alpha_mask_thre", "1"], ["--alpha_mask_thre", "below 1"]),
     (["--downsample_train", "0.5"], ["--downsample_train", "at least 1"]),
     (["--shadingMode", "MLP_Feat"], ["--shadingMode", "MLP_Fea"]),
-    (["--dataset_name", "blender"], ["--dataset_name", "replica, monosdf"]),
+    (["--dataset_name", "blendr"], ["--dataset_name", "replica, monosdf"]),
     (["--device", "gpu"], ["--device", "cpu, cuda"]),
     (["--expname", "../other"], ["--expname", "plain name"]),
     (["--expname", ".."], ["--expname", "plain name"]),

@@ -152,10 +152,14 @@ def test_other_published_files_parse_once_pointed_at_a_layout_that_is_loaded(rea
     assert config.model.upsamp_list == (2000, 3000, 4000, 5500, 7000)
 
 
-@pytest.mark.parametrize("text", [LEGO, TRUCK, OWN_DATA, FLOWER], ids=["lego", "truck", "own_data", "flower"])
-def test_other_datasets_are_refused_saying_which_are_loaded(read, text):
-    with pytest.raises(ConfigError, match=r"line \d+: dataset_name: .* is not one of replica, monosdf"):
-        read(text)
+@pytest.mark.parametrize(("text", "layout"), [(LEGO, "blender"), (TRUCK, "nsvf"), (OWN_DATA, "own_data")])
+def test_other_published_files_name_layouts_that_are_loaded(read, text, layout):
+    assert read(text).data.dataset_name == layout
+
+
+def test_a_layout_that_is_not_loaded_is_refused_saying_which_are(read):
+    with pytest.raises(ConfigError, match=r"line \d+: dataset_name: .* is not one of auto, replica, monosdf"):
+        read(LEGO.replace("blender", "multiscale"))
 
 
 def test_forward_facing_file_parses_but_for_what_is_not_served(read):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nerf_ssim.datasets.images import ImageFile, load_images, read_image
+from nerf_ssim.datasets.images import read_image
 
 RANDOM = np.random.default_rng(0)
 GREY, RGB, RGBA, PALETTE, GREY_ALPHA = 0, 2, 6, 3, 4  # PNG colour types
@@ -104,16 +104,3 @@ def test_jpeg_turned_by_exif_is_read_as_stored(tmp_path: Path) -> None:
     path = tmp_path / "image.jpg"
     path.write_bytes(encoded.tobytes()[:2] + segment + encoded.tobytes()[2:])
     assert read_image(path).shape == (6, 9, 3)
-
-
-def test_images_are_written_into_the_callers_memory(tmp_path: Path) -> None:
-    files, expected = [], []
-    for index in range(20):
-        values = samples(3)
-        (tmp_path / f"{index}.png").write_bytes(png(values, RGB))
-        files.append(ImageFile(tmp_path / f"{index}.png", f"frame {index}"))
-        expected.append(values)
-    memory = np.zeros((20, 6, 9, 3), np.uint8)
-    digests = load_images(files, list(memory), size=(6, 9))
-    assert np.array_equal(memory, np.stack(expected))
-    assert len(set(digests)) == 20

@@ -15,11 +15,12 @@ import torch
 from scene_files import HEIGHT, WIDTH, image, load, metadata, pose, write_rgb, write_scene
 
 from nerf_ssim.datasets import formats
-from nerf_ssim.datasets.assemble import SceneFile, assemble
+from nerf_ssim.datasets.assemble import assemble
 from nerf_ssim.datasets.cameras import resized_intrinsics
 from nerf_ssim.datasets.formats import replica
 from nerf_ssim.datasets.images import shrink_image, shrunk_size
 from nerf_ssim.datasets.options import DataConfig
+from nerf_ssim.datasets.scene_file import Reading, SceneFile
 from nerf_ssim.errors import SceneError
 
 
@@ -168,8 +169,8 @@ def test_replica_scene_loads_at_a_third(shared_path: Path) -> None:
 
 
 def test_a_format_may_bring_its_own_split_and_is_one_file_and_one_name(tmp_path: Path, monkeypatch) -> None:
-    def read(folder: Path, *, as_published: bool = False) -> SceneFile:
-        return replace(replica.read(folder, as_published=as_published), is_test=[False, True, False, True, False])
+    def read(folder: Path, how: Reading) -> SceneFile:
+        return replace(replica.read(folder, how), is_test=[False, True, False, True, False])
 
     module = SimpleNamespace(detect=lambda folder: (folder / "own.txt").exists(), read=read)
     monkeypatch.setitem(sys.modules, "nerf_ssim.datasets.formats.own", module)
@@ -178,7 +179,7 @@ def test_a_format_may_bring_its_own_split_and_is_one_file_and_one_name(tmp_path:
     assert formats.detect_format(folder) == "replica"
     (folder / "own.txt").touch()
     assert formats.detect_format(folder) == "own"
-    scene = assemble(formats.load_format("own").read(folder), DataConfig(datadir=str(folder), test_every=2))
+    scene = assemble(formats.load_format("own").read(folder, Reading()), DataConfig(datadir=str(folder)))
     assert scene.test.names == ("000001_rgb.png", "000003_rgb.png")
 
 

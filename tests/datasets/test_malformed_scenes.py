@@ -75,7 +75,7 @@ def linked_outside(folder: Path) -> None:
 
 
 MALFORMED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
-    "no metadata": (lambda folder: (folder / META).unlink(), (META, "missing")),
+    "no metadata": (lambda folder: (folder / META).unlink(), (META, "no scene in a known layout")),
     "metadata is a folder": (lambda folder: replaced(folder / META, Path.mkdir), (META, "cannot be read")),
     "empty metadata": (text(""), (META, "not JSON")),
     "half of the metadata": (text(json.dumps(metadata())[:200]), (META, "not JSON", "line 1")),
@@ -102,7 +102,10 @@ MALFORMED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "no frames": (changed(lambda contents: contents.pop("frames")), (META, "'frames'")),
     "frames an object": (changed(lambda contents: contents.update(frames={})), (META, "frames", "dict")),
     "frames empty": (changed(lambda contents: contents["frames"].clear()), (META, "0 frames", "at least 2")),
-    "one test frame": (changed(lambda contents: contents.update(frames=contents["frames"][:3])), (META, "test")),
+    "one training frame": (
+        changed(lambda contents: contents.update(frames=contents["frames"][:2])),
+        (META, "training"),
+    ),
     "frame a number": (changed(lambda contents: contents["frames"].insert(2, 7)), (META, "frame 2", "int")),
     "frame twice": (
         changed(lambda contents: contents["frames"].append(contents["frames"][2])),

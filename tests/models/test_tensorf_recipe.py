@@ -188,8 +188,11 @@ def test_the_tiny_run_really_shrinks_filters_and_upsamples(scene, tmp_path):
     assert session.recipe.resolution == field.resolution and field.resolution[0] > 12
 
 
-def test_the_box_is_scaled_about_the_origin(scene, tmp_path):
-    session = Session(tiny_config(scene, tmp_path))
+def test_the_box_is_scaled_about_its_centre_or_the_origin_as_asked(scene, tmp_path):
+    session = Session(tiny_config(scene, tmp_path, box_about="centre"))
+    torch.testing.assert_close(session.recipe.field.aabb, torch.tensor([[-1.21, -0.97, -0.73], [1.31, 1.07, 0.83]]))
+    session.folder.close()
+    session = Session(tiny_config(scene, tmp_path, box_about="origin", overwrite=True))
     torch.testing.assert_close(session.recipe.field.aabb, torch.tensor([[-1.0, -0.8, -0.6], [1.1, 0.9, 0.7]]) * 1.2)
 
 

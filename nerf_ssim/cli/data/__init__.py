@@ -9,9 +9,8 @@ from pathlib import Path
 from nerf_ssim.cli.data.check import check_scene
 from nerf_ssim.config.command_line import OneLineErrors, number_within
 from nerf_ssim.datasets.download import ARCHIVES, download_dataset
-from nerf_ssim.datasets.formats import FORMATS, detect_format
-from nerf_ssim.datasets.loading import scene_folder
-from nerf_ssim.datasets.options import BOX_CENTRES, DataConfig
+from nerf_ssim.datasets.formats import FORMATS, SYNONYMS, detect_format
+from nerf_ssim.datasets.options import AUTO, BOX_CENTRES, DataConfig
 from nerf_ssim.datasets.room import write_room
 from nerf_ssim.files import user_path
 
@@ -29,17 +28,26 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    folder = scene_folder(arguments.dir)
-    data = DataConfig(
-        dataset_name=arguments.dataset_name or detect_format(folder) or FORMATS[0],
+    data = _data_options(arguments)
+    print(check_scene(data, arguments.out, aabb_scale=arguments.aabb_scale, box_about=arguments.box_about))
+    return 0
+
+
+def _data_options(arguments: argparse.Namespace) -> DataConfig:
+    """The scene that the line names. Looking at one follows links: what they lead to is only read, and said."""
+    return DataConfig(
+        dataset_name=arguments.dataset_name,
         datadir=arguments.dir,
         downsample_train=arguments.downsample_train,
         test_every=arguments.test_every,
+        frame_step=arguments.frame_step,
         as_published=arguments.as_published,
         white_bg=arguments.white_bg,
+        near=arguments.near,
+        far=arguments.far,
+        scene_box=arguments.scene_box,
+        follow_links=True,
     )
-    print(check_scene(data, arguments.out, aabb_scale=arguments.aabb_scale, box_about=arguments.box_about))
-    return 0
 
 
 def _room(arguments: argparse.Namespace) -> int:
@@ -67,16 +75,10 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="count, measure and draw a scene", allow_abbrev=False)
     check.add_argument("dir", metavar="DIR", help="the scene's folder, or bundled:room")
-    check.add_argument("--dataset_name", choices=FORMATS, help="its layout (found by its files)")
+    _add_scene_options(check)
     check.add_argument("--out", type=user_path, default=Path(), metavar="DIR", help="where data_check.png goes (here)")
     check.add_argument("--aabb_scale", type=number_within(float, 0.01), default=1.2, help="grow the box by (1.2)")
     check.add_argument("--box_about", choices=BOX_CENTRES, default=BOX_CENTRES[0], help="the point it grows about")
-    check.add_argument("--downsample_train", type=number_within(float, 1, 64), default=1.0, help="shrink images by (1)")
-    check.add_argument(
-        "--test_every", type=number_within(int, 2), default=10, help="every so many is a test frame (10)"
-    )
-    check.add_argument("--as_published", action="store_true", help="leave intrinsics half a pixel off")
-    check.add_argument("--white_bg", action="store_true", help="blend transparency over white")
     check.set_defaults(run=_check)
 
     room = commands.add_parser("room", help="render a procedural room as a scene", allow_abbrev=False)
@@ -94,3 +96,24 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--quiet", action="store_true", help="no progress bar")
     download.set_defaults(run=_download)
     return parser
+
+
+def _add_scene_options(parser: argparse.ArgumentParser) -> None:
+    """The options of training that say how a scene is read."""
+    parser.add_argument(
+        "--dataset_name",
+        choices=(AUTO, *FORMATS, *SYNONYMS),
+        metavar="LAYOUT",
+        default=AUTO,
+        help="its layout (found by its files)",
+    )
+    parser.add_argument(
+        "--downsample_train", type=number_within(float, 1, 64), default=1.0, help="shrink images by (1)"
+    )
+    parser.add_argument("--test_every", type=number_within(int, 0), help="every so many is a test frame, 0 for none")
+    parser.add_argument("--frame_step", type=number_within(int, 1), default=1, help="take every so many frames (1)")
+    parser.add_argument("--as_published", action="store_true", help="leave intrinsics half a pixel off")
+    parser.add_argument("--white_bg", action="store_true", help="blend transparency over white")
+    parser.add_argument("--near", type=number_within(float, 0), help="near, in place of the scene's")
+    parser.add_argument("--far", type=number_within(float, 0), help="far, in place of the scene's")
+    parser.add_argument("--scene_box", metavar="X,Y,Z,X,Y,Z", help="its box, in place of the scene's")

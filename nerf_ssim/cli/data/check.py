@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.cli.data.picture import draw_scene, write_picture
-from nerf_ssim.datasets.boxes import inside_box, scaled_box, share_kept
+from nerf_ssim.datasets.boxes import inside_box, scaled_box, share_inside, share_kept
 from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.datasets.scene import Scene, Views
+from nerf_ssim.datasets.surfaces import feature_points
 from nerf_ssim.rays.cameras import camera_rays
 
 PICTURE = "data_check.png"
+_FEWEST_POINTS = 60  # on surfaces, for a share that means something
+_MISPLACED = 0.8  # of the surfaces' points: with fewer in the box it is not the scene's
 _RAYS_PER_VIEW = 4096  # enough for a share to a tenth of a percent over a scene's views
 
 
@@ -34,27 +37,38 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_abo
     box = scaled_box(scene.aabb, aabb_scale, box_about)
     kept = share_kept(scene.aabb, box)
     scaling = f"scaled by {aabb_scale:g} about the {box_about}"
-    picture = write_picture(draw_scene(scene, box, f"box {scaling}"), out / PICTURE)
+    points = scene.points if scene.points is not None else torch.from_numpy(feature_points(scene.train)).float()
+    picture = write_picture(draw_scene(scene, box, f"box {scaling}", points), out / PICTURE)
     splits = (scene.train, scene.test)
     hits, rays = (sum(counts) for counts in zip(*(count_hits(views, box) for views in splits), strict=True))
     positions = torch.cat([views.c2w[:, :, 3] for views in splits])
     inside = int(inside_box(positions, box).sum())
     lines = [
-        f"scene       {scene.name} ({data.dataset_name}), label: {scene.label or 'none'}",
-        f"views       {len(scene.train)} training, {len(scene.test)} test (every {data.test_every}th)",
-        f"size        {scene.train.width}x{scene.train.height} pixels (width x height)",
+        f"scene       {scene.name} ({scene.layout}), label: {scene.label or 'none'}",
+        f"views       {len(scene.train)} training, {len(scene.test)} test ({scene.split})",
+        f"size        {_sizes(scene)} pixels (width x height)",
         f"cameras     {_intrinsics(scene)}",
+        f"pixels      centres {scene.pixel_centres}",
         f"brightness  mean {_mean(splits):.3f} of 1",
         f"box         {_corner(scene.aabb[0])} to {_corner(scene.aabb[1])}; in training {scaling}",
         f"kept        {100 * kept:.1f}% of the box are inside the scaled one",
+        _surfaces(points, box),
         f"near, far   {scene.near:.4g}, {scene.far:.4g}",
+        f"bounds      {scene.bounds_source}",
         f"rays        {100 * hits / rays:.1f}% hit the scaled box ({rays} looked at)",
         f"inside      {inside} of {len(positions)} cameras are in the scaled box",
         f"content     sha256 {scene.content_hash}",
         f"picture     {picture}",
     ]
+    lines += [note if note.startswith("warning") else f"note: {note}" for note in scene.notes]
     if hits < 0.9 * rays:
         lines.append("warning: many rays miss the box; scene_box is perhaps of another scene or in other units")
+    if len(points) >= _FEWEST_POINTS and share_inside(points, box) < _MISPLACED:
+        outside = 100 * (1 - share_inside(points, box))
+        lines.append(
+            f"warning: the scaled box leaves {outside:.0f}% of the surfaces outside, where no field can be; give "
+            "the scene's own with --scene_box, or check the poses' units"
+        )
     if kept < 0.999 and aabb_scale >= 1:
         lines.append(
             f"warning: scaled about the origin, the box leaves {100 * (1 - kept):.1f}% of itself outside, because its "
@@ -82,6 +96,20 @@ def count_hits(views: Views, box: Tensor) -> tuple[int, int]:
 def _mean(splits: tuple[Views, ...]) -> float:
     """Mean of all samples in [0, 1], an image at a time: a float copy of all of them could fill the memory."""
     return float(np.mean([float(image.float().mean()) for views in splits for image in views.images])) / 255
+
+
+def _surfaces(points: Tensor, box: Tensor) -> str:
+    if len(points) < _FEWEST_POINTS:
+        return "surfaces    cannot tell: the images have too few features in common"
+    return (
+        f"surfaces    {100 * share_inside(points, box):.1f}% of {len(points)} points on surfaces are in the scaled box"
+    )
+
+
+def _sizes(scene: Scene) -> str:
+    sizes = sorted({views.size_of(index) for views in (scene.train, scene.test) for index in range(len(views))})
+    smallest, largest = (f"{width}x{height}" for height, width in (sizes[0], sizes[-1]))
+    return largest if len(sizes) == 1 else f"{smallest} to {largest}, {len(sizes)} sizes,"
 
 
 def _intrinsics(scene: Scene) -> str:

@@ -15,21 +15,22 @@ from nerf_ssim.files import file_errors
 
 _PANEL, _MARGIN, _HEADER = 700, 60, 50  # pixels
 _BACKGROUND, _INK, _GREY = (255, 255, 255), (40, 40, 40), (170, 170, 170)  # RGB, as all colours here
-_TRAIN, _TEST = (40, 90, 200), (225, 110, 0)
+_TRAIN, _TEST, _DOT = (40, 90, 200), (225, 110, 0), (60, 150, 90)
+_MOST_DOTS = 5000
 _FRUSTUM = 0.045  # depth of a drawn camera, of the picture's extent
 _SUBPIXEL = 4  # bits; OpenCV draws between pixels in fixed point
 
 
-def draw_scene(scene: Scene, field_box: Tensor, note: str) -> NDArray[np.uint8]:
+def draw_scene(scene: Scene, field_box: Tensor, note: str, points: Tensor) -> NDArray[np.uint8]:
     """Two panels, x-y and x-z, as `[height, width, 3]` RGB: both boxes, and each camera as a small pyramid.
 
     Args:
         field_box: `[2, 3]`, the scene's box as training scales it.
         note: what the picture's legend calls it.
+        points: `[n, 3]`, on surfaces, drawn as dots.
     """
-    panels = [
-        _panel(scene, field_box.double().numpy(), axes, title) for axes, title in (((0, 1), "top"), ((0, 2), "side"))
-    ]
+    drawn_box, dots = field_box.double().numpy(), points.double().numpy()[:: max(1, len(points) // _MOST_DOTS)]
+    panels = [_panel(scene, drawn_box, dots, axes, title) for axes, title in (((0, 1), "top"), ((0, 2), "side"))]
     picture = np.full((_HEADER + _PANEL, 2 * _PANEL, 3), _BACKGROUND, np.uint8)
     picture[_HEADER:] = np.hstack(panels)
     x = 20
@@ -38,6 +39,7 @@ def draw_scene(scene: Scene, field_box: Tensor, note: str) -> NDArray[np.uint8]:
         (f"{len(scene.test)} test views", _TEST),
         ("box", _INK),
         (note, _GREY),
+        *([("points on surfaces", _DOT)] if len(dots) else []),
     ):
         cv2.circle(picture, (x + 6, 28), 6, colour, -1, cv2.LINE_AA)
         x = _text(picture, text, x + 20, 34) + 30
@@ -51,7 +53,9 @@ def write_picture(picture: NDArray[np.uint8], path: Path) -> Path:
     return path
 
 
-def _panel(scene: Scene, field_box: NDArray[np.float64], axes: tuple[int, int], title: str) -> NDArray[np.uint8]:
+def _panel(
+    scene: Scene, field_box: NDArray[np.float64], dots: NDArray[np.float64], axes: tuple[int, int], title: str
+) -> NDArray[np.uint8]:
     box = scene.aabb.double().numpy()
     positions = np.concatenate([views.c2w[:, :, 3].numpy() for views in (scene.train, scene.test)]).astype(np.float64)
     corners = np.concatenate([box, field_box, positions])
@@ -65,6 +69,9 @@ def _panel(scene: Scene, field_box: NDArray[np.float64], axes: tuple[int, int], 
         flat = (points - middle)[:, list(axes)] * [zoom, -zoom] + _PANEL / 2
         return np.round(flat * 2**_SUBPIXEL).astype(np.int32)
 
+    for x, y in pixels(dots) >> _SUBPIXEL:
+        if 0 <= x < _PANEL and 0 <= y < _PANEL:
+            canvas[y, x] = _DOT
     for corners, colour, thickness in ((field_box, _GREY, 1), (box, _INK, 2)):
         low, high = pixels(corners)
         cv2.rectangle(canvas, low.tolist(), high.tolist(), colour, thickness, cv2.LINE_AA, _SUBPIXEL)

@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerf_ssim.datasets.assemble import Frame, SceneFile
 from nerf_ssim.datasets.cameras import check_intrinsics, read_matrix
-from nerf_ssim.datasets.images import image_in_folder, read_image
+from nerf_ssim.datasets.image_headers import read_header
+from nerf_ssim.datasets.images import read_image
+from nerf_ssim.datasets.numbered import paired_by_number
+from nerf_ssim.datasets.paths import find_image
+from nerf_ssim.datasets.scene_file import Bounds, Frame, Reading, SceneFile
 from nerf_ssim.errors import SceneError
 
 CAMERAS = "cameras.npz"
+FILES = CAMERAS
 # The layout has no bounds: scale_mat maps the scene into this box, and sdfstudio's converter sets these distances.
 _AABB = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 _NEAR, _FAR = 0.05, 2.5
@@ -29,16 +33,13 @@ def detect(folder: Path) -> bool:
     return (folder / CAMERAS).exists()
 
 
-def read(folder: Path, *, as_published: bool = False) -> SceneFile:
-    """Read and check `folder/cameras.npz` against the `*_rgb.png` beside it, paired in the order of their names.
+def read(folder: Path, how: Reading) -> SceneFile:
+    """Read and check `folder/cameras.npz` against the `*_rgb.png` beside it, paired by the numbers in their names.
 
     `world_mat_i @ scale_mat_i` is the projection of image i; it splits into intrinsics and pose. The intrinsics count
     pixel centres at integers; half a pixel is added here. Cameras of an uncropped image (as in the published Replica
     archive: 1200x680 beside 384x384 images) are moved to its centre crop.
 
-    Args:
-        folder: the scene folder.
-        as_published: leave the half pixel out, as the published code does (a bias of half a pixel).
     Raises:
         SceneError: anything missing or wrong, naming the file and the frame.
     """
@@ -47,20 +48,32 @@ def read(folder: Path, *, as_published: bool = False) -> SceneFile:
     images = sorted(file.name for file in folder.glob("*_rgb.png"))
     if not images:
         raise SceneError(f"{folder}: no *_rgb.png image beside {CAMERAS}")
-    cameras = sum(re.fullmatch(r"world_mat_\d+", name) is not None for name in matrices)
-    if cameras != len(images):
-        raise SceneError(f"{path}: {cameras} cameras (world_mat_i) for {len(images)} *_rgb.png images")
-    first = image_in_folder(folder, images[0], f"{path}: frame 0 ({images[0]})")
-    height, width = read_image(first).shape[:2]
+    cameras = {int(name.removeprefix("world_mat_")) for name in matrices if name.startswith("world_mat_")}
+    if len(cameras) != len(images):
+        raise SceneError(f"{path}: {len(cameras)} cameras (world_mat_i) for {len(images)} *_rgb.png images")
+    pairs, notes = paired_by_number(images, range(len(images)), str(path))
     frames = []
-    for index, name in enumerate(images):
+    size: tuple[int, int] | None = None
+    for name, index in pairs:
         where = f"{path}: frame {index} ({name})"
+        image = find_image(folder, name, where, key="the image", follow_links=how.follow_links)
+        if size is None:
+            header = read_header(image, where)
+            size = header.size if header else read_image(image).shape[:2]
         world, scale = (_matrix(matrices, f"{kind}_mat_{index}", where) for kind in ("world", "scale"))
         K, c2w = decompose_projection((world @ scale)[:3], where)
-        K = _stored_image_intrinsics(K, height, width, as_published)
-        K = check_intrinsics(K, height, width, where)
-        frames.append(Frame(image_in_folder(folder, name, where), where, c2w, K))
-    return SceneFile(path, folder.resolve().name, None, frames, (height, width), np.array(_AABB), _NEAR, _FAR)
+        K = _stored_image_intrinsics(K, *size, how.as_published)
+        K = check_intrinsics(K, *size, where)
+        frames.append(Frame(image, where, c2w, K, size))
+    return SceneFile(
+        path,
+        folder.resolve().name,
+        None,
+        frames,
+        Bounds(np.array(_AABB), _NEAR, _FAR, "the layout, whose scenes fill a cube of side 2"),
+        pixel_centres="left as stored, as published" if how.as_published else "at integers, the layout's convention",
+        notes=notes,
+    )
 
 
 def decompose_projection(P: NDArray[np.float64], where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

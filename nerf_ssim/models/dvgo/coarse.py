@@ -23,9 +23,9 @@ def view_counts(field: BoundedDVGO, views: Views, downrate: int = 1) -> Tensor:
     counts = torch.zeros(field.resolution, device=field.aabb.device)
     pixels = torch.arange(views.height * views.width, device=counts.device).view(views.height, views.width)
     seen = pixels[::downrate, ::downrate].reshape(-1)
-    for c2w, K in zip(views.c2w, views.K, strict=True):
+    for index, (c2w, K) in enumerate(zip(views.c2w, views.K, strict=True)):
         weight = torch.zeros_like(counts)
-        rays_of_view = camera_rays(c2w, K, views.height, views.width)
+        rays_of_view = camera_rays(c2w, K, *views.size_of(index))
         for rays in Rays(rays_of_view.origins[seen], rays_of_view.directions[seen]).split(RAYS_AT_ONCE):
             with torch.enable_grad():
                 weight += field.weight_of_samples(rays)

@@ -49,6 +49,7 @@ class TensorfRecipe:
 
     def __init__(self, config: Config[TensorfOptions], scene: Scene, generators: Generators) -> None:
         self.config, self.generators = config, generators
+        self.has_white_bg = scene.white_bg
         model = config.model
         decay_iters = model.lr_decay_iters if model.lr_decay_iters > 0 else config.run.n_iters
         self.decay = decay_factor(model.lr_decay_target_ratio, decay_iters)
@@ -78,7 +79,7 @@ class TensorfRecipe:
             rays,
             n_samples=self.n_samples,
             jitter=jitter,
-            background=1.0 if self.config.data.white_bg else is_white,
+            background=1.0 if self.has_white_bg else is_white,
             draws=self._color_draws(jitter),
         )
 
@@ -86,7 +87,7 @@ class TensorfRecipe:
         """The test render: no jitter, black background; `final` samples the whole diagonal as the last scoring does."""
         n_samples, count = None if final else self.n_samples, self.config.model.test_color_samples
         draws = ColorDraws(count, torch.full_like(rays.origins[:, 0], 0.5)) if count > 0 else None
-        return self.field.render(rays, n_samples=n_samples, background=float(self.config.data.white_bg), draws=draws)
+        return self.field.render(rays, n_samples=n_samples, background=float(self.has_white_bg), draws=draws)
 
     def regularizers(self, iteration: int, render: Render, target: Tensor) -> dict[str, Tensor]:
         """Weighted regularisers of the grids by name; those with weight 0 are not computed."""

@@ -1,0 +1,92 @@
+"""Scene metadata in JSON: read as an object, its entries checked, errors that name the file and the entry."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nerf_ssim.errors import SceneError
+
+__all__ = ["given_number", "member", "note_unknown", "number", "pixels", "read_object"]
+
+_KINDS = {dict: "an object", list: "a list", str: "text"}
+
+
+def read_object(path: Path, layout: str, holds: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Args:
+        layout, holds: how errors name the layout, and what the object should hold.
+    Raises:
+        SceneError: missing, unreadable, not JSON, or not an object.
+    """
+    try:
+        metadata = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise SceneError(f"{path}: missing; is {path.parent} a scene in {layout}?") from None
+    except OSError as error:
+        raise SceneError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise SceneError(f"{path}: not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise SceneError(f"{path}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+    except (RecursionError, ValueError):
+        raise SceneError(f"{path}: not JSON that can be read (nested too deeply, or a number too long)") from None
+    if not isinstance(metadata, dict):
+        raise SceneError(f"{path}: must hold an object with {holds}")
+    return metadata
+
+
+def member(parent: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+    """The entry `key`, of the kind `dict`, `list` or `str`; raises SceneError where it is missing or of another."""
+    if key not in parent:
+        raise SceneError(f"{where}: has no {key!r}")
+    value = parent[key]
+    if not isinstance(value, kind):
+        raise SceneError(f"{where}: {key} must be {_KINDS[kind]}, got {type(value).__name__}")
+    return value
+
+
+def number(parent: Mapping[str, Any], key: str, where: str) -> float:
+    """The entry `key` as a number, perhaps not finite; raises SceneError where it is missing or no number."""
+    if key not in parent:
+        raise SceneError(f"{where}: has no {key!r}")
+    value = parent[key]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SceneError(f"{where}: {key} must be a number, got {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def given_number(parents: Iterable[Mapping[str, Any]], key: str, where: str) -> float | None:
+    """The finite number `key` of the first of `parents` that has it; None where none has it, or it is null."""
+    parent = next((one for one in parents if one.get(key) is not None), None)
+    if parent is None:
+        return None
+    value = number(parent, key, where)
+    if not math.isfinite(value):
+        raise SceneError(f"{where}: {key} is {value}, it must be finite")
+    return value
+
+
+def pixels(parent: Mapping[str, Any], key: str, where: str) -> int:
+    """The entry `key` as a whole number of pixels, at least 1; raises SceneError where it is none."""
+    value = number(parent, key, where)
+    if not (math.isfinite(value) and value >= 1 and value == int(value)):
+        raise SceneError(f"{where}: {key} must be a whole number of pixels, at least 1, got {value:g}")
+    return int(value)
+
+
+def note_unknown(found: Iterable[str], known: Iterable[str], what: str) -> list[str]:
+    """A warning that names entries which are not known, or nothing."""
+    unknown = sorted(set(map(str, found)) - set(known))
+    if not unknown:
+        return []
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in unknown[:6])
+    more = f" and {len(unknown) - 6} more" if len(unknown) > 6 else ""
+    return [f"warning: {what} has entries that are not known here and change nothing: {shown}{more}"]

@@ -1,0 +1,118 @@
+"""What a format's reader hands over: everything about a scene but its pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerf_ssim.datasets.lenses import Lens
+from nerf_ssim.errors import SceneError
+
+__all__ = ["Bounds", "Frame", "Reading", "SceneFile", "check_bounds"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a scene's metadata is read.
+
+    Args:
+        as_published: leave out the half pixel that integer pixel centres need, as the published loader does.
+        follow_links: take images that lie outside the scene's folder.
+    """
+
+    as_published: bool = False
+    follow_links: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One posed image of a scene, checked.
+
+    Args:
+        path: the image file.
+        where: how an error names this frame (scene file, frame number, image).
+        c2w: `[3, 4]`, OpenCV camera-to-world.
+        K: `[3, 3]`, pixel centres at halves, for an image of `size`.
+        size: height and width that the scene says the image has, in pixels; None takes the image's own, and `K` is
+            then of that.
+        lens: how the lens bends rays; None for a pinhole.
+        mask: an image that is black where the photograph does not count; None where all of it does.
+    """
+
+    path: Path
+    where: str
+    c2w: NDArray[np.float64]
+    K: NDArray[np.float64]
+    size: tuple[int, int] | None = None
+    lens: Lens | None = None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where the scene is.
+
+    Args:
+        aabb: `[2, 3]`, lowest and highest corner, scene units.
+        near, far: distances along a ray, scene units.
+        source: where the numbers come from, in words.
+    """
+
+    aabb: NDArray[np.float64]
+    near: float
+    far: float
+    source: str = "the scene's file"
+
+
+@dataclass(frozen=True)
+class SceneFile:
+    """A scene whose metadata is read and checked.
+
+    Args:
+        path: the metadata file, named in errors.
+        name: the scene's name.
+        label: the scene's own remark for its scores, or None.
+        frames: in the order that decides the split.
+        bounds: None where the layout has none; they are then estimated.
+        pixel_centres: where the layout's intrinsics put the centre of pixel (0, 0), in words.
+        is_test: for each frame, whether it is a test view; None lets the option test_every decide.
+        split: how the layout chose the test views, in words.
+        hold: every so many frames is a test view where nobody says otherwise.
+        sources: the metadata files whose bytes are part of the content hash; none for `path` alone.
+        white_bg: the layout's images are composited on white.
+        points: `[n, 3]` points on surfaces, where the layout has some, from which missing bounds are estimated.
+        notes: what else a person should know of how the scene was read.
+    """
+
+    path: Path
+    name: str
+    label: str | None
+    frames: Sequence[Frame]
+    bounds: Bounds | None
+    pixel_centres: str = "at halves"
+    is_test: Sequence[bool] | None = None
+    split: str = ""
+    hold: int = 10
+    sources: Sequence[Path] = ()
+    white_bg: bool = False
+    points: NDArray[np.float64] | None = None
+    notes: Sequence[str] = field(default=())
+
+
+def check_bounds(aabb: NDArray[np.float64], near: float, far: float, where: str) -> None:
+    """Raises SceneError where the box is empty or inverted, or not `0 <= near < far`, all finite."""
+    for axis, low, high in zip("xyz", *aabb, strict=True):
+        if not low < high:
+            state = "empty" if low == high else "inverted"
+            raise SceneError(f"{where}: scene_box.aabb is {state} along {axis} ({low:.6g} to {high:.6g})")
+    if not (math.isfinite(near) and math.isfinite(far)):
+        raise SceneError(f"{where}: near and far must be finite, got {near} and {far}")
+    if near < 0:
+        raise SceneError(f"{where}: near is {near:.6g}, it cannot be negative")
+    if near >= far:
+        raise SceneError(f"{where}: near ({near:.6g}) must be below far ({far:.6g})")

@@ -1,0 +1,58 @@
+"""Scene metadata as numbers in text files, one row a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerf_ssim.errors import SceneError
+
+__all__ = ["read_matrix_file", "read_rows"]
+
+_MAX_BYTES = 1 << 28  # no trajectory is longer; what is larger is another file
+
+
+def read_rows(path: Path, advice: str = "") -> list[list[float]]:
+    """The numbers of each line that has any, separated by white space or commas; `#` begins a comment.
+
+    Args:
+        advice: what the error of a missing file adds.
+    Raises:
+        SceneError: missing, unreadable, not text, or something that is no number, with its line.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise SceneError(f"{path}: {path.stat().st_size} bytes are more than such a file has; is it another one?")
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise SceneError(f"{path}: missing{f'; {advice}' if advice else ''}") from None
+    except OSError as error:
+        raise SceneError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise SceneError(f"{path}: not a text file") from None
+    rows = []
+    for place, line in enumerate(lines, start=1):
+        words = line.partition("#")[0].replace(",", " ").split()
+        try:
+            if words:
+                rows.append([float(word) for word in words])
+        except ValueError:
+            raise SceneError(f"{path}: line {place}: {line.strip()[:40]!r} is not a row of numbers") from None
+    return rows
+
+
+def read_matrix_file(path: Path, shapes: tuple[tuple[int, int], ...], where: str) -> NDArray[np.float64]:
+    """The matrix in a text file, of one of `shapes`; its numbers may also stand on one line.
+
+    Raises:
+        SceneError: as `read_rows`, or another number of numbers. Values may be infinite: some data sets mark so a
+            camera that was lost.
+    """
+    numbers = [number for row in read_rows(path) for number in row]
+    for rows, columns in shapes:
+        if len(numbers) == rows * columns:
+            return np.array(numbers).reshape(rows, columns)
+    wanted = " or ".join(f"{rows}x{columns}" for rows, columns in shapes)
+    raise SceneError(f"{where}: {path.name} has {len(numbers)} numbers, not those of a {wanted} matrix")
