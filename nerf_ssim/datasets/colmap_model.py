@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from nerf_ssim.datasets.camera_models import fisheye_lens, opencv_lens
 from nerf_ssim.datasets.lenses import Lens
+from nerf_ssim.datasets.text_files import read_scene_text
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import read_bytes
 
 __all__ = ["Camera", "Image", "find_model", "read_cameras", "read_images", "read_points"]
 
@@ -137,7 +139,7 @@ class _Cursor:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.encoded = path.read_bytes()
+            self.encoded = read_bytes(path)
         except OSError as error:
             raise SceneError(f"{path}: cannot be read ({error.strerror})") from None
         self.position = 0
@@ -211,7 +213,7 @@ def _text_cameras(path: Path) -> Iterator[tuple[int, str, tuple[int, int], tuple
 
 def _text_images(path: Path) -> Iterator[tuple[str, int, tuple[float, ...], tuple[float, ...]]]:
     """Every image has two lines, the second of which, its observations, may be empty."""
-    lines = [line.strip() for line in _text(path).splitlines() if not line.lstrip().startswith("#")]
+    lines = [line.strip() for line in read_scene_text(path).splitlines() if not line.lstrip().startswith("#")]
     while lines and not lines[0]:
         del lines[0]
     for index in range(0, len(lines), 2):
@@ -234,19 +236,10 @@ def _text_points(path: Path) -> Iterator[tuple[tuple[float, ...], float, int]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_scene_text(path).splitlines(), start=1):
         words = line.split()
         if words and not words[0].startswith("#"):
             yield number, words
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise SceneError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise SceneError(f"{path}: not a text file") from None
 
 
 def _numbers(words: list[str], where: str) -> list[float]:

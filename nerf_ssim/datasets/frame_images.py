@@ -133,7 +133,8 @@ def load_pictures(
     return in_order(load, list(zip(pictures, destinations, strict=True)))
 
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def in_order(work: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import open_regular
 
 __all__ = ["MAX_PIXELS", "ImageHeader", "read_header"]
 
@@ -44,7 +45,7 @@ def read_header(path: Path, where: str) -> ImageHeader | None:
         SceneError: missing, cannot be read, or larger than `MAX_PIXELS`.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(_USUAL_HEADER)
             header = parse_header(start)
             if header is None and len(start) == _USUAL_HEADER:

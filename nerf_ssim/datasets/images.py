@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nerf_ssim.datasets.image_damage import complaints, structural_damage
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import read_bytes as read_file
 
 
 def read_image(path: Path, *, white_bg: bool = False) -> NDArray[np.uint8]:
@@ -59,7 +60,7 @@ def shrunk_size(height: int, width: int, factor: float) -> tuple[int, int]:
 def read_bytes(path: Path, where: str) -> bytes:
     """The bytes of an image file; raises SceneError, which opens with `where`, where they cannot be had."""
     try:
-        return path.read_bytes()
+        return read_file(path)
     except FileNotFoundError:
         raise SceneError(f"{where}: image missing: {path}") from None
     except OSError as error:

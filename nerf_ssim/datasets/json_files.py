@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nerf_ssim.datasets.text_files import read_scene_text
 from nerf_ssim.errors import SceneError
 
 __all__ = ["given_number", "member", "note_unknown", "number", "pixels", "read_object"]
 
-_KINDS = {dict: "an object", list: "a list", str: "text"}
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
 
 
 def read_object(path: Path, layout: str, holds: str) -> dict[str, Any]:
@@ -23,14 +24,9 @@ def read_object(path: Path, layout: str, holds: str) -> dict[str, Any]:
     Raises:
         SceneError: missing, unreadable, not JSON, or not an object.
     """
+    text = read_scene_text(path, f"is {path.parent} a scene in {layout}?")
     try:
-        metadata = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise SceneError(f"{path}: missing; is {path.parent} a scene in {layout}?") from None
-    except OSError as error:
-        raise SceneError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise SceneError(f"{path}: not UTF-8 text") from None
+        metadata = json.loads(text)
     except json.JSONDecodeError as error:
         raise SceneError(f"{path}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
     except (RecursionError, ValueError):

@@ -18,6 +18,7 @@ def scene_record(scene: Scene) -> dict[str, Any]:
     bounds = {"name": scene.name, "label": scene.label, "near": scene.near, "far": scene.far, "aabb": scene.aabb}
     return {
         **bounds,
+        "white_bg": scene.white_bg,
         "hash": scene.content_hash,
         "train": _views_record(scene.train),
         "test": _views_record(scene.test),
@@ -35,6 +36,7 @@ def scene_of_record(record: Mapping[str, Any]) -> Scene:
         near=record["near"],
         far=record["far"],
         content_hash=record["hash"],
+        white_bg=record.get("white_bg", False),
         has_images=False,
     )
 
@@ -48,10 +50,12 @@ def scene_without_views(name: str, *, aabb: Tensor, near: float, far: float) -> 
 
 def _views_record(views: Views) -> dict[str, Any]:
     size = {"height": views.height, "width": views.width}
-    return {"c2w": views.c2w, "K": views.K, "names": list(views.names), **size}
+    sizes = {} if views.sizes is None else {"sizes": [list(one) for one in views.sizes]}
+    return {"c2w": views.c2w, "K": views.K, "names": list(views.names), **size, **sizes}
 
 
 def _views_of(record: Mapping[str, Any]) -> Views:
     count = len(record["c2w"])
     black = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(count, record["height"], record["width"], 3)
-    return Views(black, record["c2w"], record["K"], tuple(record["names"]))
+    sizes = tuple((height, width) for height, width in record["sizes"]) if "sizes" in record else None
+    return Views(black, record["c2w"], record["K"], tuple(record["names"]), sizes)

@@ -67,7 +67,7 @@ def _features(views: Views, index: int) -> _Seen | None:
     scale = min(1.0, _LONGEST_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    keypoints, descriptors = cv2.SIFT_create(nfeatures=1500).detectAndCompute(grey, None)
+    keypoints, descriptors = cv2.SIFT.create(nfeatures=1500).detectAndCompute(grey, None)
     if descriptors is None or len(keypoints) < 2:
         return None
     c2w, K = (matrix[index].double().cpu().numpy() for matrix in (views.c2w, views.K))

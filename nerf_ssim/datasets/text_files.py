@@ -8,10 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import read_text
 
-__all__ = ["read_matrix_file", "read_rows"]
+__all__ = ["read_matrix_file", "read_rows", "read_scene_text"]
 
-_MAX_BYTES = 1 << 28  # no trajectory is longer; what is larger is another file
+_MAX_BYTES = 1 << 28  # no metadata is longer; what is larger is another file
+
+
+def read_scene_text(path: Path, advice: str = "") -> str:
+    """The text of a scene's metadata file, in UTF-8 or UTF-16.
+
+    Args:
+        advice: what the error of a missing file adds.
+    Raises:
+        SceneError: missing, no file, unreadable, or not text.
+    """
+    try:
+        return read_text(path, at_most=_MAX_BYTES)
+    except FileNotFoundError:
+        raise SceneError(f"{path}: missing{f'; {advice}' if advice else ''}") from None
+    except OSError as error:
+        raise SceneError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise SceneError(f"{path}: {error}") from None
 
 
 def read_rows(path: Path, advice: str = "") -> list[list[float]]:
@@ -22,18 +41,8 @@ def read_rows(path: Path, advice: str = "") -> list[list[float]]:
     Raises:
         SceneError: missing, unreadable, not text, or something that is no number, with its line.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise SceneError(f"{path}: {path.stat().st_size} bytes are more than such a file has; is it another one?")
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise SceneError(f"{path}: missing{f'; {advice}' if advice else ''}") from None
-    except OSError as error:
-        raise SceneError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise SceneError(f"{path}: not a text file") from None
     rows = []
-    for place, line in enumerate(lines, start=1):
+    for place, line in enumerate(read_scene_text(path, advice).splitlines(), start=1):
         words = line.partition("#")[0].replace(",", " ").split()
         try:
             if words:

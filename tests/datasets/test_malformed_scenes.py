@@ -79,7 +79,7 @@ MALFORMED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "metadata is a folder": (lambda folder: replaced(folder / META, Path.mkdir), (META, "cannot be read")),
     "empty metadata": (text(""), (META, "not JSON")),
     "half of the metadata": (text(json.dumps(metadata())[:200]), (META, "not JSON", "line 1")),
-    "metadata of bytes": (text(b"\xff\xfe\x00"), (META, "not UTF-8")),
+    "metadata of bytes": (text(b"\xff\xfe\x00"), (META, "not text")),
     "metadata nested too deeply": (text("[" * 100000), (META, "nested")),
     "metadata a list": (text("[]"), (META, "object")),
     "no height": (changed(lambda contents: contents.pop("height")), (META, "'height'")),

@@ -144,7 +144,7 @@ def _split(stored: Sequence[_Stored]) -> list[bool] | None:
     splits = [one.entry.get("split") for one in stored]
     if not splits or not all(isinstance(split, str) and split in _SPLITS for split in splits):
         return None
-    return [_SPLITS[split] for split in splits]
+    return [_SPLITS[str(split)] for split in splits]
 
 
 def _unknown_entries(metadata: Mapping[str, Any], box: Mapping[str, Any], entries: Sequence[Any]) -> list[str]:

@@ -49,6 +49,7 @@ class DvgoRecipe(ABC):
 
     def __init__(self, config: Config[DvgoOptions], scene: Scene, generators: Generators) -> None:
         self.config, self.scene, self.generators = config, scene, generators
+        self.white_bg = float(config.data.white_bg or scene.white_bg)
         self.stages = self._stages()
         self.stage = self.stages[0]
         self.scalings_done = 0
@@ -96,7 +97,7 @@ class DvgoRecipe(ABC):
 
     def render(self, rays: Rays, iteration: int) -> VoxelRender:
         """The training render: nothing is jittered; behind each ray is a random colour, or the tests' background."""
-        background: Tensor | float = float(self.scene.white_bg)
+        background: Tensor | float = self.white_bg
         if self.config.model.rand_bkgd:
             shape, device = (len(rays), 3), rays.origins.device
             background = torch.rand(shape, generator=self.generators["background"], device=device)
@@ -104,7 +105,7 @@ class DvgoRecipe(ABC):
 
     def render_test(self, rays: Rays, *, final: bool) -> VoxelRender:
         """The test render, which samples as training does; colours are clamped to [0, 1]."""
-        render = self.field.render(rays, threshold=self.threshold, background=float(self.scene.white_bg))
+        render = self.field.render(rays, threshold=self.threshold, background=self.white_bg)
         return replace(render, rgb=render.rgb.clamp(0, 1))
 
     def regularizers(self, iteration: int, render: VoxelRender, target: Tensor) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ class TensorfRecipe:
 
     def __init__(self, config: Config[TensorfOptions], scene: Scene, generators: Generators) -> None:
         self.config, self.generators = config, generators
-        self.has_white_bg = scene.white_bg
+        self.has_white_bg = config.data.white_bg or scene.white_bg
         model = config.model
         decay_iters = model.lr_decay_iters if model.lr_decay_iters > 0 else config.run.n_iters
         self.decay = decay_factor(model.lr_decay_target_ratio, decay_iters)
