@@ -76,7 +76,7 @@ def _features(views: Views, index: int) -> _Seen | None:
     rays = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1) @ np.linalg.inv(K).T @ c2w[:, :3].T
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     projection = K @ np.concatenate([c2w[:, :3].T, -c2w[:, :3].T @ c2w[:, 3:]], axis=1)
-    return _Seen(rays, descriptors, pixels, projection, c2w[:, 3])
+    return _Seen(rays, np.asarray(descriptors, np.float32), pixels, projection, c2w[:, 3])
 
 
 def _triangulate(one: _Seen, other: _Seen) -> NDArray[np.float64]:
