@@ -42,7 +42,6 @@ OPTIONS = {
     "density_shift": -2.0,
     "box_about": "origin",
     "alpha_mask_thre": 0.02,
-    "box_about": "origin",
     "TV_weight_density": 0.1,
     "TV_weight_app": 0.01,
     "save_every": 1000,
