@@ -1,4 +1,4 @@
-"""`nerf-ssim sweep FILE`: every combination of a file's axes as a run."""
+"""`nerf-ssim sweep FILE`: every combination of a file's axes as a run, on this machine or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _parser() -> OneLineErrors:
         prog="nerf-ssim sweep",
         allow_abbrev=False,
         description="Run every combination of a file's axes; what is finished is skipped, what has begun goes on.",
-        usage="%(prog)s FILE [--dry_run] [--jobs N] [--index K] [--OPTION VALUE ...]",
+        usage="%(prog)s FILE [--dry_run] [--jobs N] [--index K] [--engine local|ray] [--OPTION VALUE ...]",
         epilog="Any option of the sweep's command (train or fit-image) may be given too, and is then every run's.",
     )
     parser.add_argument("file", metavar="FILE", help="a YAML file, or the bare name of a bundled one")

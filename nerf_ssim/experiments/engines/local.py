@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nerf_ssim.experiments.sweep.runs import PlannedRun
 
-__all__ = ["LOG", "ChildProcess", "LocalEngine", "child_environment", "usable_cores"]
+__all__ = ["LOG", "ChildProcess", "LocalEngine", "child_environment", "package_paths", "usable_cores"]
 
 LOG = "sweep.log"
 """What the processes of a run print, in its folder, one start after the other."""
@@ -32,9 +32,18 @@ class ChildProcess:
         log: what it prints is appended here.
         environment: of the process.
         nice: added to its niceness.
+        folder: where it starts; None for this process's.
     """
 
-    def __init__(self, words: Sequence[str], log: Path, *, environment: Mapping[str, str], nice: int = 0) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str],
+        nice: int = 0,
+        folder: Path | None = None,
+    ) -> None:
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
@@ -46,6 +55,7 @@ class ChildProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
+                cwd=folder,
                 start_new_session=True,
                 preexec_fn=_before_exec(nice) if os.name == "posix" else None,
             )
@@ -100,9 +110,13 @@ def usable_cores() -> int:
 
 def child_environment(threads: int) -> dict[str, str]:
     """This process's environment, for a child with so many threads that finds the package where this process did."""
+    return {**os.environ, **dict.fromkeys(THREADS, str(threads)), "PYTHONPATH": package_paths()}
+
+
+def package_paths() -> str:
+    """`PYTHONPATH` with the folder that this process has the package from in front."""
     package = str(Path(__file__).resolve().parents[3])
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, **dict.fromkeys(THREADS, str(threads)), "PYTHONPATH": os.pathsep.join(paths)}
+    return os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _before_exec(nice: int) -> Callable[[], None]:

@@ -41,13 +41,15 @@ class Engine(Protocol):
     """What starts runs.
 
     Attributes:
-        slots: how many it carries out at a time.
         claims: whether this process takes a run's folder before it is started there; an engine of other machines leaves
             that to them.
     """
 
-    slots: int
     claims: bool
+
+    @property
+    def slots(self) -> int:
+        """How many it carries out at a time."""
 
     def start(self, run: PlannedRun) -> Attempt:
         """Starts a run, or goes on with it."""
