@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sweep_fixtures import hide_tensorboard, jobs_of, write_pictures
 
-from nerf_ssim.experiments.engines.parcels import pack_run, unpack_run
+from nerf_ssim.experiments.engines.parcels import newest_checkpoint, pack_run, remove_run, unpack_run
 from nerf_ssim.experiments.sweep.definition import sweep_from
 from nerf_ssim.experiments.sweep.runs import expand
 from nerf_ssim.experiments.sweep.scheduler import carry_out
@@ -42,6 +42,12 @@ def test_a_parcel_has_what_a_run_goes_on_with(tmp_path):
     names = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert names == {"metrics.csv", "checkpoints/000020.pt", "checkpoints/lasting/000005.pt"}
     assert (target / "metrics.csv").read_text() == "metrics.csv"
+    assert newest_checkpoint(target) == newest_checkpoint(source) == "000020.pt"
+    (target / ".lock").touch()
+    remove_run(target)
+    assert newest_checkpoint(target) == "" and [path for path in target.rglob("*") if path.is_file()] == [
+        target / ".lock"
+    ]
     unpack_run(pack_run(tmp_path / "none"), tmp_path / "c")
     assert not (tmp_path / "c").exists()
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from nerf_ssim.errors import ConfigError, MissingDependency, TrainingError
 from nerf_ssim.experiments.engines.local import LOG, ChildProcess, child_environment, package_paths, usable_cores
-from nerf_ssim.experiments.engines.parcels import pack_run, unpack_run
+from nerf_ssim.experiments.engines.parcels import newest_checkpoint, pack_run, remove_run, unpack_run
 from nerf_ssim.experiments.sweep.runs import PlannedRun
 from nerf_ssim.experiments.sweep.scheduler import CLAIM, USER_ERROR
 from nerf_ssim.runs.lock import lock_folder
@@ -45,6 +45,10 @@ class Board:
     def signal(self) -> int:
         """The signal to pass on; 0 for none."""
         return self._signal
+
+    def newest(self, folder: str) -> str:
+        """The newest checkpoint of the run in a folder of the head."""
+        return newest_checkpoint(self._root / folder)
 
     def fetch(self, folder: str) -> bytes:
         """The run in a folder of the head, packed."""
@@ -200,7 +204,9 @@ def carry_out_here(
         return 128 + claim, "stopped before it started"
     with claim:
         if scratch is not None:
-            unpack_run(ray.get(board.fetch.remote(place["folder"])), folder)
+            if newest_checkpoint(folder) < ray.get(board.newest.remote(place["folder"])):
+                remove_run(folder)
+                unpack_run(ray.get(board.fetch.remote(place["folder"])), folder)
             words = [*words, "--basedir", str(folder.parent)]
         environment = child_environment(threads)
         where = root if root.is_dir() else None

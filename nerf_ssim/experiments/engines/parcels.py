@@ -9,9 +9,11 @@ from pathlib import Path
 
 from nerf_ssim.files import TEMPORARY_SUFFIX, atomic_file
 
-__all__ = ["pack_run", "unpack_run"]
+__all__ = ["newest_checkpoint", "pack_run", "remove_run", "unpack_run"]
 
 LEFT_OUT = ("tensorboard",)
+LASTING = "lasting"
+"""The folder of checkpoints that stay, beside which the newest one is."""
 
 
 def pack_run(folder: Path) -> bytes:
@@ -43,10 +45,22 @@ def unpack_run(parcel: bytes, folder: Path) -> None:
                 file.write(content.read())
 
 
+def newest_checkpoint(folder: Path) -> str:
+    """The name of the newest checkpoint in a run's folder, which ascends with its updates; empty without one."""
+    return max((path.name for path in folder.rglob("*.pt") if path.parent.name != LASTING), default="")
+
+
+def remove_run(folder: Path) -> None:
+    """Removes what is in a run's folder but for its locks: older logs and newer checkpoints would not go together."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.endswith(".lock"):
+            path.unlink()
+
+
 def _is_kept(path: Path, folder: Path) -> bool:
     parts = path.relative_to(folder).parts
     if path.name.endswith(TEMPORARY_SUFFIX) or path.name.endswith(".lock") or set(parts) & set(LEFT_OUT):
         return False
-    if path.suffix != ".pt" or path.parent.name == "lasting":
+    if path.suffix != ".pt" or path.parent.name == LASTING:
         return True
     return path == max(path.parent.glob("*.pt"), default=path)  # each is whole, and their names ascend

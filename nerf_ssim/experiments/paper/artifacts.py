@@ -17,6 +17,20 @@ __all__ = ["ARTIFACTS", "Artifact", "Part"]
 Draw = Callable[[Sequence[Finished], Path, str], str]
 
 
+SHARED = "schedules"
+"""The fits that figures 1b, 2a, 2b and 3 share."""
+
+
+def nothing(request: Request) -> Options:
+    """No further option."""
+    return {}
+
+
+def watched(request: Request) -> Options:
+    """Luminance is measured at every step without SSIM too: figure 3 draws it."""
+    return {"luminance_every": 1}
+
+
 @dataclass(frozen=True)
 class Part:
     """The half of a table or figure that is of runs on scenes, or of fits of pictures.
@@ -37,7 +51,7 @@ class Part:
     draw: Draw
     models: Sequence[str] = ("tensorf",)
     is_of_one_scene: bool = True
-    base: Callable[[Request], Options] = lambda request: {}
+    base: Callable[[Request], Options] = nothing
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ def runs(schedules: Callable[[Request], Schedules], draw: Draw) -> Part:
 
 def fits(group: str, schedules: Callable[[Request], Schedules], draw: Draw) -> Part:
     """A part of fits."""
-    return Part("fit-image", group, schedules, draw)
+    return Part("fit-image", group, schedules, draw, base=watched if group == SHARED else nothing)
 
 
 def methods(draw: Draw) -> Part:
@@ -74,7 +88,7 @@ def searched(request: Request) -> Options:
 def scored_under_way(request: Request) -> Options:
     """Test views are scored a dozen times on the way, and more often at the beginning."""
     shares = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-    return {"vis_at": sorted({max(round(share * request.updates), 1) for share in shares})}
+    return {**watched(request), "vis_at": sorted({max(round(share * request.updates), 1) for share in shares})}
 
 
 def saved_early(request: Request) -> Options:
@@ -98,19 +112,19 @@ ARTIFACTS: Mapping[str, Artifact] = {
         "TensoRF: PSNR by update, SSIM throughout, never, removed, added",
         [runs(define.moments_of_runs, curves.draw_psnr)],
     ),
-    "fig1b": Artifact("pictures: the same by step", [fits("schedules", define.moments_of_fits, curves.draw_psnr)]),
+    "fig1b": Artifact("pictures: the same by step", [fits(SHARED, define.moments_of_fits, curves.draw_psnr)]),
     "fig2a": Artifact(
         "pictures: best PSNR by when SSIM is removed or added",
-        [fits("schedules", define.moments_of_fits, curves.draw_moments)],
+        [fits(SHARED, define.moments_of_fits, curves.draw_moments)],
     ),
-    "fig2b": Artifact("pictures: PSNR by step of those", [fits("schedules", define.moments_of_fits, curves.draw_psnr)]),
+    "fig2b": Artifact("pictures: PSNR by step of those", [fits(SHARED, define.moments_of_fits, curves.draw_psnr)]),
     "fig2c": Artifact(
         "TensoRF: PSNR at the end by when SSIM is removed or added", [runs(define.moments_of_runs, curves.draw_moments)]
     ),
     "fig3": Artifact(
         "S1 and mu_x - mu_y with and without SSIM, pictures and TensoRF",
         [
-            fits("schedules", with_and_without_fits, curves.draw_luminance),
+            fits(SHARED, with_and_without_fits, curves.draw_luminance),
             runs(with_and_without_runs, curves.draw_luminance),
         ],
     ),
