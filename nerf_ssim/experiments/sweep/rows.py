@@ -7,6 +7,7 @@ import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ __all__ = ["FACTS", "Row", "mean_and_spread", "reduce_best", "row_of", "summary"
 
 Row = dict[str, Any]
 
-SCORES = ("psnr", "ssim", "lpips_alex", "lpips_vgg", "psnr_best", "step_best", "cost_50", "cost_55", "cost_60")
 COST_LEVELS = ("50", "55", "60")
 FACTS = ("seconds", "device", "processor", "threads", "torch", "version", "commit", "starts", "processors_before")
 """The columns that say how a run was made: they may differ between two sweeps with the same results."""
 
-SHOWN = {"psnr": "PSNR dB", "ssim": "SSIM", "lpips_alex": "LPIPS alex", "lpips_vgg": "LPIPS vgg"}
-SHOWN_OF_FITS = {"psnr_best": "best PSNR dB", "step_best": "at step", **{f"cost_{m}": f"cost_{m}" for m in COST_LEVELS}}
+TITLES_OF_FITS = {
+    "psnr_best": "best PSNR dB",
+    "step_best": "at step",
+    **{f"cost_{m}": f"cost_{m}" for m in COST_LEVELS},
+}
 
 
 def row_of(run: PlannedRun) -> Row:
@@ -46,7 +49,7 @@ def row_of(run: PlannedRun) -> Row:
         "updates": standing.updates,
         "removed_at": results.get("schedule", {}).get("removed_at"),
         "learning_rate": results.get("lr"),
-        **{score: scores.get(score) if is_done else None for score in SCORES},
+        **{score: scores.get(score) if is_done else None for score in score_columns()},
         "config_hash": run.config_hash,
         "seconds": standing.seconds or None,
         "device": manifest.get("device"),
@@ -59,6 +62,15 @@ def row_of(run: PlannedRun) -> Row:
         "processors_before": "; ".join(sorted(before)) or None,
         "folder": str(run.folder),
     }
+
+
+@cache
+def score_columns() -> dict[str, str]:
+    """The title of each score by its column: every metric of runs on scenes, then those of fits."""
+    # Imported here: what lists or starts runs does not wait for torch.
+    from nerf_ssim.evaluation.scores import METRICS, score_titles
+
+    return {**dict(zip(METRICS, score_titles(), strict=True)), **TITLES_OF_FITS}
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
@@ -93,7 +105,7 @@ def summary(rows: Iterable[Row], best: Mapping[str, str]) -> str:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[axis] for axis in axes), []).append(row)
-    titles = {**SHOWN, **SHOWN_OF_FITS}
+    titles = score_columns()
     shown = [score for score in titles if any(row[score] is not None for row in rows)]
     lines = [
         [*group, len(of_group), *(mean_and_spread([row[score] for row in of_group]) for score in shown)]
