@@ -10,6 +10,8 @@ namespace nerf_ssim::NERF_SSIM_ISA {
 
 // A block of rows x registers of C stays in registers while the pairs run, as in gemm_tile.h.
 struct VectorEngine {
+  static constexpr int kSamples = 144;  // of a small network's tile: 24 blocks
+
   template <int Terms, int Rows, int Vectors, class Finish>
   static NERF_SSIM_INLINE void block(
       int pairs, LeftTerms left, const int32_t* right, int64_t panel, int row, int column, const Finish& finish) {
@@ -57,66 +59,93 @@ struct VectorEngine {
   }
 };
 
-// Blocks of 32 x 32 of C in four tiles of a matrix unit; two tiles of each operand feed them.
+// Blocks of 32 x 16 of C in two tiles of a matrix unit, one tile for each operand beside them. All eight tiles would hold
+// blocks of 32 x 32, which load a third less. But where two threads share a core, the processor has no spare tiles to
+// rename those to, and each load then waits for the product that still reads its tile: 790 ticks instead of 505 for the
+// products of such a block (on a core of its own 249 instead of 265).
 template <class MatrixUnit>
 struct TileEngine {
-  static constexpr int kTile = 16;  // rows of a tile, and floats or pairs of its rows
+  static constexpr int kTile = 16;          // rows of a tile, and floats or pairs of its rows
+  static constexpr int kRows = 2 * kTile;   // of a block
+  static constexpr int kSamples = 192;      // of a small network's tile: whole blocks, and whole tiles in depth
 
   template <int Terms, class Finish>
   static NERF_SSIM_INLINE void multiply(
       int rows, int columns, int depth, LeftTerms left, const int32_t* right, const Finish& finish) {
     MatrixUnit unit;
     const int pairs = padded_pairs(depth);
-    for (int column = 0; column < columns; column += kTermColumns, right += pairs * Terms * kTermColumns)
-      for (int row = 0; row < rows; row += 2 * kTile)
-        block<Terms>(unit, rows - row, columns - column, pairs, left, right, row, column, finish);
+    const int64_t panel = static_cast<int64_t>(pairs) * Terms * kTermColumns;
+    alignas(64) float memory[2][kRows * kTile];
+    Block last;
+    int turn = 0;
+    for (int row = 0; row < rows; row += kRows, left.data += kRows * left.row)
+      for (int column = 0; column < columns; column += kTile, turn ^= 1) {
+        const int32_t* from = right + column / kTermColumns * panel + column % kTermColumns;
+        const bool has_second = rows - row > kTile;
+        // 1. The products, and while the unit is busy with them, what the block before still needs.
+        if (has_second)
+          products<Terms, true>(unit, pairs, left, from);
+        else
+          products<Terms, false>(unit, pairs, left, from);
+        last.finish_with(finish);
+        // 2. To memory, since tiles have no other way out.
+        unit.template store<0>(memory[turn], kTile);
+        if (has_second) unit.template store<1>(memory[turn] + kTile * kTile, kTile);
+        last = {memory[turn], row, column, smaller(rows - row, kRows), smaller(columns - column, kTile)};
+      }
+    last.finish_with(finish);
   }
 
-  template <int Terms, class Finish>
-  static NERF_SSIM_INLINE void block(
-      MatrixUnit& unit, int rows, int columns, int pairs, LeftTerms left, const int32_t* right, int row, int column,
-      const Finish& finish) {
-    const bool has_second = rows > kTile;
-    // 1. Tiles 0 to 3 are C, 4 and 5 sixteen rows of the left operand each, 6 and 7 sixteen columns of the right one.
+ private:
+  static NERF_SSIM_INLINE int smaller(int a, int b) { return a < b ? a : b; }
+
+  // A block that has left its tiles. Its numbers are read one block later, for a read right after the store would wait
+  // until the store has reached the cache.
+  struct Block {
+    const float* data = nullptr;
+    int64_t row = 0, column = 0;
+    int rows = 0, columns = 0;
+
+    template <class Finish>
+    NERF_SSIM_INLINE void finish_with(const Finish& finish) const {
+      if (rows == kRows && columns == kTile)  // constants for the compiler
+        finish_all(kRows, kTile, finish);
+      else
+        finish_all(rows, columns, finish);
+    }
+
+    template <class Finish>
+    NERF_SSIM_INLINE void finish_all(int64_t high, int64_t wide, const Finish& finish) const {
+      for (int64_t n = 0; n < wide; n += kLanes)
+        for (int64_t r = 0; r < high; ++r)
+          finish(row + r, column + n, nerf_ssim::NERF_SSIM_ISA::load(data + r * kTile + n));
+    }
+  };
+
+  // Tiles 0 and 1 are C, 2 sixteen rows of the left operand, 3 sixteen columns of the right one.
+  template <int Terms, bool HasSecond>
+  static NERF_SSIM_INLINE void products(MatrixUnit& unit, int pairs, LeftTerms left, const int32_t* right) {
     unit.template zero<0>();
-    unit.template zero<1>();
-    unit.template zero<2>();
-    unit.template zero<3>();
-    for (int p = 0; p < pairs; p += kTile)
-      for (int i = 0; i < Terms; ++i) {
-        const int32_t* from = left.data + i * left.term + row * left.row + p;
-        unit.template load<4>(from, left.row);
-        if (has_second) unit.template load<5>(from + kTile * left.row, left.row);
+    if constexpr (HasSecond) unit.template zero<1>();
+    for (int p = 0; p < pairs; p += kTile, left.data += kTile, right += kTile * Terms * kTermColumns)
+      for (int i = 0; i < Terms; ++i)
         for (int j = 0; i + j < Terms; ++j) {
-          const int32_t* to_the_right = right + (p * Terms + j) * kTermColumns;
-          unit.template load<6>(to_the_right, Terms * kTermColumns);
-          unit.template load<7>(to_the_right + kTile, Terms * kTermColumns);
-          unit.template dot<0, 4, 6>();
-          unit.template dot<1, 4, 7>();
-          if (has_second) {
-            unit.template dot<2, 5, 6>();
-            unit.template dot<3, 5, 7>();
+          const int32_t* rows = left.data + i * left.term;
+          unit.template load<3>(right + j * kTermColumns, Terms * kTermColumns);
+          unit.template load<2>(rows, left.row);
+          unit.template dot<0, 2, 3>();
+          if constexpr (HasSecond) {
+            unit.template load<2>(rows + kTile * left.row, left.row);
+            unit.template dot<1, 2, 3>();
           }
         }
-      }
-    // 2. C through memory, since tiles have no other way out.
-    alignas(64) float block[2 * kTile][kTermColumns];
-    unit.template store<0>(&block[0][0], kTermColumns);
-    unit.template store<1>(&block[0][kTile], kTermColumns);
-    if (has_second) {
-      unit.template store<2>(&block[kTile][0], kTermColumns);
-      unit.template store<3>(&block[kTile][kTile], kTermColumns);
-    }
-    for (int r = 0; r < rows && r < 2 * kTile; ++r)
-      for (int n = 0; n < columns && n < kTermColumns; n += kLanes)
-        finish(row + r, column + n, nerf_ssim::NERF_SSIM_ISA::load(&block[r][n]));
   }
 };
 
 // A matrix unit in plain code, with the tiles and the arithmetic of the real one: for tests, on any machine.
 struct EmulatedTiles {
   static constexpr int kTile = 16;
-  int32_t tiles[8][kTile][kTile];
+  int32_t tiles[4][kTile][kTile];
 
   template <int Tile>
   void zero() {
@@ -151,8 +180,8 @@ struct AmxTiles {
   AmxTiles() {
     struct {
       uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+      uint16_t row_bytes[16] = {64, 64, 64, 64};
+      uint8_t rows[16] = {16, 16, 16, 16};
     } config;
     static_assert(sizeof(config) == 64);
     asm volatile("ldtilecfg %0" ::"m"(config));

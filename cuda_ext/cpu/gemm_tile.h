@@ -46,8 +46,11 @@ NERF_SSIM_INLINE void multiply_panel(
     int rows, int depth, const float* a, int64_t stride, const float* b, int64_t b_row, int column, const Finish& finish) {
   const int64_t step = kOrder == Order::kByRow ? stride : 1;
   int row = 0;
-  for (; row + kBlockRows <= rows; row += kBlockRows)
+  // Eight rows are left to two blocks of four: one of six and one of two would wait for the two rows' few sums.
+  for (; row + kBlockRows <= rows && row + 8 != rows; row += kBlockRows)
     multiply_block<kBlockRows, Vectors, kOrder>(depth, a + row * step, stride, b, b_row, row, column, finish);
+  for (; row + 4 <= rows; row += 4)
+    multiply_block<4, Vectors, kOrder>(depth, a + row * step, stride, b, b_row, row, column, finish);
   for (; row + 2 <= rows; row += 2)
     multiply_block<2, Vectors, kOrder>(depth, a + row * step, stride, b, b_row, row, column, finish);
   if (row < rows) multiply_block<1, Vectors, kOrder>(depth, a + row * step, stride, b, b_row, row, column, finish);

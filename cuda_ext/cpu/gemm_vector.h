@@ -30,8 +30,15 @@ using UnalignedVec = float __attribute__((vector_size(kLanes * sizeof(float)), a
 
 NERF_SSIM_INLINE Vec load(const float* from) { return *reinterpret_cast<const UnalignedVec*>(from); }
 NERF_SSIM_INLINE void store(float* to, Vec value) { *reinterpret_cast<UnalignedVec*>(to) = value; }
+NERF_SSIM_INLINE void store_one(float* to, float value) { *to = value; }
 NERF_SSIM_INLINE IntVec load(const int32_t* from) { return *reinterpret_cast<const UnalignedIntVec*>(from); }
 NERF_SSIM_INLINE void store(int32_t* to, IntVec value) { *reinterpret_cast<UnalignedIntVec*>(to) = value; }
+// Asks for memory that is needed later: it is on its way while something else is computed.
+template <bool IsWritten>
+NERF_SSIM_INLINE void prefetch(const float* from, int64_t count) {
+  constexpr int kLine = 16;
+  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + i, IsWritten, 2);
+}
 NERF_SSIM_INLINE Vec broadcast(float value) { return value - Vec{}; }
 NERF_SSIM_INLINE Vec positive_part(Vec value) { return value < 0.0f ? Vec{} : value; }  // a NaN stays one
 
@@ -67,6 +74,15 @@ NERF_SSIM_INLINE Vec exponential(Vec x) {
 
 NERF_SSIM_INLINE Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }
 
+// `value`, or -value where the highest bit is set.
+NERF_SSIM_INLINE Vec with_sign_of(Vec value, IntVec bits) {
+  IntVec of_value;
+  std::memcpy(&of_value, &value, sizeof(of_value));
+  of_value ^= bits & INT32_MIN;
+  std::memcpy(&value, &of_value, sizeof(value));
+  return value;
+}
+
 // Largest |x| that sine_cosine takes: the quarter-turn count stays below 2^13 and the reduced angle exact to rounding.
 constexpr float kLargestAngle = 8192.0f;
 
@@ -91,14 +107,12 @@ NERF_SSIM_INLINE void sine_cosine(Vec x, Vec& sine, Vec& cosine) {
   even = even * square + 4.166664568298827e-2f;
   even = even * (square * square) + (1.0f - 0.5f * square);
   const IntVec is_swapped = (quarter & 1) != 0;
-  const Vec plain_sine = is_swapped ? even : odd;
-  const Vec plain_cosine = is_swapped ? odd : even;
-  sine = (quarter & 2) != 0 ? -plain_sine : plain_sine;
-  cosine = ((quarter + 1) & 2) != 0 ? -plain_cosine : plain_cosine;
+  sine = with_sign_of(is_swapped ? even : odd, quarter << 30);
+  cosine = with_sign_of(is_swapped ? odd : even, (quarter + 1) << 30);
 }
 
-// Sines and cosines of `count` angles. The three arrays are padded to a multiple of kLanes, the angles with zeros.
-NERF_SSIM_INLINE void sine_cosine_array(const float* angles, int count, float* sines, float* cosines) {
+// Whether sine_cosine takes all of `count` angles; the array is padded to a multiple of kLanes with zeros.
+NERF_SSIM_INLINE bool are_small(const float* angles, int count) {
   IntVec is_small = IntVec{} - 1;
   for (int i = 0; i < count; i += kLanes) {
     const Vec angle = load(angles + i);
@@ -106,19 +120,43 @@ NERF_SSIM_INLINE void sine_cosine_array(const float* angles, int count, float* s
   }
   bool all_small = kHasFma;
   for (int lane = 0; lane < kLanes; ++lane) all_small = all_small && is_small[lane] != 0;
-  if (!all_small) {  // huge or not finite (or no fused multiply-add): the library's own, one at a time
-    for (int i = 0; i < count; ++i) {
-      sines[i] = std::sin(angles[i]);
-      cosines[i] = std::cos(angles[i]);
-    }
-    return;
+  return all_small;
+}
+
+// The library's own functions, one angle at a time: for those that are huge or not finite, and where there is no fused
+// multiply-add.
+NERF_SSIM_INLINE void sine_cosine_by_library(Vec x, Vec& sine, Vec& cosine) {
+  sine = cosine = Vec{};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    sine[lane] = std::sin(x[lane]);
+    cosine[lane] = std::cos(x[lane]);
   }
+}
+
+template <bool AreSmall>
+NERF_SSIM_INLINE void sine_cosine_of(Vec x, Vec& sine, Vec& cosine) {
+  if constexpr (AreSmall)
+    sine_cosine(x, sine, cosine);
+  else
+    sine_cosine_by_library(x, sine, cosine);
+}
+
+template <bool AreSmall>
+NERF_SSIM_INLINE void sine_cosine_array(const float* angles, int count, float* sines, float* cosines) {
   for (int i = 0; i < count; i += kLanes) {
     Vec sine, cosine;
-    sine_cosine(load(angles + i), sine, cosine);
+    sine_cosine_of<AreSmall>(load(angles + i), sine, cosine);
     store(sines + i, sine);
     store(cosines + i, cosine);
   }
+}
+
+// Sines and cosines of `count` angles. The three arrays are padded to a multiple of kLanes, the angles with zeros.
+NERF_SSIM_INLINE void sine_cosine_array(const float* angles, int count, float* sines, float* cosines) {
+  if (are_small(angles, count))
+    sine_cosine_array<true>(angles, count, sines, cosines);
+  else
+    sine_cosine_array<false>(angles, count, sines, cosines);
 }
 
 }  // namespace nerf_ssim::NERF_SSIM_ISA

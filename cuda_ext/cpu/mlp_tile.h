@@ -35,22 +35,13 @@ NERF_SSIM_INLINE void pack_panels(int depth, int columns, float* to, const Value
       for (int n = first; n < first + kPanelWidth; ++n) *to++ = n < columns ? value(k, n) : 0.0f;
 }
 
-// sums[n] += column sums of a tile's rows.
-NERF_SSIM_INLINE void add_column_sums(const float* rows, int count, int stride, int columns_padded, float* sums) {
-  for (int i = 0; i < columns_padded; i += kLanes) {
-    Vec sum = load(sums + i);
-    for (int s = 0; s < count; ++s) sum += load(rows + s * stride + i);
-    store(sums + i, sum);
-  }
-}
-
 // grad_weight[out][in] += sum over the tile of grad_output[s][out] * input[s][in].
 NERF_SSIM_INLINE void add_weight_gradient(
     int count, int outputs, int inputs_padded, const float* grad_output, int output_stride, const float* input,
     int input_stride, float* grad_weight) {
   multiply<Order::kByColumn>(
       outputs, inputs_padded, count, grad_output, output_stride, plain_panels(input, input_stride),
-      [=](int row, int column, Vec sum) {
+      [=](int64_t row, int64_t column, Vec sum) {
         float* to = grad_weight + row * inputs_padded + column;
         store(to, load(to) + sum);
       });

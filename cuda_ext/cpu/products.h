@@ -1,5 +1,5 @@
 // The three products of a layer in a tile: its output, the gradient of its input and that of its weights, in float32 or
-// in bfloat16 terms. A network's tile code is written once, with one of these as its parameter.
+// in bfloat16 terms. A network's tile code is written once, with one of these as its parameter, or with that of bf16_rows.h.
 #pragma once
 
 #include "bf16_engines.h"
@@ -8,7 +8,15 @@
 namespace nerf_ssim::NERF_SSIM_ISA {
 
 struct Float32Products {
+  using Number = float;              // of a tile's rows
+  static constexpr int kTile = 144;  // samples: 24 register blocks; tiles of 48 to 288 take as long, about
   static constexpr int kPiece = 256;  // rows of a weight that one call multiplies: they fill half of a first-level cache
+
+  static const float* rows(const float* at) { return at; }
+  static float* rows(float* at) { return at; }
+  static int padded(int width) { return round_up(width, kLanes); }
+  static int row_stride(int width) { return spread_stride(width); }
+  static size_t row_floats(size_t numbers) { return numbers; }
 
   static size_t weight_floats(int depth, int columns) { return panels_size(depth, columns); }
   static size_t scratch_floats(int, int) { return 0; }
@@ -79,15 +87,10 @@ struct Bf16Products {
     split_columns<Terms>(grad_output, output_stride, count, outputs, left, term);
     split_panels<Terms>(input, input_stride, count, inputs_padded, right);
     Engine::template multiply<Terms>(
-        outputs, inputs_padded, count, {left, row, term}, right, [=](int out, int column, Vec sum) {
-          float* to = grad_weight + static_cast<int64_t>(out) * inputs_padded + column;
+        outputs, inputs_padded, count, {left, row, term}, right, [=](int64_t out, int64_t column, Vec sum) {
+          float* to = grad_weight + out * inputs_padded + column;
           store(to, load(to) + sum);
         });
-  }
-
-  template <class Number>
-  static NERF_SSIM_INLINE Number operand(Number value) {
-    return Terms == 1 ? rounded_to_bf16(value) : value;
   }
 
  private:

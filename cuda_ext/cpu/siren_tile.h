@@ -1,6 +1,6 @@
 // The sine network for one tile of points, forward and backward.
 //
-// Included by levels/kernels.h. A tile keeps sine and cosine of every hidden layer: the first is the next
+// Included by levels/networks.h. A tile keeps sine and cosine of every hidden layer: the first is the next
 // layer's input, the second the sine's derivative, which backward turns into the gradient of the layer's angles in
 // place. omega is multiplied into the packed weights and into the gradients when they are unpacked.
 //

@@ -17,8 +17,8 @@ namespace nerf_ssim {
 using namespace avx512_bf16;
 
 const DecoderKernels& decoder_bf16_kernels(bool has_amx) {
-  static const DecoderKernels vectors = kernels<Bf16Products<1, VectorEngine>>("bf16, avx512_bf16");
-  static const DecoderKernels tiles = kernels<Bf16Products<1, TileEngine<AmxTiles>>>("bf16, amx");
+  static const DecoderKernels vectors = kernels<Bf16RowProducts<VectorEngine>>("bf16, avx512_bf16");
+  static const DecoderKernels tiles = kernels<Bf16RowProducts<TileEngine<AmxTiles>>>("bf16, amx");
   return has_amx ? tiles : vectors;
 }
 
