@@ -1,5 +1,6 @@
-// torch operator that tells which bfloat16 units work here.
+// torch operators that tell which bfloat16 units work here, and on whose processor.
 #include "../cpu/bf16_units.h"
+#include "../cpu/processor.h"
 
 #include <torch/library.h>
 
@@ -17,7 +18,13 @@ std::vector<std::string> bf16_units() {
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) { m.def("bf16_units() -> str[]"); }
+TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
+  m.def("bf16_units() -> str[]");
+  m.def("processor_vendor() -> str");
+}
 
 // Without a tensor there is no device to choose a kernel by.
-TORCH_LIBRARY_IMPL(nerf_ssim, CompositeExplicitAutograd, m) { m.impl("bf16_units", &bf16_units); }
+TORCH_LIBRARY_IMPL(nerf_ssim, CompositeExplicitAutograd, m) {
+  m.impl("bf16_units", &bf16_units);
+  m.impl("processor_vendor", &nerf_ssim::processor_vendor);
+}

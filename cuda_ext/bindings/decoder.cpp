@@ -9,6 +9,7 @@
 
 #include "../cpu/decoder.h"
 #include "bf16_precision.h"
+#include "huge_pages.h"
 
 namespace {
 
@@ -92,7 +93,8 @@ std::vector<Tensor> decode_color_backward(
   const Tensor feature_rows = features.contiguous(), direction_rows = directions.contiguous();
   const Tensor rgb_rows = rgb.contiguous(), grad_rows = grad_rgb.contiguous();
 
-  std::vector<Tensor> gradients{at::empty({want_features ? samples : 0, features.size(1)}, features.options())};
+  std::vector<Tensor> gradients{
+      empty_in_huge_pages({want_features ? samples : 0, features.size(1)}, features.options())};
   for (const Tensor& weight : layers.tensors) gradients.push_back(at::empty(weight.sizes(), weight.options()));
   const auto out = [&](int i) { return gradients[i].mutable_data_ptr<float>(); };
   const nerf_ssim::DecoderBackward arrays{

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "grid_arguments.h"
+#include "huge_pages.h"
 
 namespace nerf_ssim {
 namespace {
@@ -50,7 +51,7 @@ Tensor vm_basis_features(
     const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
   const Vm vm = checked_vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
   const Tensor weight = vm.checked_basis(basis);
-  Tensor out = at::empty({vm.samples(), weight.size(0)}, coords.options());
+  Tensor out = empty_in_huge_pages({vm.samples(), weight.size(0)}, coords.options());
   cpu::vm_basis(
       vm.grid, {weight.const_data_ptr<float>(), weight.size(0)}, vm.points(), vm.samples(),
       out.mutable_data_ptr<float>(), at::get_num_threads());

@@ -89,8 +89,8 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
     """What `decode_color(precision=…)` computes in on a device of this machine, and why.
 
     Returns:
-        `("float32" | "bf16", reason)`. `"bf16"` is honoured where the device multiplies bfloat16 in hardware, and by
-        the reference backend (`NERF_SSIM_BACKEND=reference`), which rounds operands in software: slow, but it shows on
+        `("float32" | "bf16", reason)`. `"bf16"` is honoured where the device multiplies bfloat16 in hardware (native
+        kernels: where `bf16_units.FASTER_ON` has that processor), and by the reference backend (`NERF_SSIM_BACKEND=reference`), which rounds operands in software: slow, but it shows on
         any machine what the precision does to quality. Elsewhere it falls to float32, which is then faster.
     Raises:
         ValueError: an unknown precision.
@@ -104,6 +104,8 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
     device = torch.device(device)
     if device.type == "cpu" and backend.implementation("decode_color") == "native":
         unit, name = bf16_units.native_unit(), "the CPU"
+        if unit and not bf16_units.is_faster(unit):
+            return "float32", f"bf16 asked for, but the CPU's {unit} was not measured to be faster than float32"
     else:
         unit, name = bf16_units.torch_unit(device)
     if unit:

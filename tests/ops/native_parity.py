@@ -29,6 +29,7 @@ def pretend_bf16_unit(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Let the ops believe that the CPU has the unit of that name, or with "" none; native kernels use what is there."""
     monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
     monkeypatch.setattr(ops_units, "native_unit", lambda: name)
+    monkeypatch.setattr(ops_units, "is_faster", lambda unit: True)
     monkeypatch.setattr(ops_units, "torch_unit", lambda device: (name, "the CPU"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -95,6 +97,32 @@ def test_bf16_without_hardware_is_float32_and_says_so(monkeypatch):
     assert precision == "float32" and "no bfloat16" in reason
     case = make_case(30)
     assert torch.equal(values_and_gradients(case, precision="bf16")[0], values_and_gradients(case)[0])
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("unit", "vendor", "precision"),
+    [
+        ("AMX", "GenuineIntel", "bf16"),
+        ("AVX512_BF16", "AuthenticAMD", "bf16"),
+        ("AVX512_BF16", "GenuineIntel", "float32"),
+        ("AVX512_BF16", "", "float32"),
+    ],
+)
+def test_bf16_is_promised_only_where_it_was_measured_to_be_faster(unit, vendor, precision, monkeypatch):
+    monkeypatch.delenv("NERF_SSIM_BACKEND", raising=False)
+    monkeypatch.setattr(ops.bf16_units, "native_unit", lambda: unit)
+    monkeypatch.setattr(torch.ops.nerf_ssim, "processor_vendor", lambda: vendor)
+    ran, reason = ops.effective_precision("bf16")
+    assert ran == precision and unit in reason
+
+
+@needs_native
+def test_the_processor_names_its_maker():
+    information = Path("/proc/cpuinfo")
+    if not information.exists() or "vendor_id" not in information.read_text():
+        pytest.skip("the system does not name the processor's maker")
+    assert f": {torch.ops.nerf_ssim.processor_vendor()}\n" in information.read_text()
 
 
 @pytest.mark.parametrize(
