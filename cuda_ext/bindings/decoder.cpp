@@ -21,9 +21,8 @@ struct Layers {
 
   Layers(const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& w3, const Tensor& b3) {
     for (const Tensor* tensor : {&w1, &b1, &w2, &b2, &w3, &b3}) {
-      TORCH_CHECK(
-          tensor->scalar_type() == at::kFloat && tensor->device().is_cpu(),
-          "decode_color: weights must be float32 on the CPU");
+      TORCH_CHECK(tensor->scalar_type() == at::kFloat && tensor->device().is_cpu(),
+                  "decode_color: weights must be float32 on the CPU");
       tensors.push_back(tensor->contiguous());
     }
   }
@@ -34,25 +33,23 @@ struct Layers {
   }
 };
 
-nerf_ssim::DecoderShape checked_shape(
-    const Tensor& features, const Tensor& directions, const Layers& layers, int64_t feature_frequencies,
-    int64_t view_frequencies) {
-  TORCH_CHECK(
-      features.scalar_type() == at::kFloat && directions.scalar_type() == at::kFloat,
-      "decode_color: features and directions must be float32");
+nerf_ssim::DecoderShape checked_shape(const Tensor& features, const Tensor& directions, const Layers& layers,
+                                      int64_t feature_frequencies, int64_t view_frequencies) {
+  TORCH_CHECK(features.scalar_type() == at::kFloat && directions.scalar_type() == at::kFloat,
+              "decode_color: features and directions must be float32");
   TORCH_CHECK(
       features.dim() == 2 && directions.dim() == 2 && directions.size(0) == features.size(0) && directions.size(1) == 3,
       "decode_color: features must be [n, F] and directions [n, 3]");
   const Tensor &w1 = layers.tensors[0], &w2 = layers.tensors[2], &w3 = layers.tensors[4];
   TORCH_CHECK(w1.dim() == 2 && w2.dim() == 2 && w3.dim() == 2, "decode_color: each weight must be [outputs, inputs]");
-  const nerf_ssim::DecoderShape shape{
-      static_cast<int>(features.size(1)), static_cast<int>(feature_frequencies), static_cast<int>(view_frequencies),
-      static_cast<int>(w1.size(0)), static_cast<int>(w2.size(0))};
-  TORCH_CHECK(
-      feature_frequencies >= 0 && view_frequencies >= 0 && w1.size(1) == shape.inputs() && w2.size(1) == shape.hidden1 &&
-          w3.size(1) == shape.hidden2 && w3.size(0) == 3 && layers.tensors[1].numel() == shape.hidden1 &&
-          layers.tensors[3].numel() == shape.hidden2 && layers.tensors[5].numel() == 3,
-      "decode_color: the layers do not fit together");
+  const nerf_ssim::DecoderShape shape{static_cast<int>(features.size(1)), static_cast<int>(feature_frequencies),
+                                      static_cast<int>(view_frequencies), static_cast<int>(w1.size(0)),
+                                      static_cast<int>(w2.size(0))};
+  TORCH_CHECK(feature_frequencies >= 0 && view_frequencies >= 0 && w1.size(1) == shape.inputs() &&
+                  w2.size(1) == shape.hidden1 && w3.size(1) == shape.hidden2 && w3.size(0) == 3 &&
+                  layers.tensors[1].numel() == shape.hidden1 && layers.tensors[3].numel() == shape.hidden2 &&
+                  layers.tensors[5].numel() == 3,
+              "decode_color: the layers do not fit together");
   return shape;
 }
 
@@ -64,32 +61,31 @@ const nerf_ssim::DecoderKernels& kernels_of(c10::string_view precision) {
   return nerf_ssim::decoder_kernels(unit);
 }
 
-Tensor decode_color(
-    const Tensor& features, const Tensor& directions, const Tensor& w1, const Tensor& b1, const Tensor& w2,
-    const Tensor& b2, const Tensor& w3, const Tensor& b3, int64_t feature_frequencies, int64_t view_frequencies,
-    c10::string_view precision) {
+Tensor decode_color(const Tensor& features, const Tensor& directions, const Tensor& w1, const Tensor& b1,
+                    const Tensor& w2, const Tensor& b2, const Tensor& w3, const Tensor& b3, int64_t feature_frequencies,
+                    int64_t view_frequencies, c10::string_view precision) {
   const Layers layers(w1, b1, w2, b2, w3, b3);
   const auto shape = checked_shape(features, directions, layers, feature_frequencies, view_frequencies);
   const Tensor feature_rows = features.contiguous(), direction_rows = directions.contiguous();
   const int64_t samples = features.size(0);
   Tensor rgb = at::empty({samples, 3}, features.options());
-  const nerf_ssim::DecoderForward arrays{
-      feature_rows.const_data_ptr<float>(), direction_rows.const_data_ptr<float>(), rgb.mutable_data_ptr<float>()};
+  const nerf_ssim::DecoderForward arrays{feature_rows.const_data_ptr<float>(), direction_rows.const_data_ptr<float>(),
+                                         rgb.mutable_data_ptr<float>()};
   nerf_ssim::decoder_forward(kernels_of(precision), shape, layers.pointers(), arrays, samples, at::get_num_threads());
   return rgb;
 }
 
 // Gradients of features (empty when not wanted), w1, b1, w2, b2, w3, b3.
-std::vector<Tensor> decode_color_backward(
-    const Tensor& grad_rgb, const Tensor& rgb, const Tensor& features, const Tensor& directions, const Tensor& w1,
-    const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& w3, const Tensor& b3,
-    int64_t feature_frequencies, int64_t view_frequencies, bool want_features, c10::string_view precision) {
+std::vector<Tensor> decode_color_backward(const Tensor& grad_rgb, const Tensor& rgb, const Tensor& features,
+                                          const Tensor& directions, const Tensor& w1, const Tensor& b1,
+                                          const Tensor& w2, const Tensor& b2, const Tensor& w3, const Tensor& b3,
+                                          int64_t feature_frequencies, int64_t view_frequencies, bool want_features,
+                                          c10::string_view precision) {
   const Layers layers(w1, b1, w2, b2, w3, b3);
   const auto shape = checked_shape(features, directions, layers, feature_frequencies, view_frequencies);
   const int64_t samples = features.size(0);
-  TORCH_CHECK(
-      grad_rgb.sizes() == rgb.sizes() && rgb.size(0) == samples && grad_rgb.scalar_type() == at::kFloat,
-      "decode_color_backward: grad_rgb must be float32 [n, 3]");
+  TORCH_CHECK(grad_rgb.sizes() == rgb.sizes() && rgb.size(0) == samples && grad_rgb.scalar_type() == at::kFloat,
+              "decode_color_backward: grad_rgb must be float32 [n, 3]");
   const Tensor feature_rows = features.contiguous(), direction_rows = directions.contiguous();
   const Tensor rgb_rows = rgb.contiguous(), grad_rows = grad_rgb.contiguous();
 
@@ -97,12 +93,11 @@ std::vector<Tensor> decode_color_backward(
       empty_in_huge_pages({want_features ? samples : 0, features.size(1)}, features.options())};
   for (const Tensor& weight : layers.tensors) gradients.push_back(at::empty(weight.sizes(), weight.options()));
   const auto out = [&](int i) { return gradients[i].mutable_data_ptr<float>(); };
-  const nerf_ssim::DecoderBackward arrays{
-      feature_rows.const_data_ptr<float>(), direction_rows.const_data_ptr<float>(), rgb_rows.const_data_ptr<float>(),
-      grad_rows.const_data_ptr<float>(), want_features ? out(0) : nullptr};
-  nerf_ssim::decoder_backward(
-      kernels_of(precision), shape, layers.pointers(), arrays, {out(1), out(2), out(3), out(4), out(5), out(6)}, samples,
-      at::get_num_threads());
+  const nerf_ssim::DecoderBackward arrays{feature_rows.const_data_ptr<float>(), direction_rows.const_data_ptr<float>(),
+                                          rgb_rows.const_data_ptr<float>(), grad_rows.const_data_ptr<float>(),
+                                          want_features ? out(0) : nullptr};
+  nerf_ssim::decoder_backward(kernels_of(precision), shape, layers.pointers(), arrays,
+                              {out(1), out(2), out(3), out(4), out(5), out(6)}, samples, at::get_num_threads());
   return gradients;
 }
 

@@ -15,17 +15,15 @@ namespace {
 using at::Tensor;
 
 // Cells keep the places of nodes in 32 bits.
-Vm checked_vm(
-    const std::array<Tensor, 3>& planes, const std::array<Tensor, 3>& lines, const Tensor& coords) {
+Vm checked_vm(const std::array<Tensor, 3>& planes, const std::array<Tensor, 3>& lines, const Tensor& coords) {
   for (const Tensor& plane : planes)
     TORCH_CHECK(plane.numel() <= std::numeric_limits<int32_t>::max(), "a plane of 2^31 numbers or more");
   return Vm(planes, lines, coords);
 }
 
 template <bool kFeatures>
-Tensor vm_forward(
-    const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
-    const Tensor& line_x, const Tensor& coords) {
+Tensor vm_forward(const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
+                  const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
   const Vm vm = checked_vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
   Tensor out = grid_output(vm, kFeatures);
   const auto forward = kFeatures ? cpu::vm_features : cpu::vm_density;
@@ -34,42 +32,37 @@ Tensor vm_forward(
 }
 
 template <bool kFeatures>
-SixTensors vm_backward(
-    const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
-    const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
+SixTensors vm_backward(const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz,
+                       const Tensor& line_z, const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
   const Vm vm = checked_vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
   const Tensor upstream = checked_grad(grad, vm, kFeatures);
   const VmGradients out(vm);
-  cpu::vm_backward(
-      vm.grid, vm.points(), vm.samples(), upstream.const_data_ptr<float>(), kFeatures, out.pointers,
-      at::get_num_threads());
+  cpu::vm_backward(vm.grid, vm.points(), vm.samples(), upstream.const_data_ptr<float>(), kFeatures, out.pointers,
+                   at::get_num_threads());
   return std::tuple_cat(out.tensors);
 }
 
-Tensor vm_basis_features(
-    const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
-    const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
+Tensor vm_basis_features(const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
+                         const Tensor& line_y, const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
   const Vm vm = checked_vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
   const Tensor weight = vm.checked_basis(basis);
   Tensor out = empty_in_huge_pages({vm.samples(), weight.size(0)}, coords.options());
-  cpu::vm_basis(
-      vm.grid, {weight.const_data_ptr<float>(), weight.size(0)}, vm.points(), vm.samples(),
-      out.mutable_data_ptr<float>(), at::get_num_threads());
+  cpu::vm_basis(vm.grid, {weight.const_data_ptr<float>(), weight.size(0)}, vm.points(), vm.samples(),
+                out.mutable_data_ptr<float>(), at::get_num_threads());
   return out;
 }
 
-SevenTensors vm_basis_features_backward(
-    const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
-    const Tensor& line_y, const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
+SevenTensors vm_basis_features_backward(const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz,
+                                        const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
+                                        const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
   const Vm vm = checked_vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
   const Tensor weight = vm.checked_basis(basis);
   const Tensor upstream = checked(grad, {vm.samples(), weight.size(0)}, "grad", coords);
   const VmGradients out(vm);
   Tensor weight_gradient = at::empty_like(weight);
-  cpu::vm_basis_backward(
-      vm.grid, {weight.const_data_ptr<float>(), weight.size(0)}, vm.points(), vm.samples(),
-      upstream.const_data_ptr<float>(), out.pointers, weight_gradient.mutable_data_ptr<float>(),
-      at::get_num_threads());
+  cpu::vm_basis_backward(vm.grid, {weight.const_data_ptr<float>(), weight.size(0)}, vm.points(), vm.samples(),
+                         upstream.const_data_ptr<float>(), out.pointers, weight_gradient.mutable_data_ptr<float>(),
+                         at::get_num_threads());
   return std::tuple_cat(out.tensors, std::make_tuple(weight_gradient));
 }
 
@@ -83,14 +76,13 @@ Tensor cp_forward(const Tensor& line_x, const Tensor& line_y, const Tensor& line
 }
 
 template <bool kFeatures>
-ThreeTensors cp_backward(
-    const Tensor& grad, const Tensor& line_x, const Tensor& line_y, const Tensor& line_z, const Tensor& coords) {
+ThreeTensors cp_backward(const Tensor& grad, const Tensor& line_x, const Tensor& line_y, const Tensor& line_z,
+                         const Tensor& coords) {
   const Cp cp({line_x, line_y, line_z}, coords);
   const Tensor upstream = checked_grad(grad, cp, kFeatures);
   const CpGradients out(cp);
-  cpu::cp_backward(
-      cp.grid, cp.points(), cp.samples(), upstream.const_data_ptr<float>(), kFeatures, out.pointers,
-      at::get_num_threads());
+  cpu::cp_backward(cp.grid, cp.points(), cp.samples(), upstream.const_data_ptr<float>(), kFeatures, out.pointers,
+                   at::get_num_threads());
   return std::tuple_cat(out.tensors);
 }
 
@@ -102,9 +94,7 @@ ThreeTensors cp_backward(
 #define NERF_SSIM_SIX "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
-  const auto def = [&](const char* schema, auto function) {
-    library.def(schema, torch::dispatch(at::kCPU, function));
-  };
+  const auto def = [&](const char* schema, auto function) { library.def(schema, torch::dispatch(at::kCPU, function)); };
   def("vm_density(" NERF_SSIM_VM_ARGUMENTS ") -> Tensor", &vm_forward<false>);
   def("vm_features(" NERF_SSIM_VM_ARGUMENTS ") -> Tensor", &vm_forward<true>);
   def("vm_basis_features(" NERF_SSIM_VM_BASIS_ARGUMENTS ") -> Tensor", &vm_basis_features);

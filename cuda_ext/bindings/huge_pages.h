@@ -12,9 +12,9 @@
 
 namespace {
 
-// An uninitialised tensor whose memory the system is asked to give in pages of 2 MiB: of 4 KiB it would hand out and clear
-// fifteen thousand, one fault each, for the gradient of half a million samples' features. Where the system does not grant
-// huge pages, or the tensor is smaller than a few, nothing changes.
+// An uninitialised tensor whose memory the system is asked to give in pages of 2 MiB: of 4 KiB it would hand out and
+// clear fifteen thousand, one fault each, for the gradient of half a million samples' features. Where the system does
+// not grant huge pages, or the tensor is smaller than a few, nothing changes.
 inline at::Tensor empty_in_huge_pages(at::IntArrayRef sizes, const at::TensorOptions& options) {
   at::Tensor tensor = at::empty(sizes, options);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

@@ -1,7 +1,7 @@
 // What multiplies operands of bfloat16 terms: vector registers, or the tiles of a matrix unit.
 //
-// Both take C[m][n] = sum over pairs of Left(m, pair) * Right(pair, n) over those pairs of terms (i, j) with i + j < Terms,
-// in float32, and give each vector of C to `finish(row, column, vector)`.
+// Both take C[m][n] = sum over pairs of Left(m, pair) * Right(pair, n) over those pairs of terms (i, j) with i + j <
+// Terms, in float32, and give each vector of C to `finish(row, column, vector)`.
 #pragma once
 
 #include "bf16_terms.h"
@@ -13,8 +13,8 @@ struct VectorEngine {
   static constexpr int kSamples = 144;  // of a small network's tile: 24 blocks
 
   template <int Terms, int Rows, int Vectors, class Finish>
-  static NERF_SSIM_INLINE void block(
-      int pairs, LeftTerms left, const int32_t* right, int64_t panel, int row, int column, const Finish& finish) {
+  static NERF_SSIM_INLINE void block(int pairs, LeftTerms left, const int32_t* right, int64_t panel, int row,
+                                     int column, const Finish& finish) {
     Vec sum[Rows][Vectors] = {};
     const int32_t* rows = left.data + row * left.row;
     right += column / kTermColumns * panel + column % kTermColumns;
@@ -22,8 +22,8 @@ struct VectorEngine {
       IntVec columns[Terms][Vectors];
       for (int t = 0; t < Terms; ++t)
         for (int v = 0; v < Vectors; ++v)
-          columns[t][v] = load(
-              right + v * kLanes / kTermColumns * panel + t * kTermColumns + v * kLanes % kTermColumns);
+          columns[t][v] =
+              load(right + v * kLanes / kTermColumns * panel + t * kTermColumns + v * kLanes % kTermColumns);
       for (int r = 0; r < Rows; ++r)
         for (int i = 0; i < Terms; ++i) {
           const IntVec pair = rows[i * left.term + r * left.row + p] - IntVec{};
@@ -36,8 +36,8 @@ struct VectorEngine {
   }
 
   template <int Terms, class Finish>
-  static NERF_SSIM_INLINE void multiply(
-      int rows, int columns, int depth, LeftTerms left, const int32_t* right, const Finish& finish) {
+  static NERF_SSIM_INLINE void multiply(int rows, int columns, int depth, LeftTerms left, const int32_t* right,
+                                        const Finish& finish) {
     // Of AVX-512's 32 registers 24 hold C, 4 the right operand; with several terms 16 and at least 4.
     constexpr bool is_wide = kLanes == 16;
     constexpr int kVectors = is_wide && Terms == 1 ? 4 : 2, kRows = is_wide ? (Terms == 1 ? 6 : 8) : 4;
@@ -59,19 +59,19 @@ struct VectorEngine {
   }
 };
 
-// Blocks of 32 x 16 of C in two tiles of a matrix unit, one tile for each operand beside them. All eight tiles would hold
-// blocks of 32 x 32, which load a third less. But where two threads share a core, the processor has no spare tiles to
-// rename those to, and each load then waits for the product that still reads its tile: 790 ticks instead of 505 for the
-// products of such a block (on a core of its own 249 instead of 265).
+// Blocks of 32 x 16 of C in two tiles of a matrix unit, one tile for each operand beside them. All eight tiles would
+// hold blocks of 32 x 32, which load a third less. But where two threads share a core, the processor has no spare tiles
+// to rename those to, and each load then waits for the product that still reads its tile: 790 ticks instead of 505 for
+// the products of such a block (on a core of its own 249 instead of 265).
 template <class MatrixUnit>
 struct TileEngine {
-  static constexpr int kTile = 16;          // rows of a tile, and floats or pairs of its rows
-  static constexpr int kRows = 2 * kTile;   // of a block
-  static constexpr int kSamples = 192;      // of a small network's tile: whole blocks, and whole tiles in depth
+  static constexpr int kTile = 16;         // rows of a tile, and floats or pairs of its rows
+  static constexpr int kRows = 2 * kTile;  // of a block
+  static constexpr int kSamples = 192;     // of a small network's tile: whole blocks, and whole tiles in depth
 
   template <int Terms, class Finish>
-  static NERF_SSIM_INLINE void multiply(
-      int rows, int columns, int depth, LeftTerms left, const int32_t* right, const Finish& finish) {
+  static NERF_SSIM_INLINE void multiply(int rows, int columns, int depth, LeftTerms left, const int32_t* right,
+                                        const Finish& finish) {
     MatrixUnit unit;
     const int pairs = padded_pairs(depth);
     const int64_t panel = static_cast<int64_t>(pairs) * Terms * kTermColumns;
@@ -166,8 +166,7 @@ struct EmulatedTiles {
         for (int n = 0; n < kTile; n += kLanes) {
           Vec sum;
           std::memcpy(&sum, &tiles[Sum][m][n], sizeof(sum));
-          sum = dot_pairs(
-              sum, tiles[Left][m][k] - IntVec{}, nerf_ssim::NERF_SSIM_ISA::load(&tiles[Right][k][n]));
+          sum = dot_pairs(sum, tiles[Left][m][k] - IntVec{}, nerf_ssim::NERF_SSIM_ISA::load(&tiles[Right][k][n]));
           std::memcpy(&tiles[Sum][m][n], &sum, sizeof(sum));
         }
   }

@@ -1,8 +1,9 @@
-// Bfloat16 numbers in registers: rounding, pairs, and the product of pairs. Where the level has AVX512_BF16 these are its
-// instructions, elsewhere the same results in plain code (but for denormals, which the instructions take for zeros).
+// Bfloat16 numbers in registers: rounding, pairs, and the product of pairs. Where the level has AVX512_BF16 these are
+// its instructions, elsewhere the same results in plain code (but for denormals, which the instructions take for
+// zeros).
 //
-// Bfloat16 units multiply pairs of numbers that are neighbours along the summed dimension, the earlier number in the lower
-// half of 32 bits.
+// Bfloat16 units multiply pairs of numbers that are neighbours along the summed dimension, the earlier number in the
+// lower half of 32 bits.
 #pragma once
 
 #include "gemm_tile.h"
@@ -15,7 +16,7 @@ struct Bf16 {
 };
 
 using BitVec = uint32_t __attribute__((vector_size(kLanes * sizeof(uint32_t))));
-using HalfVec = uint16_t __attribute__((vector_size(kLanes * sizeof(uint16_t))));       // of one register of floats
+using HalfVec = uint16_t __attribute__((vector_size(kLanes * sizeof(uint16_t))));        // of one register of floats
 using HalvesVec = uint16_t __attribute__((vector_size(2 * kLanes * sizeof(uint16_t))));  // of two
 constexpr uint32_t kUpperHalf = 0xffff0000u;
 
@@ -27,8 +28,8 @@ NERF_SSIM_INLINE To bits_as(From from) {
   return to;
 }
 
-// The nearest bfloat16, ties to even, as a float32; a NaN stays one. Beyond the largest bfloat16 that is an infinity, whose
-// rest, and so the number in several terms, is a NaN.
+// The nearest bfloat16, ties to even, as a float32; a NaN stays one. Beyond the largest bfloat16 that is an infinity,
+// whose rest, and so the number in several terms, is a NaN.
 NERF_SSIM_INLINE float rounded_to_bf16(float value) {
   const uint32_t bits = bits_as<uint32_t>(value);
   return value == value ? bits_as<float>((bits + 0x7fffu + ((bits >> 16) & 1u)) & kUpperHalf) : value;
@@ -59,9 +60,7 @@ NERF_SSIM_INLINE HalvesVec to_bf16(Vec first, Vec second) {
 
 #endif
 
-NERF_SSIM_INLINE Vec to_float(HalfVec halves) {
-  return bits_as<Vec>(__builtin_convertvector(halves, BitVec) << 16);
-}
+NERF_SSIM_INLINE Vec to_float(HalfVec halves) { return bits_as<Vec>(__builtin_convertvector(halves, BitVec) << 16); }
 
 NERF_SSIM_INLINE Vec rounded_to_bf16(Vec values) {
 #ifdef NERF_SSIM_HAS_BF16
@@ -134,8 +133,8 @@ NERF_SSIM_INLINE Vec dot_pairs(Vec sum, IntVec left, IntVec right) {
 #endif
 }
 
-// rows[i][j] <-> rows[j][i]: exchanges the upper right and the lower left quarter, then those of each quarter … One template
-// a size, so that the compiler keeps the rows in registers.
+// rows[i][j] <-> rows[j][i]: exchanges the upper right and the lower left quarter, then those of each quarter … One
+// template a size, so that the compiler keeps the rows in registers.
 template <int Half = kLanes / 2>
 NERF_SSIM_INLINE void transpose(IntVec (&rows)[kLanes]) {
   IntVec upper, lower;

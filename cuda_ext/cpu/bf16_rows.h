@@ -1,5 +1,5 @@
-// The products of a layer in a tile whose rows are bfloat16 numbers: a row is then a left operand as it stands, and only
-// the two operands of a weight's gradient are put in another order.
+// The products of a layer in a tile whose rows are bfloat16 numbers: a row is then a left operand as it stands, and
+// only the two operands of a weight's gradient are put in another order.
 #pragma once
 
 #include "bf16_engines.h"
@@ -80,27 +80,25 @@ struct Bf16RowProducts {
   }
 
   template <class Finish>
-  static NERF_SSIM_INLINE void multiply(
-      int rows, int columns, int depth, int, int, const Bf16* input, int64_t stride, const float* weight, float*,
-      const Finish& finish) {
-    Engine::template multiply<1>(
-        rows, columns, depth, {reinterpret_cast<const int32_t*>(input), stride / 2, 0},
-        reinterpret_cast<const int32_t*>(weight), finish);
+  static NERF_SSIM_INLINE void multiply(int rows, int columns, int depth, int, int, const Bf16* input, int64_t stride,
+                                        const float* weight, float*, const Finish& finish) {
+    Engine::template multiply<1>(rows, columns, depth, {reinterpret_cast<const int32_t*>(input), stride / 2, 0},
+                                 reinterpret_cast<const int32_t*>(weight), finish);
   }
 
-  static NERF_SSIM_INLINE void weight_gradient(
-      int count, int outputs, int inputs_padded, const Bf16* grad_output, int output_stride, const Bf16* input,
-      int input_stride, float* grad_weight, float* scratch) {
+  static NERF_SSIM_INLINE void weight_gradient(int count, int outputs, int inputs_padded, const Bf16* grad_output,
+                                               int output_stride, const Bf16* input, int input_stride,
+                                               float* grad_weight, float* scratch) {
     const int64_t pairs = padded_pairs(count);
     int32_t* left = reinterpret_cast<int32_t*>(scratch);
     int32_t* right = left + pairs * round_up(outputs, kRowUnit);
     pair_columns(grad_output, output_stride, count, outputs, left);
     pair_panels(input, input_stride, count, inputs_padded, right);
-    Engine::template multiply<1>(
-        outputs, inputs_padded, count, {left, pairs, 0}, right, [=](int64_t out, int64_t column, Vec sum) {
-          float* to = grad_weight + out * inputs_padded + column;
-          store(to, load(to) + sum);
-        });
+    Engine::template multiply<1>(outputs, inputs_padded, count, {left, pairs, 0}, right,
+                                 [=](int64_t out, int64_t column, Vec sum) {
+                                   float* to = grad_weight + out * inputs_padded + column;
+                                   store(to, load(to) + sum);
+                                 });
   }
 
   template <class Number>

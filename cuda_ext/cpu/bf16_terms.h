@@ -1,8 +1,8 @@
 // Operands of matrix products as sums of bfloat16 numbers.
 //
-// A float32 has 24 significant bits, a bfloat16 has 8: `Terms` of them, each the rounded rest of those before, hold 8, 16
-// or all 24. A product of two such operands is the sum of its terms' products, of which those below the last kept digit
-// are left out. Operands are kept as pairs:
+// A float32 has 24 significant bits, a bfloat16 has 8: `Terms` of them, each the rounded rest of those before, hold 8,
+// 16 or all 24. A product of two such operands is the sum of its terms' products, of which those below the last kept
+// digit are left out. Operands are kept as pairs:
 //   left operand   [term][row][pair], the rows of a tile;
 //   right operand  [panel of kTermColumns columns][pair][term][column].
 #pragma once
@@ -85,10 +85,11 @@ NERF_SSIM_INLINE void split_rows(const float* from, int64_t stride, int rows, in
     }
 }
 
-// The left operand of `columns` x `count` from the columns of a tile of `count` rows. Whole registers of columns are read.
+// The left operand of `columns` x `count` from the columns of a tile of `count` rows. Whole registers of columns are
+// read.
 template <int Terms>
-NERF_SSIM_INLINE void split_columns(
-    const float* from, int64_t stride, int count, int columns, int32_t* to, int64_t term) {
+NERF_SSIM_INLINE void split_columns(const float* from, int64_t stride, int count, int columns, int32_t* to,
+                                    int64_t term) {
   const int pairs = padded_pairs(count);
   for (int n = 0; n < columns; n += kLanes)
     for (int p = 0; p < pairs; p += kLanes) {

@@ -1,6 +1,7 @@
 // The colour decoder's input rows of a tile, and the gradient of the features from that of the rows.
 //
-// Rows are written in whole registers from left to right: what a register writes beyond its part, the next part replaces.
+// Rows are written in whole registers from left to right: what a register writes beyond its part, the next part
+// replaces.
 #pragma once
 
 #include "decoder_layout.h"
@@ -11,17 +12,23 @@ namespace nerf_ssim::NERF_SSIM_ISA {
 template <class Work>
 NERF_SSIM_INLINE void with_frequencies(int frequencies, const Work& work) {
   switch (frequencies) {
-    case 0: return work(std::integral_constant<int, 0>());
-    case 1: return work(std::integral_constant<int, 1>());
-    case 2: return work(std::integral_constant<int, 2>());
-    case 4: return work(std::integral_constant<int, 4>());
-    case 6: return work(std::integral_constant<int, 6>());
-    default: return work(frequencies);
+    case 0:
+      return work(std::integral_constant<int, 0>());
+    case 1:
+      return work(std::integral_constant<int, 1>());
+    case 2:
+      return work(std::integral_constant<int, 2>());
+    case 4:
+      return work(std::integral_constant<int, 4>());
+    case 6:
+      return work(std::integral_constant<int, 6>());
+    default:
+      return work(frequencies);
   }
 }
 
-NERF_SSIM_INLINE void write_octaves(
-    const float* __restrict values, int64_t count, int frequencies, float* __restrict angles) {
+NERF_SSIM_INLINE void write_octaves(const float* __restrict values, int64_t count, int frequencies,
+                                    float* __restrict angles) {
   for (int64_t i = 0; i < count; ++i) {
     float angle = values[i];
     for (int k = 0; k < frequencies; ++k, angle *= 2.0f) angles[i * frequencies + k] = angle;
@@ -59,9 +66,8 @@ NERF_SSIM_INLINE void encode_angles(const float* angles, int width, Number* colu
 }
 
 template <bool AreSmall, class Products>
-inline void write_rows(
-    const DecoderShape& shape, const Layout<Products>& at, const float* features, const float* directions, int count,
-    float* scratch) {
+inline void write_rows(const DecoderShape& shape, const Layout<Products>& at, const float* features,
+                       const float* directions, int count, float* scratch) {
   const int width = shape.features, feature_angles = shape.feature_angles(), view_angles = shape.view_angles();
   const float* angles = scratch + at.angles;
   const float* angles_of_views = angles + count * feature_angles;
@@ -93,9 +99,8 @@ inline void write_rows(
 
 // The MLP's input rows of a tile; where they are not float32, sines and cosines of the features as floats too.
 template <class Products>
-NERF_SSIM_INLINE void encode(
-    const DecoderShape& shape, const Layout<Products>& at, const float* features, const float* directions, int count,
-    float* scratch) {
+NERF_SSIM_INLINE void encode(const DecoderShape& shape, const Layout<Products>& at, const float* features,
+                             const float* directions, int count, float* scratch) {
   float* angles = scratch + at.angles;
   const int of_features = octaves(features, int64_t{count} * shape.features, shape.feature_frequencies, angles);
   const int all = of_features + octaves(directions, int64_t{3} * count, shape.view_frequencies, angles + of_features);
@@ -107,11 +112,10 @@ NERF_SSIM_INLINE void encode(
   prefetch<false>(features + count * shape.features, count * shape.features);  // the thread's next tile
 }
 
-// totals[i] = own[i] + the sum over k of 2^k products[i][k]. Indices have 64 bits: of narrower ones, which may wrap around,
-// GCC makes slow gathers.
-NERF_SSIM_INLINE void add_octaves(
-    const float* __restrict own, const float* __restrict products, int64_t count, int frequencies,
-    float* __restrict totals) {
+// totals[i] = own[i] + the sum over k of 2^k products[i][k]. Indices have 64 bits: of narrower ones, which may wrap
+// around, GCC makes slow gathers.
+NERF_SSIM_INLINE void add_octaves(const float* __restrict own, const float* __restrict products, int64_t count,
+                                  int frequencies, float* __restrict totals) {
   for (int64_t i = 0; i < count; ++i) {
     float sum = own[i];
     float factor = 1.0f;
@@ -122,8 +126,8 @@ NERF_SSIM_INLINE void add_octaves(
 
 // Gradient of a tile's features from the gradient of the input's first columns: d sin(2^k x) = 2^k cos(2^k x) dx.
 template <class Products>
-NERF_SSIM_INLINE void feature_gradient(
-    const DecoderShape& shape, const Layout<Products>& at, int count, float* scratch, float* grad_features) {
+NERF_SSIM_INLINE void feature_gradient(const DecoderShape& shape, const Layout<Products>& at, int count, float* scratch,
+                                       float* grad_features) {
   const int angles = shape.feature_angles();
   float* products = scratch + at.products;
   float* plain = scratch + at.plain;
@@ -136,16 +140,15 @@ NERF_SSIM_INLINE void feature_gradient(
     const float* grad_sines = grad + shape.features;
     const float* grad_cosines = grad_sines + angles;
     for (int i = 0; i < angles; i += kLanes)
-      store(
-          products + s * angles + i,
-          load(grad_sines + i) * load(cosines + i) - load(grad_cosines + i) * load(sines + i));
+      store(products + s * angles + i,
+            load(grad_sines + i) * load(cosines + i) - load(grad_cosines + i) * load(sines + i));
     copy_vectors(grad, shape.features, plain + s * shape.features);
   }
 
   // 2. The sum of each feature's.
   const int64_t values = int64_t{count} * shape.features;
-  with_frequencies(
-      shape.feature_frequencies, [=](auto each) { add_octaves(plain, products, values, each, grad_features); });
+  with_frequencies(shape.feature_frequencies,
+                   [=](auto each) { add_octaves(plain, products, values, each, grad_features); });
 }
 
 }  // namespace nerf_ssim::NERF_SSIM_ISA

@@ -32,11 +32,16 @@ struct Layout {
   size_t grad_w1, grad_w2, grad_w3, grad_b1, grad_b2, grad_b3, gradient_size;
 
   explicit Layout(const DecoderShape& shape)
-      : inputs(shape.inputs()), inputs_padded(round_up(inputs, kLanes)),
-        wanted(shape.features + 2 * shape.feature_angles()), wanted_padded(round_up(wanted, kLanes)),
-        hidden1(shape.hidden1), hidden1_padded(round_up(hidden1, kLanes)),
-        hidden2(shape.hidden2), hidden2_padded(round_up(hidden2, kLanes)),
-        input_stride(Products::row_stride(inputs)), hidden1_stride(Products::row_stride(hidden1)),
+      : inputs(shape.inputs()),
+        inputs_padded(round_up(inputs, kLanes)),
+        wanted(shape.features + 2 * shape.feature_angles()),
+        wanted_padded(round_up(wanted, kLanes)),
+        hidden1(shape.hidden1),
+        hidden1_padded(round_up(hidden1, kLanes)),
+        hidden2(shape.hidden2),
+        hidden2_padded(round_up(hidden2, kLanes)),
+        input_stride(Products::row_stride(inputs)),
+        hidden1_stride(Products::row_stride(hidden1)),
         hidden2_stride(Products::row_stride(kIsFloat && wanted > hidden2 ? wanted : hidden2)) {
     place_weights();
     place_scratch(shape);

@@ -24,8 +24,8 @@ struct Panels {
 };
 
 template <int Rows, int Vectors, Order kOrder, class Finish>
-NERF_SSIM_INLINE void multiply_block(
-    int depth, const float* a, int64_t stride, const float* b, int64_t b_row, int row, int column, const Finish& finish) {
+NERF_SSIM_INLINE void multiply_block(int depth, const float* a, int64_t stride, const float* b, int64_t b_row, int row,
+                                     int column, const Finish& finish) {
   Vec sum[Rows][Vectors] = {};
   for (int k = 0; k < depth; ++k) {
     Vec right[Vectors];
@@ -42,8 +42,8 @@ NERF_SSIM_INLINE void multiply_block(
 }
 
 template <int Vectors, Order kOrder, class Finish>
-NERF_SSIM_INLINE void multiply_panel(
-    int rows, int depth, const float* a, int64_t stride, const float* b, int64_t b_row, int column, const Finish& finish) {
+NERF_SSIM_INLINE void multiply_panel(int rows, int depth, const float* a, int64_t stride, const float* b, int64_t b_row,
+                                     int column, const Finish& finish) {
   const int64_t step = kOrder == Order::kByRow ? stride : 1;
   int row = 0;
   // Eight rows are left to two blocks of four: one of six and one of two would wait for the two rows' few sums.
@@ -58,8 +58,8 @@ NERF_SSIM_INLINE void multiply_panel(
 
 // C of `rows` x `columns` (a multiple of kLanes); `finish(row, column, vector)` takes each result.
 template <Order kOrder, class Finish>
-NERF_SSIM_INLINE void multiply(
-    int rows, int columns, int depth, const float* a, int64_t stride, Panels b, const Finish& finish) {
+NERF_SSIM_INLINE void multiply(int rows, int columns, int depth, const float* a, int64_t stride, Panels b,
+                               const Finish& finish) {
   int column = 0;
   for (; column + kPanelWidth <= columns; column += kPanelWidth, b.data += b.panel)
     multiply_panel<2, kOrder>(rows, depth, a, stride, b.data, b.row, column, finish);

@@ -36,15 +36,13 @@ NERF_SSIM_INLINE void pack_panels(int depth, int columns, float* to, const Value
 }
 
 // grad_weight[out][in] += sum over the tile of grad_output[s][out] * input[s][in].
-NERF_SSIM_INLINE void add_weight_gradient(
-    int count, int outputs, int inputs_padded, const float* grad_output, int output_stride, const float* input,
-    int input_stride, float* grad_weight) {
-  multiply<Order::kByColumn>(
-      outputs, inputs_padded, count, grad_output, output_stride, plain_panels(input, input_stride),
-      [=](int64_t row, int64_t column, Vec sum) {
-        float* to = grad_weight + row * inputs_padded + column;
-        store(to, load(to) + sum);
-      });
+NERF_SSIM_INLINE void add_weight_gradient(int count, int outputs, int inputs_padded, const float* grad_output,
+                                          int output_stride, const float* input, int input_stride, float* grad_weight) {
+  multiply<Order::kByColumn>(outputs, inputs_padded, count, grad_output, output_stride,
+                             plain_panels(input, input_stride), [=](int64_t row, int64_t column, Vec sum) {
+                               float* to = grad_weight + row * inputs_padded + column;
+                               store(to, load(to) + sum);
+                             });
 }
 
 }  // namespace nerf_ssim::NERF_SSIM_ISA

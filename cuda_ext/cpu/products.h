@@ -1,5 +1,6 @@
 // The three products of a layer in a tile: its output, the gradient of its input and that of its weights, in float32 or
-// in bfloat16 terms. A network's tile code is written once, with one of these as its parameter, or with that of bf16_rows.h.
+// in bfloat16 terms. A network's tile code is written once, with one of these as its parameter, or with that of
+// bf16_rows.h.
 #pragma once
 
 #include "bf16_engines.h"
@@ -10,7 +11,8 @@ namespace nerf_ssim::NERF_SSIM_ISA {
 struct Float32Products {
   using Number = float;              // of a tile's rows
   static constexpr int kTile = 144;  // samples: 24 register blocks; tiles of 48 to 288 take as long, about
-  static constexpr int kPiece = 256;  // rows of a weight that one call multiplies: they fill half of a first-level cache
+  static constexpr int kPiece =
+      256;  // rows of a weight that one call multiplies: they fill half of a first-level cache
 
   static const float* rows(const float* at) { return at; }
   static float* rows(float* at) { return at; }
@@ -29,19 +31,17 @@ struct Float32Products {
 
   // finish(row, column, sum): the tile's rows times rows `first` … `first + piece` of a packed weight.
   template <class Finish>
-  static NERF_SSIM_INLINE void multiply(
-      int rows, int columns, int depth, int first, int piece, const float* input, int64_t stride, const float* weight,
-      float*, const Finish& finish) {
+  static NERF_SSIM_INLINE void multiply(int rows, int columns, int depth, int first, int piece, const float* input,
+                                        int64_t stride, const float* weight, float*, const Finish& finish) {
     Panels panels = packed_panels(weight, depth);
     panels.data += static_cast<int64_t>(first) * panels.row;
     nerf_ssim::NERF_SSIM_ISA::multiply<Order::kByRow>(rows, columns, piece, input + first, stride, panels, finish);
   }
 
-  static NERF_SSIM_INLINE void weight_gradient(
-      int count, int outputs, int inputs_padded, const float* grad_output, int output_stride, const float* input,
-      int input_stride, float* grad_weight, float*) {
-    add_weight_gradient(
-        count, outputs, inputs_padded, grad_output, output_stride, input, input_stride, grad_weight);
+  static NERF_SSIM_INLINE void weight_gradient(int count, int outputs, int inputs_padded, const float* grad_output,
+                                               int output_stride, const float* input, int input_stride,
+                                               float* grad_weight, float*) {
+    add_weight_gradient(count, outputs, inputs_padded, grad_output, output_stride, input, input_stride, grad_weight);
   }
 
   // What a product sees of a number.
@@ -68,29 +68,28 @@ struct Bf16Products {
   }
 
   template <class Finish>
-  static NERF_SSIM_INLINE void multiply(
-      int rows, int columns, int depth, int, int, const float* input, int64_t stride, const float* weight,
-      float* scratch, const Finish& finish) {
+  static NERF_SSIM_INLINE void multiply(int rows, int columns, int depth, int, int, const float* input, int64_t stride,
+                                        const float* weight, float* scratch, const Finish& finish) {
     int32_t* left = reinterpret_cast<int32_t*>(scratch);
     const int64_t row = padded_pairs(depth), term = row * round_up(rows, 32);
     split_rows<Terms>(input, stride, rows, depth, left, term);
-    Engine::template multiply<Terms>(
-        rows, columns, depth, {left, row, term}, reinterpret_cast<const int32_t*>(weight), finish);
+    Engine::template multiply<Terms>(rows, columns, depth, {left, row, term}, reinterpret_cast<const int32_t*>(weight),
+                                     finish);
   }
 
-  static NERF_SSIM_INLINE void weight_gradient(
-      int count, int outputs, int inputs_padded, const float* grad_output, int output_stride, const float* input,
-      int input_stride, float* grad_weight, float* scratch) {
+  static NERF_SSIM_INLINE void weight_gradient(int count, int outputs, int inputs_padded, const float* grad_output,
+                                               int output_stride, const float* input, int input_stride,
+                                               float* grad_weight, float* scratch) {
     int32_t* left = reinterpret_cast<int32_t*>(scratch);
     const int64_t row = padded_pairs(count), term = row * round_up(outputs, 32);
     int32_t* right = left + Terms * term;
     split_columns<Terms>(grad_output, output_stride, count, outputs, left, term);
     split_panels<Terms>(input, input_stride, count, inputs_padded, right);
-    Engine::template multiply<Terms>(
-        outputs, inputs_padded, count, {left, row, term}, right, [=](int64_t out, int64_t column, Vec sum) {
-          float* to = grad_weight + out * inputs_padded + column;
-          store(to, load(to) + sum);
-        });
+    Engine::template multiply<Terms>(outputs, inputs_padded, count, {left, row, term}, right,
+                                     [=](int64_t out, int64_t column, Vec sum) {
+                                       float* to = grad_weight + out * inputs_padded + column;
+                                       store(to, load(to) + sum);
+                                     });
   }
 
  private:

@@ -77,40 +77,34 @@ inline void siren_pack(const SirenShape& shape, const SirenWeights& from, float*
   for (int l = 1; l <= shape.hidden; ++l) {
     const float* weight = from.weight[l - 1];
     const int inputs = shape.widths[l - 1], outputs = shape.widths[l];
-    Forward::pack(inputs, outputs, packed + at.to_next[l], [=](int k, int n) {
-      return shape.omega * weight[static_cast<int64_t>(n) * inputs + k];
-    });
+    Forward::pack(inputs, outputs, packed + at.to_next[l],
+                  [=](int k, int n) { return shape.omega * weight[static_cast<int64_t>(n) * inputs + k]; });
     if (l > 1)
-      Backward::pack(outputs, inputs, packed + at.to_previous[l], [=](int k, int n) {
-        return shape.omega * weight[static_cast<int64_t>(k) * inputs + n];
-      });
+      Backward::pack(outputs, inputs, packed + at.to_previous[l],
+                     [=](int k, int n) { return shape.omega * weight[static_cast<int64_t>(k) * inputs + n]; });
     for (int i = 0; i < outputs; ++i) packed[at.bias[l] + i] = shape.omega * from.bias[l - 1][i];
   }
   const int inputs = shape.widths[shape.hidden];
   for (int c = 0; c < shape.outputs(); ++c)
-    std::memcpy(
-        packed + at.last_weight + static_cast<size_t>(c) * at.padded[shape.hidden],
-        from.weight[shape.hidden] + static_cast<int64_t>(c) * inputs, inputs * sizeof(float));
+    std::memcpy(packed + at.last_weight + static_cast<size_t>(c) * at.padded[shape.hidden],
+                from.weight[shape.hidden] + static_cast<int64_t>(c) * inputs, inputs * sizeof(float));
   std::memcpy(packed + at.last_bias, from.bias[shape.hidden], shape.outputs() * sizeof(float));
 }
 
 // `finish(row, column, sum, is_first, is_last)` takes A * B of a tile in pieces of rows of B, one after another.
 template <class Products, class Finish>
-NERF_SSIM_INLINE void multiply_in_pieces(
-    int rows, int columns, int depth, const float* a, int64_t stride, const float* packed, float* operands,
-    const Finish& finish) {
+NERF_SSIM_INLINE void multiply_in_pieces(int rows, int columns, int depth, const float* a, int64_t stride,
+                                         const float* packed, float* operands, const Finish& finish) {
   for (int k = 0; k < depth; k += Products::kPiece) {
     const int piece = depth - k < Products::kPiece ? depth - k : Products::kPiece;
-    Products::multiply(
-        rows, columns, depth, k, piece, a, stride, packed, operands,
-        [=](int row, int column, Vec sum) { finish(row, column, sum, k == 0, k + piece >= depth); });
+    Products::multiply(rows, columns, depth, k, piece, a, stride, packed, operands,
+                       [=](int row, int column, Vec sum) { finish(row, column, sum, k == 0, k + piece >= depth); });
   }
 }
 
 template <class Forward, class Backward>
-inline void siren_forward_tile(
-    const SirenShape& shape, const float* packed, const float* inputs, int count, float* outputs, float* scratch,
-    float* operands) {
+inline void siren_forward_tile(const SirenShape& shape, const float* packed, const float* inputs, int count,
+                               float* outputs, float* scratch, float* operands) {
   const SirenLayout<Forward, Backward> at(shape);
   for (int s = 0; s < count; ++s) {
     float* row = scratch + at.sine[0] + s * at.stride[0];
@@ -123,12 +117,12 @@ inline void siren_forward_tile(
     float* angles = scratch + at.cosine[l];
     const float* bias = packed + at.bias[l];
     const int stride = at.stride[l];
-    multiply_in_pieces<Forward>(
-        count, at.padded[l], shape.widths[l - 1], scratch + at.sine[l - 1], at.stride[l - 1], packed + at.to_next[l],
-        operands, [=](int row, int column, Vec sum, bool is_first, bool) {
-          float* to = angles + row * stride + column;
-          store(to, sum + load(is_first ? bias + column : to));
-        });
+    multiply_in_pieces<Forward>(count, at.padded[l], shape.widths[l - 1], scratch + at.sine[l - 1], at.stride[l - 1],
+                                packed + at.to_next[l], operands,
+                                [=](int row, int column, Vec sum, bool is_first, bool) {
+                                  float* to = angles + row * stride + column;
+                                  store(to, sum + load(is_first ? bias + column : to));
+                                });
     // 2. Sine and cosine of each row.
     for (int s = 0; s < count; ++s) {
       float* row = angles + s * stride;
@@ -164,16 +158,14 @@ NERF_SSIM_INLINE void add_tile_sums(const float* rows, int count, int stride, in
 }
 
 template <class Forward, class Backward>
-inline void siren_backward_tile(
-    const SirenShape& shape, const float* packed, const float* grad_outputs, int count, float* scratch,
-    float* gradient, float* operands) {
+inline void siren_backward_tile(const SirenShape& shape, const float* packed, const float* grad_outputs, int count,
+                                float* scratch, float* gradient, float* operands) {
   const SirenLayout<Forward, Backward> at(shape);
   const int hidden = shape.hidden, outputs = shape.outputs();
 
   // 1. The last layer, and through the sines before it: the gradient of their angles replaces their cosines.
-  add_weight_gradient(
-      count, outputs, at.padded[hidden], grad_outputs, outputs, scratch + at.sine[hidden], at.stride[hidden],
-      gradient + at.grad_last_weight);
+  add_weight_gradient(count, outputs, at.padded[hidden], grad_outputs, outputs, scratch + at.sine[hidden],
+                      at.stride[hidden], gradient + at.grad_last_weight);
   for (int c = 0; c < outputs; ++c) {
     double sum = 0.0;
     for (int s = 0; s < count; ++s) sum += grad_outputs[s * outputs + c];
@@ -193,9 +185,8 @@ inline void siren_backward_tile(
   for (int l = hidden; l >= 1; --l) {
     // 2. The layer's weights and biases.
     const float* grad_angles = scratch + at.cosine[l];
-    Backward::weight_gradient(
-        count, shape.widths[l], at.padded[l - 1], grad_angles, at.stride[l], scratch + at.sine[l - 1], at.stride[l - 1],
-        gradient + at.grad_weight[l], operands);
+    Backward::weight_gradient(count, shape.widths[l], at.padded[l - 1], grad_angles, at.stride[l],
+                              scratch + at.sine[l - 1], at.stride[l - 1], gradient + at.grad_weight[l], operands);
     add_tile_sums(grad_angles, count, at.stride[l], at.padded[l], gradient + at.grad_bias[l]);
     if (l == 1) return;
 
@@ -203,16 +194,16 @@ inline void siren_backward_tile(
     float* sums = scratch + at.sine[l];
     float* cosines = scratch + at.cosine[l - 1];
     const int stride = at.stride[l];
-    multiply_in_pieces<Backward>(
-        count, at.padded[l - 1], shape.widths[l], grad_angles, stride, packed + at.to_previous[l],
-        operands, [=](int row, int column, Vec sum, bool is_first, bool is_last) {
-          const int64_t place = static_cast<int64_t>(row) * stride + column;
-          if (!is_first) sum += load(sums + place);
-          if (is_last)
-            store(cosines + place, load(cosines + place) * sum);
-          else
-            store(sums + place, sum);
-        });
+    multiply_in_pieces<Backward>(count, at.padded[l - 1], shape.widths[l], grad_angles, stride,
+                                 packed + at.to_previous[l], operands,
+                                 [=](int row, int column, Vec sum, bool is_first, bool is_last) {
+                                   const int64_t place = static_cast<int64_t>(row) * stride + column;
+                                   if (!is_first) sum += load(sums + place);
+                                   if (is_last)
+                                     store(cosines + place, load(cosines + place) * sum);
+                                   else
+                                     store(sums + place, sum);
+                                 });
   }
 }
 
@@ -223,15 +214,16 @@ inline void siren_unpack(const SirenShape& shape, const float* gradient, const S
     const int inputs = shape.widths[l - 1];
     for (int out = 0; out < shape.widths[l]; ++out) {
       const float* row = gradient + at.grad_weight[l] + static_cast<size_t>(out) * at.padded[l - 1];
-      for (int in = 0; in < inputs; ++in) to.weight[l - 1][static_cast<int64_t>(out) * inputs + in] = shape.omega * row[in];
+      for (int in = 0; in < inputs; ++in)
+        to.weight[l - 1][static_cast<int64_t>(out) * inputs + in] = shape.omega * row[in];
       to.bias[l - 1][out] = shape.omega * gradient[at.grad_bias[l] + out];
     }
   }
   const int inputs = shape.widths[shape.hidden];
   for (int c = 0; c < shape.outputs(); ++c)
-    std::memcpy(
-        to.weight[shape.hidden] + static_cast<int64_t>(c) * inputs,
-        gradient + at.grad_last_weight + static_cast<size_t>(c) * at.padded[shape.hidden], inputs * sizeof(float));
+    std::memcpy(to.weight[shape.hidden] + static_cast<int64_t>(c) * inputs,
+                gradient + at.grad_last_weight + static_cast<size_t>(c) * at.padded[shape.hidden],
+                inputs * sizeof(float));
   std::memcpy(to.bias[shape.hidden], gradient + at.grad_last_bias, shape.outputs() * sizeof(float));
 }
 

@@ -89,9 +89,10 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
     """What `decode_color(precision=…)` computes in on a device of this machine, and why.
 
     Returns:
-        `("float32" | "bf16", reason)`. `"bf16"` is honoured where the device multiplies bfloat16 in hardware (native
-        kernels: where `bf16_units.FASTER_ON` has that processor), and by the reference backend (`NERF_SSIM_BACKEND=reference`), which rounds operands in software: slow, but it shows on
-        any machine what the precision does to quality. Elsewhere it falls to float32, which is then faster.
+        `("float32" | "bf16", reason)`. `"bf16"` is honoured where the device multiplies bfloat16 in hardware (by the
+        native kernels where `bf16_units.FASTER_ON` has that processor), and by the reference backend
+        (`NERF_SSIM_BACKEND=reference`), which rounds operands in software: slow, but it shows on any machine what the
+        precision does to quality. Elsewhere it falls to float32, which is then faster.
     Raises:
         ValueError: an unknown precision.
     """

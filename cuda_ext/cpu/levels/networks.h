@@ -1,5 +1,5 @@
-// The small networks' kernels in float32, compiled like those of kernels.h, in a file of their own a level: each of the two
-// takes a compiler about as long.
+// The small networks' kernels in float32, compiled like those of kernels.h, in a file of their own a level: each of the
+// two takes a compiler about as long.
 #pragma once
 
 #include "../decoder_tile.h"

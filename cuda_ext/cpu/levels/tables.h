@@ -37,8 +37,8 @@ struct TvRun {
 
 struct VoxelAdamKernels {
   // total[i] = grad[i] + the pull of the neighbours; with `only_touched`, where grad[i] is not zero.
-  void (*add_tv)(
-      const VoxelTv&, const TvRun&, int64_t channels, int count, bool only_touched, const float* grad, float* total);
+  void (*add_tv)(const VoxelTv&, const TvRun&, int64_t channels, int count, bool only_touched, const float* grad,
+                 float* total);
   bool (*has_gradient)(const float* grad, int count);
   // Updates a run of up to kVoxelRun elements from `total`.
   void (*update)(const AdamStep&, bool skip_zero, const VoxelState&, int64_t first, int count, const float* total);
@@ -60,22 +60,19 @@ struct GridKernels {
   void (*vm_density)(const VmGrid&, const float* coords, int64_t begin, int64_t end, float* out);
   void (*vm_features)(const VmGrid&, const float* coords, int64_t begin, int64_t end, float* out);
   // grad_stride: 0 if one gradient a sample serves all channels (density), else the floats from sample to sample.
-  void (*vm_backward)(
-      const VmGrid&, const VmShare&, const float* coords, int64_t samples, const float* grad, int64_t grad_stride,
-      float* plane_gradient);
+  void (*vm_backward)(const VmGrid&, const VmShare&, const float* coords, int64_t samples, const float* grad,
+                      int64_t grad_stride, float* plane_gradient);
   // The same with the features multiplied by a basis. `scratch`: zeroed floats, as many as the two sizes below say.
-  void (*vm_basis)(
-      const VmGrid&, const VmBasis&, const float* coords, int64_t begin, int64_t end, float* out, float* scratch);
-  void (*vm_basis_backward)(
-      const VmGrid&, const VmShare&, const VmBasis&, const float* coords, int64_t samples, const float* grad,
-      float* plane_gradient, float* scratch);
+  void (*vm_basis)(const VmGrid&, const VmBasis&, const float* coords, int64_t begin, int64_t end, float* out,
+                   float* scratch);
+  void (*vm_basis_backward)(const VmGrid&, const VmShare&, const VmBasis&, const float* coords, int64_t samples,
+                            const float* grad, float* plane_gradient, float* scratch);
   size_t (*basis_forward_floats)(const VmGrid&, int64_t outputs);
   size_t (*basis_backward_floats)(const VmGrid&, int orientation, int64_t outputs);
   void (*cp_density)(const CpGrid&, const float* coords, int64_t begin, int64_t end, float* out);
   void (*cp_features)(const CpGrid&, const float* coords, int64_t begin, int64_t end, float* out);
-  void (*cp_backward)(
-      const CpGrid&, const float* coords, int64_t begin, int64_t end, const float* grad, int64_t grad_stride,
-      float* const gradients[3]);
+  void (*cp_backward)(const CpGrid&, const float* coords, int64_t begin, int64_t end, const float* grad,
+                      int64_t grad_stride, float* const gradients[3]);
   void (*near_nodes)(const float* coords, int axis, int64_t nodes, int64_t begin, int64_t end, int32_t* out);
 };
 

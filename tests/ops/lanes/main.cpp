@@ -1,5 +1,6 @@
 // Compares the decoder's kernels for registers of 16 floats with those for registers of 4, tile by tile, for shapes and
-// counts around every boundary. The caller's arrays have no byte to spare, so an address sanitizer sees each access beyond.
+// counts around every boundary. The caller's arrays have no byte to spare, so an address sanitizer sees each access
+// beyond.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -35,12 +36,16 @@ Case random_case(const DecoderShape& shape, int64_t samples) {
     for (float& value : values) value = scale * normal(generator);
     return values;
   };
-  const auto matrix = [&](int out, int in) { return drawn(int64_t{out} * in, 1.0f / std::sqrt(static_cast<float>(in))); };
+  const auto matrix = [&](int out, int in) {
+    return drawn(int64_t{out} * in, 1.0f / std::sqrt(static_cast<float>(in)));
+  };
   const int h1 = shape.hidden1, h2 = shape.hidden2;
-  return {
-      shape, samples,
-      {matrix(h1, shape.inputs()), drawn(h1, 0.1f), matrix(h2, h1), drawn(h2, 0.1f), matrix(3, h2), drawn(3, 0.1f)},
-      drawn(samples * shape.features, 1.0f), drawn(samples * 3, 1.0f), drawn(samples * 3, 1.0f)};
+  return {shape,
+          samples,
+          {matrix(h1, shape.inputs()), drawn(h1, 0.1f), matrix(h2, h1), drawn(h2, 0.1f), matrix(3, h2), drawn(3, 0.1f)},
+          drawn(samples * shape.features, 1.0f),
+          drawn(samples * 3, 1.0f),
+          drawn(samples * 3, 1.0f)};
 }
 
 template <class Work>
@@ -59,20 +64,19 @@ std::vector<Floats> gradients(const DecoderKernels& kernels, const Case& at, Flo
   if (rgb.empty()) {
     rgb.resize(at.samples * 3);
     for_each_tile(kernels, at.samples, [&](int64_t begin, int count) {
-      kernels.forward(
-          shape, packed.get(), {at.features.data(), at.directions.data(), rgb.data()}, begin, count, scratch.get());
+      kernels.forward(shape, packed.get(), {at.features.data(), at.directions.data(), rgb.data()}, begin, count,
+                      scratch.get());
     });
   }
   std::vector<Floats> to{Floats(at.features.size())};
   for (const Floats& weight : w) to.emplace_back(weight.size());
   for_each_tile(kernels, at.samples, [&](int64_t begin, int count) {
-    kernels.backward(
-        shape, packed.get(),
-        {at.features.data(), at.directions.data(), rgb.data(), at.grad_rgb.data(), to[0].data()}, begin, count,
-        scratch.get(), sums.get());
+    kernels.backward(shape, packed.get(),
+                     {at.features.data(), at.directions.data(), rgb.data(), at.grad_rgb.data(), to[0].data()}, begin,
+                     count, scratch.get(), sums.get());
   });
-  kernels.unpack(
-      shape, sums.get(), {to[1].data(), to[2].data(), to[3].data(), to[4].data(), to[5].data(), to[6].data()});
+  kernels.unpack(shape, sums.get(),
+                 {to[1].data(), to[2].data(), to[3].data(), to[4].data(), to[5].data(), to[6].data()});
   return to;
 }
 
@@ -108,9 +112,8 @@ int main() {
         }
         if (worst <= 2e-5) continue;
         ++failures;
-        std::printf(
-            "%s: features %d, hidden %d and %d, %d samples: %g apart\n", tables_16()[kind].name, shape.features,
-            shape.hidden1, shape.hidden2, static_cast<int>(samples), worst);
+        std::printf("%s: features %d, hidden %d and %d, %d samples: %g apart\n", tables_16()[kind].name, shape.features,
+                    shape.hidden1, shape.hidden2, static_cast<int>(samples), worst);
       }
   return failures > 0;
 }

@@ -1,4 +1,5 @@
-// The decoder's kernels for registers of NERF_SSIM_LANES floats, whatever the processor has: the compiler splits wider ones.
+// The decoder's kernels for registers of NERF_SSIM_LANES floats, whatever the processor has: the compiler splits wider
+// ones.
 #include "../../../cuda_ext/cpu/levels/tables.h"
 
 #define NERF_SSIM_JOINED(name, lanes) name##_##lanes
