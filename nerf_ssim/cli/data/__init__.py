@@ -1,4 +1,4 @@
-"""`nerf-ssim data check|room|download`: look at a scene before training, make the procedural room, fetch a data set."""
+"""`nerf-ssim data check|convert|room|download`: look at a scene, convert it, make the procedural room, fetch a set."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 
 from nerf_ssim.cli.data.check import check_scene
 from nerf_ssim.config.command_line import OneLineErrors, number_within
+from nerf_ssim.datasets.convert import WRITERS, convert_scene
 from nerf_ssim.datasets.download import ARCHIVES, download_dataset
 from nerf_ssim.datasets.formats import FORMATS, SYNONYMS, detect_format
+from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.options import AUTO, BOX_CENTRES, DataConfig
 from nerf_ssim.datasets.room import write_room
+from nerf_ssim.datasets.scene import reading_lines
 from nerf_ssim.files import user_path
 
 _MIN_ROOM_VIEWS = 11  # every tenth is a test view, and two are needed
@@ -33,6 +36,15 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(arguments: argparse.Namespace) -> int:
+    scene = load_scene(_data_options(arguments))
+    written = convert_scene(scene, arguments.out, arguments.to)
+    for line in reading_lines(scene):
+        print(line)
+    print(f"wrote {len(scene.train) + len(scene.test)} views to {written}")
+    return 0
+
+
 def _data_options(arguments: argparse.Namespace) -> DataConfig:
     """The scene that the line names. Looking at one follows links: what they lead to is only read, and said."""
     return DataConfig(
@@ -46,7 +58,7 @@ def _data_options(arguments: argparse.Namespace) -> DataConfig:
         near=arguments.near,
         far=arguments.far,
         scene_box=arguments.scene_box,
-        follow_links=True,
+        follow_links=arguments.follow_links,
     )
 
 
@@ -71,7 +83,7 @@ def _download(arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineErrors(prog="nerf-ssim data", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="check|room|download")
+    commands = parser.add_subparsers(required=True, metavar="check|convert|room|download")
 
     check = commands.add_parser("check", help="count, measure and draw a scene", allow_abbrev=False)
     check.add_argument("dir", metavar="DIR", help="the scene's folder, or bundled:room")
@@ -79,7 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--out", type=user_path, default=Path(), metavar="DIR", help="where data_check.png goes (here)")
     check.add_argument("--aabb_scale", type=number_within(float, 0.01), default=1.2, help="grow the box by (1.2)")
     check.add_argument("--box_about", choices=BOX_CENTRES, default=BOX_CENTRES[0], help="the point it grows about")
-    check.set_defaults(run=_check)
+    check.set_defaults(run=_check, follow_links=True)
+
+    convert = commands.add_parser(
+        "convert", help="write a scene in sdfstudio's layout or nerfstudio's", allow_abbrev=False
+    )
+    convert.add_argument("dir", metavar="DIR", help="the scene's folder, in any layout")
+    convert.add_argument("out", type=user_path, metavar="OUT", help="a new folder")
+    convert.add_argument("--to", choices=WRITERS, default="sdfstudio", help="the layout to write (sdfstudio)")
+    convert.add_argument("--follow_links", action="store_true", help="take images from outside the scene's folder")
+    _add_scene_options(convert)
+    convert.set_defaults(run=_convert)
 
     room = commands.add_parser("room", help="render a procedural room as a scene", allow_abbrev=False)
     room.add_argument("dir", type=user_path, metavar="DIR", help="a new folder")
