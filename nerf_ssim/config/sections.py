@@ -106,7 +106,12 @@ class ScheduleConfig(Section):
     ssim_auto_tolerance: float = option(
         0.02, "auto: how flat luminance must be, as a share of its improvement", above=0, below=1, adjustable=True
     )
-    ssim_auto_patience: int = option(20, "auto: iterations over which it must be", at_least=1, adjustable=True)
+    ssim_auto_patience: int = option(
+        20,
+        "auto: the least iterations over which it must be; also a 150th of the run and a third of those gone by",
+        at_least=1,
+        adjustable=True,
+    )
     luminance_every: int = option(
         10, "iterations between measurements of luminance while SSIM is off; 0 for none", at_least=0, may_change=True
     )

@@ -86,6 +86,8 @@ def fit(
             if session.schedule.observe(step, ssim.statistics):
                 removed_at = session.schedule.removed_at
                 progress.print(f"step {step}: luminance has converged, SSIM is removed at {removed_at}")
+            elif session.schedule.is_overdue(step):
+                progress.print(f"step {step}: {session.schedule.overdue_note()}")
         row |= {name: float(term.detach()) for name, term in terms.items()}
         log.write(step, {"seconds": session.seconds, **{name: defined(value) for name, value in row.items()}})
         if ending is not None:

@@ -77,7 +77,7 @@ class ImageSession:
         self.network = make_coordinate_network(config.network, self.target.channels, self.generators["init"])
         self.network.to(config.run.device)
         self.optimizer = FusedAdam(self.network.parameters(), lr=config.optim.lr)
-        self.schedule = make_schedule(config.ssim, config.ssim.ssim_weight)
+        self.schedule = make_schedule(config.ssim, config.ssim.ssim_weight, config.run.n_iters)
         self.ssim = ImageSsim(
             config.ssim.ssim_domain,
             config.ssim.ssim_window,

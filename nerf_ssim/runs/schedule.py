@@ -11,14 +11,16 @@ from nerf_ssim.ssim.schedule import SsimSchedule
 __all__ = ["is_due", "last_iteration", "make_mix", "make_schedule", "schedule_schema"]
 
 
-def make_schedule(ssim: ScheduleConfig, weight: float, starts_at: int = 0) -> SsimSchedule:
-    """The SSIM schedule that the options describe, of a term of this weight, counted from iteration `starts_at`."""
+def make_schedule(ssim: ScheduleConfig, weight: float, n_iters: int, starts_at: int = 0) -> SsimSchedule:
+    """The SSIM schedule that the options describe, of a term of this weight in a run of `n_iters` updates, counted
+    from iteration `starts_at`."""
     return SsimSchedule(
         weight,
         ssim.ssim_add_at,
         ssim.ssim_remove_at,
         tolerance=ssim.ssim_auto_tolerance,
         patience=ssim.ssim_auto_patience,
+        length=n_iters - starts_at,
         starts_at=starts_at,
         part=ssim.ssim_part if ssim.ssim_part != "sum" else "sum {:g} {:g}".format(*make_mix(ssim)[1:]),
     )

@@ -13,23 +13,33 @@ DEFAULT_PATIENCE = 20
 
 
 class LuminanceConvergence:
-    """Says when 1 - S1, the distance of mean luminance similarity from one, has come down and flattened.
+    """Says when 1 - S1, the distance of mean luminance similarity from one, has come down and stayed.
 
-    1 - S1 is smoothed exponentially with a memory of half the patience (weights (1 - 1/m)^age, m = max(1, patience/2),
-    normalised over the observations so far). Call that e, its largest value yet the peak. Luminance has converged at
-    an observation where both hold:
+    After n observations the window is the last w = max(patience, n/3) of them, so that the rule has no time scale of
+    its own: a curve that takes ten times as long is judged ten times as late. 1 - S1 is smoothed exponentially with a
+    memory of a quarter of the window (weights (1 - 1/m)^age, m = max(1, w/4), normalised over the observations so far).
+    Call that e, its largest value yet the peak. Luminance has converged at an observation where both hold:
 
-    1. it has moved: e is at most half the peak, or at most 0.001 (luminance that agreed from the start);
-    2. it is flat: over the last `patience + 1` values, max e - min e is at most `tolerance` times (peak - e), the whole
-       improvement so far (or at most `tolerance` * 0.001 for luminance that agreed from the start).
+    1. it has moved or agrees: e is at most half the peak, or at most `AGREED`;
+    2. it is flat: over the window, max e - min e is at most `tolerance` times (peak - e), the whole improvement so far
+       (or `tolerance` times `AGREED`, where that is more).
 
-    A field that still renders black is flat but has not moved; one on its way has moved but is not flat; batches that
-    alternate between black and white backgrounds are not flat either. A NaN is no evidence and restarts the window.
+    So SSIM stays about half as long again as luminance took. A field that still renders black is flat but has not
+    moved; one on its way has moved but is not flat; batches that alternate between black and white backgrounds are not
+    flat either. Luminance that agreed from the start, as in a fit that SSIM joins late, has converged after `patience`.
+    A NaN is no evidence and restarts the count.
+
+    It measures luminance alone. On exponential curves it decides after about six time constants, when less than a
+    hundredth is left; on TensoRF's and DVGO's runs, where structure goes on improving after luminance has settled, it
+    has not been compared with the best fixed iteration.
 
     Args:
         tolerance: share of the improvement, in (0, 1).
-        patience: observations over which e must be flat, >= 1. An observation is an iteration with SSIM on.
+        patience: the least window, >= 1. An observation is an iteration with SSIM on.
     """
+
+    AGREED = 0.1
+    """1 - S1 under which luminance agrees, whatever it was before."""
 
     def __init__(self, tolerance: float = DEFAULT_TOLERANCE, patience: int = DEFAULT_PATIENCE) -> None:
         if not 0 < tolerance < 1:
@@ -37,33 +47,30 @@ class LuminanceConvergence:
         if not isinstance(patience, int) or patience < 1:
             raise ConfigError(f"ssim_auto_patience: {patience!r} is not a whole number of at least 1.")
         self.tolerance, self.patience = tolerance, patience
-        self._memory = max(1.0, patience / 2)
         self._weighted, self._weight, self._peak = 0.0, 0.0, 0.0
-        self._recent: list[float] = []
-
-    AGREED = 1e-3
-    """1 - S1 under which luminance agrees, whatever it was before."""
+        self._history: list[float] = []
 
     @property
     def smoothed(self) -> float | None:
         """Smoothed 1 - S1, or None before the first observation."""
-        return self._recent[-1] if self._recent else None
+        return self._history[-1] if self._history else None
 
     def observe(self, luminance: float) -> bool:
         """Take the mean S1 of one iteration; True where luminance has converged."""
         if not math.isfinite(luminance):
-            self._recent.clear()
+            self._history.clear()
             return False
-        keep = 1 - 1 / self._memory
+        window = max(self.patience, len(self._history) // 3)
+        keep = 1 - 1 / max(1.0, window / 4)
         self._weighted = keep * self._weighted + (1 - luminance)
         self._weight = keep * self._weight + 1
         now = self._weighted / self._weight
         self._peak = max(self._peak, now)
-        self._recent = [*self._recent[-self.patience :], now]
-        has_moved = now <= max(self._peak / 2, self.AGREED)
-        spread = max(self._recent) - min(self._recent)
-        is_flat = spread <= self.tolerance * max(self._peak - now, self.AGREED)
-        return len(self._recent) > self.patience and has_moved and is_flat
+        self._history.append(now)
+        if len(self._history) <= self.patience or now > max(self._peak / 2, self.AGREED):
+            return False
+        recent = self._history[-window - 1 :]
+        return max(recent) - min(recent) <= self.tolerance * max(self._peak - now, self.AGREED)
 
     def state_dict(self) -> dict[str, object]:
         """Plain values from which `load_state_dict` continues exactly."""
@@ -71,7 +78,7 @@ class LuminanceConvergence:
             "weighted": self._weighted,
             "weight": self._weight,
             "peak": self._peak,
-            "recent": list(self._recent),
+            "recent": list(self._history),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -82,4 +89,4 @@ class LuminanceConvergence:
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"SSIM schedule: the monitor's state is not readable ({error!r}).") from error
         self._weighted, self._weight, self._peak = values
-        self._recent = recent
+        self._history = recent

@@ -10,6 +10,9 @@ from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.ops.ssim import SsimStatistics
 from nerf_ssim.ssim.luminance import DEFAULT_PATIENCE, DEFAULT_TOLERANCE, LuminanceConvergence
 
+RUN_SHARE = 150
+"""The share of a run that "auto" looks at at least: 20 iterations of 3000, 200 of 30000."""
+
 
 class SsimSchedule:
     """SSIM is on for `add_at <= iteration < removal`, iterations counted from 0; off means not computed.
@@ -20,6 +23,9 @@ class SsimSchedule:
         remove_at: first iteration without it; "end" never removes it; "auto" removes it after the first iteration at
             which luminance has converged (see `LuminanceConvergence`).
         tolerance, patience: of "auto".
+        length: updates that the run is laid out for, None where that is not known. "auto" looks at no fewer than
+            `length / RUN_SHARE` iterations at a time, and is overdue where it has not decided in half of those left
+            after `add_at`.
         starts_at: the iteration that `add_at`, `remove_at` and `removed_at` count from, the first of a run's last
             stage; SSIM is off before it.
         part: what the term is made of, one of `parts.PARTS`, with its weights if it is a sum. It is recorded only.
@@ -39,6 +45,7 @@ class SsimSchedule:
         *,
         tolerance: float = DEFAULT_TOLERANCE,
         patience: int = DEFAULT_PATIENCE,
+        length: int | None = None,
         starts_at: int = 0,
         part: str = "both",
     ) -> None:
@@ -55,7 +62,9 @@ class SsimSchedule:
             )
         self.weight, self.add_at, self.remove_at = float(weight), add_at, remove_at
         self.starts_at, self.part = starts_at, part
-        self.convergence = LuminanceConvergence(tolerance, patience)
+        self.length = length
+        least = patience if length is None else max(patience, math.ceil(length / RUN_SHARE))
+        self.convergence = LuminanceConvergence(tolerance, least)
         self._removed_at = remove_at if _is_int(remove_at) else None
 
     @property
@@ -84,6 +93,19 @@ class SsimSchedule:
             self._removed_at = iteration - self.starts_at + 1
             return True
         return False
+
+    def is_overdue(self, iteration: int) -> bool:
+        """Whether "auto" has let half of its updates go by at just this iteration, and has not decided."""
+        if self.remove_at != "auto" or self.length is None or not self.is_active(iteration):
+            return False
+        return iteration - self.starts_at + 1 == self.add_at + math.ceil((self.length - self.add_at) / 2)
+
+    def overdue_note(self) -> str:
+        """What to tell people then."""
+        return (
+            "luminance has not converged in half of the run: SSIM stays on until it does; give --ssim_remove_at a "
+            "number, or end, to decide yourself"
+        )
 
     def summary(self) -> dict[str, float | int | str | None]:
         """The term as results record it: `part`, `weight`, `add_at`, `remove_at`, and `removed_at` as it came out."""

@@ -104,7 +104,7 @@ def _without_scene(model: ForeignModel, config: Config[ModelOptions], updates: i
     generators = make_generators(config)
     recipe = make_recipe(config, scene, generators)
     _install(model, recipe, None, updates)
-    schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.model.schedule_starts_at)
+    schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.run.n_iters, config.model.schedule_starts_at)
     s3im = make_s3im(config)
     with _opened(folder, describe_scene(scene), (recipe.terms, recipe.rates)):
         folder.save(

@@ -51,6 +51,8 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
                 progress.print(
                     f"iteration {iteration}: luminance has converged, SSIM is removed at {schedule.removed_at}"
                 )
+            elif schedule.is_overdue(iteration):
+                progress.print(f"iteration {iteration}: {schedule.overdue_note()}")
         session.iteration = iteration + 1
         session.seconds += time.perf_counter() - started
         journal.record(iteration, row | {"seconds": session.seconds}, terms=step.terms)

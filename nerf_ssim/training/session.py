@@ -46,7 +46,9 @@ class Session:
         self.generators = make_generators(config)
         self.batches = PixelBatches(self.scene.train, config.model.batch_size, self.generators["pixels"])
         self.s3im = make_s3im(config)
-        self.schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.model.schedule_starts_at)
+        self.schedule = make_schedule(
+            config.ssim, config.ssim.s3im_weight, config.run.n_iters, config.model.schedule_starts_at
+        )
         self.iteration, self.seconds = 0, 0.0
         self.recipe: Recipe
         if self.folder.resumed is None:

@@ -130,7 +130,7 @@ def load_trained(
     scene = scene_on(scene, config.run.device)
     with refusing_unsound(path):
         recipe = continued_recipe(config, scene, make_generators(config), state["recipe"])
-    schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.model.schedule_starts_at)
+    schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.run.n_iters, config.model.schedule_starts_at)
     schedule.load_state_dict(state["schedule"])
     return Trained(
         config=config,

@@ -34,7 +34,7 @@ def ssim_of(command: str, *words: str):
 def test_options_make_this_mix_and_results_say_so(command, words, mix, label):
     ssim = ssim_of(command, *words)
     assert make_mix(ssim) == mix
-    assert make_schedule(ssim, 1.0).summary()["part"] == label
+    assert make_schedule(ssim, 1.0, 100).summary()["part"] == label
 
 
 @either

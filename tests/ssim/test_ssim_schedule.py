@@ -55,7 +55,50 @@ def test_auto_removes_after_luminance_has_flattened_and_not_long_after(noise):
 @pytest.mark.parametrize("start", [30, 80, 150])
 def test_auto_waits_for_a_field_that_stays_black_for_long(start):
     chosen = removal(lambda i: rising_luminance(i, start=start))
-    assert start + 20 <= chosen <= start + 80
+    settled = next(i for i in range(400) if rising_luminance(i, start=start) > 0.98)
+    assert settled + 20 <= chosen <= 2 * settled
+
+
+@pytest.mark.parametrize("constant", [10, 30, 100, 300])
+def test_auto_waits_for_slow_curves_as_it_does_for_fast_ones(constant):
+    """99% are reached after 4.6 time constants, whatever they are."""
+    chosen = removal(lambda i: 1 - math.exp(-i / constant), iterations=10 * constant)
+    assert 4.6 * constant <= chosen <= 7 * constant
+
+
+def test_auto_is_no_timer_for_curves_of_different_pace():
+    chosen = [removal(lambda i, pace=pace: 1 - math.exp(-i / pace)) for pace in (5, 10, 20)]
+    assert chosen[0] < chosen[1] < chosen[2]
+
+
+def test_auto_removes_where_ssim_joins_luminance_that_already_agrees():
+    """It begins within 0.04 of one, never halves, and has nothing left to do."""
+    noise = random.Random(0)
+    assert removal(lambda i: 0.96 + 0.005 * math.exp(-i / 50) + noise.gauss(0, 0.001)) < 60
+
+
+def test_patience_scales_with_the_run():
+    assert removal(lambda i: 0.9999, length=3000) == 21
+    assert removal(lambda i: 0.9999, length=30000) == 201
+    assert removal(lambda i: 0.9999, length=30000, patience=300) == 301
+
+
+def test_auto_says_once_at_half_of_the_run_that_it_has_not_decided():
+    for options, overdue in (({"length": 100}, 49), ({"length": 100, "add_at": 40}, 69), ({"length": 31}, 15)):
+        schedule = SsimSchedule(remove_at="auto", **options)
+        said = []
+        for i in range(100):
+            schedule.observe(i, statistics(0.002))
+            said += [i] if schedule.is_overdue(i) else []
+        assert said == [overdue]
+    shifted = SsimSchedule(remove_at="auto", length=100, starts_at=1000)
+    assert [i for i in range(1200) if shifted.is_overdue(i)] == [1049]
+    decided = SsimSchedule(remove_at="auto", length=100)
+    for i in range(60):
+        decided.observe(i, statistics(0.9999))
+        assert not decided.is_overdue(i)
+    assert not any(SsimSchedule(remove_at=90, length=100).is_overdue(i) for i in range(100))
+    assert "ssim_remove_at" in decided.overdue_note()
 
 
 def test_auto_does_not_take_a_coin_flip_of_backgrounds_for_convergence():

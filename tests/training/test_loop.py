@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import pytest
@@ -10,7 +11,11 @@ from tiny_scene import first_grid, rows_of, tiny_config, train_session, weights_
 
 from nerf_ssim.models.dvgo.field import VoxelField
 from nerf_ssim.models.tensorf.field import TensoRF
+from nerf_ssim.runs.interrupts import GracefulStop
+from nerf_ssim.runs.progress import Progress
 from nerf_ssim.ssim.losses import S3IM
+from nerf_ssim.training.loop import train
+from nerf_ssim.training.session import Session
 
 SCHEDULES = {
     "w/": {},
@@ -97,9 +102,9 @@ def test_ssim_is_computed_at_exactly_the_iterations_of_the_schedule(config, monk
     iterations = []
     original = S3IM.evaluate
 
-    def evaluate(self, rendered, target, generator=None):
+    def evaluate(self, rendered, *others, **named):
         iterations.append(rendered.requires_grad)
-        return original(self, rendered, target, generator)
+        return original(self, rendered, *others, **named)
 
     monkeypatch.setattr(S3IM, "evaluate", evaluate)
     # A run with SSIM must have luminance_every > 0 or a fitting patch; 0 means it is not watched while off.
@@ -214,3 +219,13 @@ def test_scoring_under_way_changes_nothing(scene, tmp_path, kind):
     scored = train_session(tiny_config(scene, tmp_path, kind, expname="scored", N_vis=2, vis_every=3))
     ours, theirs = weights_of(plain), weights_of(scored)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_says_when_auto_has_not_decided_by_half_of_it(scene, tmp_path):
+    config = tiny_config(scene, tmp_path, ssim_remove_at="auto", ssim_auto_patience=1000)
+    session = Session(config)
+    shown = io.StringIO()
+    with GracefulStop() as stop, session.open_log() as log, Progress(14, 0, file=shown) as progress:
+        train(session, log, progress, stop)
+    assert shown.getvalue().count("iteration 6: luminance has not converged in half of the run") == 1
+    assert session.schedule.removed_at is None

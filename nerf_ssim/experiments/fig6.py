@@ -1,0 +1,72 @@
+"""Figure 6, ours: the two parts of SSIM's gradient by iteration, beside the MSE's, from a run's metrics log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nerf_ssim.errors import ConfigError
+from nerf_ssim.experiments.report.layout import load_pyplot, metrics_columns, save_figure
+
+__all__ = ["draw_fig6"]
+
+SPACES = {"": "over the parameters", "colour_": "over the rendered colours"}
+LINES = {"mse": ("MSE", "black"), "luminance": ("through S1 (luminance)", "C0"), "structure": ("through S2", "C1")}
+
+Columns = Mapping[str, Sequence[float | None]]
+
+
+def draw_fig6(runs: Mapping[str, Path], path: Path) -> None:
+    """Draw norms and cosines of the gradients of MSE and of SSIM's two parts, a row of four plots a run.
+
+    Args:
+        runs: run or fit folders by title; each was made with `--grad_norm_every` above 0 and SSIM on for a while.
+        path: the picture to write, its suffix says in which format.
+    Raises:
+        ConfigError: a folder without a log, or whose log holds none of these figures.
+        MissingDependency: matplotlib is not installed.
+    """
+    columns = {title: _measured(folder) for title, folder in runs.items()}
+    pyplot = load_pyplot()
+    figure, axes = pyplot.subplots(len(columns), 4, figsize=(17, 3.4 * len(columns)), squeeze=False)
+    for row, (title, values) in zip(axes, columns.items(), strict=True):
+        for number, (prefix, space) in enumerate(SPACES.items()):
+            _draw_norms(row[2 * number], values, prefix, f"{title}: gradient {space}")
+            _draw_cosines(row[2 * number + 1], values, prefix, "cosine with the MSE's")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    figure.subplots_adjust(top=0.85)
+    save_figure(figure, path)
+
+
+def _measured(folder: Path) -> Columns:
+    columns = metrics_columns(folder)
+    if not any(value is not None for value in columns.get("grad_structure", ())):
+        raise ConfigError(
+            f"{folder}: its log has no gradients of SSIM's parts; train with --grad_norm_every above 0 while SSIM is on"
+        )
+    return columns
+
+
+def _draw_norms(axis: Any, columns: Columns, prefix: str, title: str) -> None:
+    for name, (label, colour) in LINES.items():
+        points = [(at, value) for at, value in _curve(columns, f"{prefix}grad_{name}") if value > 0]
+        axis.plot(*zip(*points, strict=True) if points else ([], []), color=colour, label=label, linewidth=1.2)
+    axis.set(title=title, xlabel="iteration", ylabel="norm", yscale="log")
+    axis.grid(alpha=0.3)
+
+
+def _draw_cosines(axis: Any, columns: Columns, prefix: str, title: str) -> None:
+    axis.axhline(0, color="black", linewidth=0.6)
+    for name in ("luminance", "structure"):
+        points = _curve(columns, f"{prefix}cosine_{name}")
+        axis.plot(*zip(*points, strict=True) if points else ([], []), color=LINES[name][1], linewidth=1.2)
+    axis.set(title=title, xlabel="iteration", ylim=(-1.05, 1.05))
+    axis.grid(alpha=0.3)
+
+
+def _curve(columns: Columns, name: str) -> list[tuple[float, float]]:
+    """(iteration, value) wherever the column has a value."""
+    pairs = zip(columns["iteration"], columns.get(name, ()), strict=False)
+    return [(at, value) for at, value in pairs if at is not None and value is not None]

@@ -1,0 +1,45 @@
+"""Figure 6 from metrics logs: drawn where the parts were measured, refused by name where they were not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from nerf_ssim.errors import ConfigError
+from nerf_ssim.experiments.fig6 import draw_fig6
+from nerf_ssim.training.objective import PART_FIGURES
+
+pytest.importorskip("matplotlib")
+COLUMNS = ("iteration", "grad_mse", *PART_FIGURES)
+
+
+def write_log(folder: Path, rows: list[dict[str, float]]) -> Path:
+    folder.mkdir()
+    lines = [",".join(str(row.get(name, "")) for name in COLUMNS) for row in rows]
+    (folder / "metrics.csv").write_text("\n".join([",".join(COLUMNS), *lines]) + "\n")
+    return folder
+
+
+def measured(tmp_path: Path, name: str) -> Path:
+    """Norms that fall and cosines that turn, measured at every other iteration; the first cosine is undefined."""
+    figures = [{column: 0.5**at if "grad" in column else at / 10 - 0.5 for column in COLUMNS[1:]} for at in range(10)]
+    figures[0] = {column: value for column, value in figures[0].items() if "cosine" not in column}
+    rows = [{"iteration": 2 * at, **figure} for at, figure in enumerate(figures)]
+    return write_log(tmp_path / name, [each for row in rows for each in (row, {"iteration": row["iteration"] + 1})])
+
+
+def test_a_row_of_plots_a_run_is_drawn(tmp_path):
+    draw_fig6({"TensoRF": measured(tmp_path, "a")}, tmp_path / "one.png")
+    draw_fig6({"TensoRF": tmp_path / "a", "DVGO": measured(tmp_path, "b")}, tmp_path / "two.png")
+    one, two = (cv2.imread(str(tmp_path / name)) for name in ("one.png", "two.png"))
+    assert two.shape[0] > 1.5 * one.shape[0] and two.shape[1] == one.shape[1]
+    assert int((one < 128).any(axis=2).sum()) > 2000, "there are lines and words on it"
+
+
+def test_a_run_whose_parts_were_not_measured_is_named(tmp_path):
+    folder = write_log(tmp_path / "plain", [{"iteration": 0, "grad_mse": 1.0}])
+    with pytest.raises(ConfigError, match="plain: .*--grad_norm_every"):
+        draw_fig6({"w/o": folder}, tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
