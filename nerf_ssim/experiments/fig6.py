@@ -11,8 +11,8 @@ from nerf_ssim.experiments.report.layout import load_pyplot, metrics_columns, sa
 
 __all__ = ["draw_fig6"]
 
-SPACES = {"": "over the parameters", "colour_": "over the rendered colours"}
-LINES = {"mse": ("MSE", "black"), "luminance": ("through S1 (luminance)", "C0"), "structure": ("through S2", "C1")}
+SPACES = {"": "over parameters", "colour_": "over rendered colours"}
+LINES = {"mse": ("MSE", "black"), "luminance": ("SSIM through S1", "C0"), "structure": ("SSIM through S2", "C1")}
 
 Columns = Mapping[str, Sequence[float | None]]
 
@@ -32,11 +32,10 @@ def draw_fig6(runs: Mapping[str, Path], path: Path) -> None:
     figure, axes = pyplot.subplots(len(columns), 4, figsize=(17, 3.4 * len(columns)), squeeze=False)
     for row, (title, values) in zip(axes, columns.items(), strict=True):
         for number, (prefix, space) in enumerate(SPACES.items()):
-            _draw_norms(row[2 * number], values, prefix, f"{title}: gradient {space}")
-            _draw_cosines(row[2 * number + 1], values, prefix, "cosine with the MSE's")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-    figure.subplots_adjust(top=0.85)
+            _draw_norms(row[2 * number], values, prefix, f"norm {space}")
+            _draw_cosines(row[2 * number + 1], values, prefix, f"cosine with MSE's {space}")
+        row[0].set_ylabel(title)
+    axes[0][0].legend(title="gradient of", fontsize="small", title_fontsize="small")
     save_figure(figure, path)
 
 
@@ -53,7 +52,7 @@ def _draw_norms(axis: Any, columns: Columns, prefix: str, title: str) -> None:
     for name, (label, colour) in LINES.items():
         points = [(at, value) for at, value in _curve(columns, f"{prefix}grad_{name}") if value > 0]
         axis.plot(*zip(*points, strict=True) if points else ([], []), color=colour, label=label, linewidth=1.2)
-    axis.set(title=title, xlabel="iteration", ylabel="norm", yscale="log")
+    axis.set(title=title, xlabel="iteration", yscale="log")
     axis.grid(alpha=0.3)
 
 

@@ -116,7 +116,7 @@ def _s3im_by_reference(
 
 
 def _mean_by_reference(x: Tensor, y: Tensor, *places: Any) -> tuple[Tensor, Tensor]:
-    window = WindowPlaces(*places[:6], SsimMix(*places[6]))
+    window = WindowPlaces(*places)
     return _mean_and_statistics(SsimMaps(*reference.ssim_maps(x, y, window)), window.mix)
 
 
