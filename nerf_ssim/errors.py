@@ -37,6 +37,20 @@ class TrainingError(UserError):
     """Training cannot start or go on: a term became NaN, a batch is empty, the run folder is in use."""
 
 
+class HaltedTraining(TrainingError):
+    """An update that training cannot go on from: a term or a weight is no number, or nothing is left to train.
+
+    Attributes:
+        problem: what happened.
+        lower: options of which a lower value helps; none for the learning rates.
+        anew: what else helps a run that starts anew; empty for nothing.
+    """
+
+    def __init__(self, problem: str, *, lower: tuple[str, ...] = (), anew: str = "") -> None:
+        super().__init__(problem)
+        self.problem, self.lower, self.anew = problem, lower, anew
+
+
 class MissingDependency(UserError):
     """An optional package is needed for what was asked; the message names the extra that installs it."""
 

@@ -75,13 +75,13 @@ def configs_of_folder(config: ImageConfig) -> list[ImageConfig]:
 def fit_one(config: ImageConfig, stop: GracefulStop) -> None:
     """Fits one picture, at one rate or searching for one, and prints what came of it."""
     from nerf_ssim.images.fits import run_fit, search_rate
-    from nerf_ssim.runs.folder import run_path
+    from nerf_ssim.runs.folder import run_path, way_on
 
     results = (search_rate if config.optim.lr_exponents else run_fit)(config, stop)
     if results["ended"] == "diverged":
         raise TrainingError(
-            f"{config.run.expname}: the error is not a number at step {results['stopped_at']}; the last good "
-            "checkpoint is kept. Start anew with a lower --lr"
+            f"{config.run.expname}: the error is not a number at step {results['stopped_at']}; "
+            f"{way_on(run_path(config.run), ('lr',))}"
         )
     if results["ended"] != "interrupted":
         print_results(run_path(config.run), results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ def run(argv: Sequence[str]) -> int:
     from nerf_ssim.runs.interrupts import GracefulStop, ended_by_signals, exit_code_of
     from nerf_ssim.runs.progress import Progress
     from nerf_ssim.runs.resuming import config_to_resume
+    from nerf_ssim.training.endings import advising, decline_note
     from nerf_ssim.training.loop import train
     from nerf_ssim.training.scoring import score_run
     from nerf_ssim.training.session import Session
@@ -40,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
     precision = session.decoder_precision
     if precision["ran"] != precision["asked"]:
         print(f"decoder_precision {precision['asked']}: runs in {precision['ran']} ({precision['reason']})")
-    with GracefulStop() as stop:
+    with GracefulStop() as stop, advising(session):
         with session.open_log() as log, Progress(session.last_iteration, session.iteration, label) as progress:
             train(session, log, progress, stop)
         if stop.requested:
@@ -56,6 +58,8 @@ def run(argv: Sequence[str]) -> int:
         )
         return exit_code_of(interrupt)
     print_scores(session.folder.path, scores)
+    if note := decline_note(session.folder.path, session.config.model.learning_rates):
+        print(note, file=sys.stderr)
     return 0
 
 

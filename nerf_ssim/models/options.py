@@ -28,6 +28,9 @@ class ModelOptions(Section):
     counterparts: ClassVar[Mapping[str, str]] = {}
     """By name, other models' options and what comes nearest to them here."""
 
+    learning_rates: ClassVar[tuple[str, ...]] = ()
+    """The options of the learning rates, which are to be lowered where a run diverges."""
+
     model: str = option("tensorf", "kind of field", choices=MODELS)
     grid: str = option(
         "vm",

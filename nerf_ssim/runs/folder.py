@@ -20,7 +20,7 @@ from nerf_ssim.runs.lock import lock_folder
 from nerf_ssim.runs.manifest import changed_circumstances, read_manifest, write_manifest
 from nerf_ssim.runs.metrics_log import MetricsLog
 
-__all__ = ["RunFolder", "run_path", "write_options"]
+__all__ = ["RunFolder", "run_path", "way_on", "write_options"]
 
 C = TypeVar("C", bound=BaseConfig)
 
@@ -36,6 +36,24 @@ def write_options(config: BaseConfig) -> None:
     with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         config.write(folder / "config.txt")
+
+
+def way_on(folder: Path, lower: Sequence[str], anew: str = "") -> str:
+    """What to do with the run in `folder` that cannot go on as it is.
+
+    Args:
+        lower: options that a run may be resumed with lower values of (`adjustable`).
+        anew: what else helps a run that starts anew; empty for nothing.
+    """
+    options = " or ".join(f"--{name}" for name in lower)
+    other = f", or with {anew}" if anew else ""
+    saved = CheckpointFolder(folder).paths()
+    if not saved:
+        return f"nothing was saved yet: start it again with a lower {options}{other}"
+    return (
+        f"the checkpoint after {int(saved[-1].stem)} updates is kept: go on from it with --resume --allow_changes and "
+        f"a lower {options}, or start anew with --overwrite and that{other}"
+    )
 
 
 class RunFolder(Generic[C]):

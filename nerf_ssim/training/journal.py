@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nerf_ssim.errors import TrainingError
+from nerf_ssim.errors import HaltedTraining
 from nerf_ssim.models.parts.rendering import Render
 from nerf_ssim.ops.ssim import SsimStatistics
 from nerf_ssim.runs.metrics_log import MetricsLog
@@ -77,7 +77,7 @@ class Journal:
         """Reads, checks and writes the collected rows.
 
         Raises:
-            TrainingError: a loss term that is not finite, with its iteration and name; the rows before it are written.
+            HaltedTraining: a loss term that is not finite, with its iteration and name; the rows before it are written.
         """
         rows, self.pending = self.pending, []
         errors = []
@@ -86,10 +86,7 @@ class Journal:
             values["psnr_train"] = psnr_of(values["mse"])
             bad = [name for name in self.terms if name in values and not math.isfinite(values[name])]
             if bad:
-                raise TrainingError(
-                    f"iteration {iteration}: the loss term {bad[0]!r} is {values[bad[0]]}; the last good checkpoint is "
-                    "kept. Lower the learning rates or the term's weight, and continue with --resume"
-                )
+                raise HaltedTraining(f"iteration {iteration}: the loss term {bad[0]!r} is {values[bad[0]]}")
             errors.append(values["mse"])
             self.latest = values
             if is_written:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from nerf_ssim.errors import TrainingError
+from nerf_ssim.errors import HaltedTraining, TrainingError
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.runs.interrupts import GracefulStop
 from nerf_ssim.runs.metrics_log import MetricsLog
@@ -37,7 +37,11 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         run_milestones(recipe.before_batch, iteration, session, journal, progress)
         weight = schedule.weight_at(iteration)
         with_norms = is_due(iteration, run.grad_norm_every)
-        step = take_step(recipe, session.batches, session.s3im, weight, iteration, measures_norms=with_norms)
+        try:
+            step = take_step(recipe, session.batches, session.s3im, weight, iteration, measures_norms=with_norms)
+        except TrainingError:
+            journal.flush()  # where a loss term was not finite, that is the cause to name
+            raise
 
         statistics = step.statistics
         if statistics is None and session.s3im is not None and is_due(iteration, session.config.ssim.luminance_every):
@@ -103,14 +107,11 @@ def run_milestones(
 
 
 def refuse_spoilt_weights(field: torch.nn.Module, iteration: int) -> None:
-    """Raises `TrainingError` where a weight is not finite.
+    """Raises `HaltedTraining` where a weight is not finite.
 
     Every term may be finite and a gradient still overflow, which only the next iteration's terms would show, after the
     checkpoint.
     """
     for name, parameter in field.named_parameters():
         if not parameter.isfinite().all():
-            raise TrainingError(
-                f"iteration {iteration}: the update left {name} not finite; the last good checkpoint is kept. "
-                "Lower the learning rates, and continue with --resume"
-            )
+            raise HaltedTraining(f"iteration {iteration}: the update left {name} not finite")

@@ -87,7 +87,7 @@ def test_ssim_enters_in_the_fine_stage_and_its_schedule_counts_from_there(scene,
 
 def test_an_empty_coarse_stage_is_an_error_for_people(scene, tmp_path):
     session = Session(tiny_config(scene, tmp_path, "bounded dvgo", bbox_thres=0.9))
-    with pytest.raises(TrainingError, match="iteration 4: no coarse voxel is more opaque than --bbox_thres 0.9"):
+    with pytest.raises(TrainingError, match="iteration 4: no coarse voxel is more opaque than bbox_thres 0.9"):
         session.recipe.before_batch(4, session.batches)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.datasets.scene import Views
-from nerf_ssim.errors import TrainingError
+from nerf_ssim.errors import HaltedTraining
 from nerf_ssim.models.dvgo.bounded import BoundedDVGO
 from nerf_ssim.rays.cameras import Rays, camera_rays
 
@@ -44,14 +44,15 @@ def fine_box(coarse: BoundedDVGO, threshold: float, scale: float, iteration: int
     """The box `[2, 3]` around the coarse voxels more opaque than `threshold`, scaled about its centre.
 
     Raises:
-        TrainingError: there are none.
+        HaltedTraining: there are none.
     """
     box = coarse.opaque_box(threshold)
     if box is None:
-        raise TrainingError(
-            f"iteration {iteration}: no coarse voxel is more opaque than --bbox_thres {threshold}, so there is no box "
-            "for the fine stage; lower it, give the coarse stage more --coarse_iters or start it more opaque with "
-            "--coarse_alpha_init (the last checkpoint is kept)"
+        raise HaltedTraining(
+            f"iteration {iteration}: no coarse voxel is more opaque than bbox_thres {threshold}, so there is no box "
+            "for the fine stage",
+            lower=("bbox_thres",),
+            anew="more --coarse_iters or a higher --coarse_alpha_init",
         )
     margin = (box[1] - box[0]) * (scale - 1) / 2
     return torch.stack([box[0] - margin, box[1] + margin])

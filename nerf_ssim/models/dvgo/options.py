@@ -25,6 +25,7 @@ class DvgoOptions(ModelOptions):
     """DVGO: voxel grids, its losses and its optimiser."""
 
     defaults = {"seed": 777, "white_bg": True}
+    learning_rates = ("lrate_density", "lrate_k0", "lrate_rgbnet")
     counterparts = {
         "N_voxel_init": "num_voxels and pg_scale",
         "N_voxel_final": "num_voxels",

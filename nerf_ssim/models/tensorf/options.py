@@ -21,6 +21,8 @@ _FEATURES_OF_MODE = {"SH": 27, "RGB": 3}
 class TensorfOptions(ModelOptions):
     """TensoRF: factorised grids, decoder, sampling, occupancy and its optimiser."""
 
+    learning_rates = ("lr_init", "lr_basis")
+
     N_voxel_init: int = option(100**3, "voxels at the start", at_least=8, at_most=2**40)
     N_voxel_final: int = option(300**3, "voxels after the last upsampling", at_least=8, at_most=2**40)
     upsamp_list: tuple[int, ...] = option(

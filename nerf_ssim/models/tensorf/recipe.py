@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nerf_ssim.datasets.boxes import scaled_box
 from nerf_ssim.datasets.scene import Scene
-from nerf_ssim.errors import TrainingError
+from nerf_ssim.errors import HaltedTraining
 from nerf_ssim.models.config import Config
 from nerf_ssim.models.parts.occupancy import occupied_box
 from nerf_ssim.models.parts.optimizers import (
@@ -196,9 +196,10 @@ class TensorfRecipe:
         occupancy = self.field.refresh_occupancy(self.mask_resolution)
         box = occupied_box(occupancy)
         if box is None:
-            raise TrainingError(
-                f"iteration {iteration}: the occupancy mask is empty, so there is nothing left to render; lower "
-                "--alpha_mask_thre or move --update_AlphaMask_list later (the last checkpoint is kept)"
+            raise HaltedTraining(
+                f"iteration {iteration}: the occupancy mask is empty, so there is nothing left to render",
+                lower=("alpha_mask_thre",),
+                anew="a later --update_AlphaMask_list",
             )
         share = occupancy.volume.float().mean().item()
         event = f"mask {'x'.join(map(str, self.mask_resolution))}: {share:.1%} occupied"
