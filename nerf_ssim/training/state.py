@@ -36,11 +36,12 @@ def refuse_unsound_run(path: Path, checkpoint: Mapping[str, Any], config: Config
 
 
 def _check_scene(record: Any, where: str) -> None:
-    """What `scene_of_record` takes."""
+    """What `scene_of_record` takes; further entries are its own matter."""
     number = schema.number(0)
     bounds = {"near": number, "far": number, "aabb": schema.box, "hash": schema.text, "name": schema.text}
-    views = {"train": _check_views, "test": _check_views}
-    schema.record({**bounds, **views, "label": schema.either_none_or(schema.text)})(record, where)
+    others = {"label": schema.either_none_or(schema.text), "white_bg": schema.truth}
+    keys: dict[str, schema.Schema] = {**bounds, **others, "train": _check_views, "test": _check_views}
+    schema.record(keys, optional=("white_bg",))(_known(record, keys), where)
 
 
 def _check_views(record: Any, where: str) -> None:
@@ -48,7 +49,14 @@ def _check_views(record: Any, where: str) -> None:
     count = len(names) if isinstance(names, (list, tuple)) else 0
     side = schema.whole(1, LARGEST_SIDE)
     cameras = {"c2w": schema.tensor((count, 3, 4)), "K": schema.tensor((count, 3, 3))}
-    schema.record({**cameras, "names": schema.list_of(schema.text), "height": side, "width": side})(record, where)
+    keys: dict[str, schema.Schema] = {**cameras, "names": schema.list_of(schema.text), "height": side, "width": side}
+    keys["sizes"] = schema.list_of(schema.list_of(side, 2), count)  # where views differ in size
+    schema.record(keys, optional=("sizes",))(_known(record, keys), where)
+
+
+def _known(record: Any, keys: Mapping[str, schema.Schema]) -> Any:
+    """Of a record, the entries of these keys."""
+    return {key: record[key] for key in keys if key in record} if type(record) is dict else record
 
 
 def refuse_unsound_start(
