@@ -1,7 +1,8 @@
 """PSNR and the named variants of SSIM, one image at a time.
 
-Images are float `[height, width, 3]` and are clamped to [0, 1] before anything is measured, so that a render that
-overshoots is scored as it would be shown.
+Images are `[height, width, 3]`, floats in [0, 1], or of a range that is given as `data_range`. They are clamped to it
+before anything is measured, so that a render that overshoots a little is scored as it would be shown; an image that is
+plainly of another range is refused.
 """
 
 from __future__ import annotations
@@ -16,24 +17,29 @@ from nerf_ssim.errors import MissingDependency
 
 WINDOW = 11
 SIGMA = 1.5
+OVERSHOOT = 8.0
+"""What a render may exceed [0, 1] by: a field may, bytes taken for floats are far beyond."""
+ROUNDING = 1e-3
+"""What a truth may: an interpolated photograph."""
 
 
-def psnr(rendered: Tensor, truth: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB for a peak of 1: `-10 log10(mean squared error)`.
+def psnr(rendered: Tensor, truth: Tensor, *, data_range: float | None = None) -> float:
+    """Peak signal-to-noise ratio in dB: `-10 log10(mean squared error)` of images brought to a peak of 1.
 
     Args:
-        rendered, truth: `[height, width, 3]`, clamped to [0, 1] here; the error is summed in float64.
+        rendered, truth: as `unit_pair`; the error is summed in float64.
+        data_range: as `unit_pair`.
     Returns:
         dB; infinite for equal images, NaN where the render holds a NaN.
     Raises:
-        ValueError: the two differ in shape.
+        ValueError: as `unit_pair`.
     """
-    rendered, truth = _clamped_pair(rendered, truth)
+    rendered, truth = unit_pair(rendered, truth, data_range)
     error = (rendered.double() - truth.double()).square().mean().item()
     return math.inf if error == 0.0 else -10.0 * math.log10(error)
 
 
-def ssim(rendered: Tensor, truth: Tensor, variant: str = "tensorf") -> float:
+def ssim(rendered: Tensor, truth: Tensor, variant: str = "tensorf", *, data_range: float | None = None) -> float:
     """Mean structural similarity of two images, in the variant that a paper's numbers were made with.
 
     All three use an 11-tap Gaussian of sigma 1.5, C1 = 0.01^2, C2 = 0.03^2 and average over positions and channels.
@@ -46,16 +52,17 @@ def ssim(rendered: Tensor, truth: Tensor, variant: str = "tensorf") -> float:
       in value from the others near the edge.
 
     Args:
-        rendered, truth: `[height, width, 3]`, clamped to [0, 1] here.
+        rendered, truth: as `unit_pair`.
         variant: one of `SSIM_VARIANTS`.
+        data_range: as `unit_pair`.
     Raises:
-        ValueError: unknown variant, different shapes, or an image under 11 pixels a side where windows must fit.
+        ValueError: as `unit_pair`, an unknown variant, or an image under 11 pixels a side where windows must fit.
         MissingDependency: `skimage` without scikit-image.
     Source: Wang et al. 2004.
     """
     if variant not in SSIM_VARIANTS:
         raise ValueError(f"ssim variant {variant!r} is not one of {', '.join(SSIM_VARIANTS)}")
-    rendered, truth = _clamped_pair(rendered, truth)
+    rendered, truth = unit_pair(rendered, truth, data_range)
     if variant != "s3im" and min(rendered.shape[:2]) < WINDOW:
         raise ValueError(
             f"an image of {rendered.shape[1]}x{rendered.shape[0]} pixels is smaller than the {WINDOW}-pixel SSIM window"
@@ -96,9 +103,38 @@ def _skimage_ssim(rendered: Tensor, truth: Tensor) -> float:
     )
 
 
-def _clamped_pair(rendered: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def unit_pair(rendered: Tensor, truth: Tensor, data_range: float | None = None) -> tuple[Tensor, Tensor]:
+    """A render and its truth as floats in [0, 1], detached, on the render's device.
+
+    Args:
+        rendered, truth: `[height, width, 3]`, floats in [0, 1], where a render may overshoot; with `data_range` of any
+            kind.
+        data_range: the largest value that both could have, such as 255.
+    Raises:
+        ValueError: the two differ in shape, integers without a range, or values that are plainly of another range: a
+            truth above 1, a render above `OVERSHOOT`, either below `-OVERSHOOT`.
+    """
     if rendered.shape != truth.shape or rendered.ndim != 3 or rendered.shape[-1] != 3:
         raise ValueError(
             f"the render {tuple(rendered.shape)} and the truth {tuple(truth.shape)} must both be [height, width, 3]"
         )
-    return rendered.detach().clamp(0.0, 1.0), truth.detach().to(rendered.device).clamp(0.0, 1.0)
+    if data_range is not None and not 0 < data_range < math.inf:
+        raise ValueError(f"data_range must be a positive number, not {data_range}")
+    rendered = _of_unit_range(rendered.detach(), "render", data_range, OVERSHOOT)
+    return rendered, _of_unit_range(truth.detach().to(rendered.device), "truth", data_range, 1 + ROUNDING)
+
+
+def _of_unit_range(image: Tensor, what: str, data_range: float | None, at_most: float) -> Tensor:
+    if data_range is None and not image.is_floating_point():
+        raise ValueError(f"the {what} holds {image.dtype}; give data_range (255 for bytes), or floats in [0, 1]")
+    scaled = image if data_range is None else image.double() / data_range
+    if scaled.numel():
+        low, high = (float(value) for value in scaled.aminmax())
+        if high > at_most or low < -OVERSHOOT:  # neither holds of NaN, which makes its own score
+            unit = "[0, 1]" if data_range is None else f"[0, {data_range:g}]"
+            factor = 1.0 if data_range is None else data_range
+            raise ValueError(
+                f"the {what} has values from {low * factor:.4g} to {high * factor:.4g}, expected {unit}; divide it by "
+                "its largest possible value, or give data_range"
+            )
+    return scaled.clamp(0.0, 1.0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nerf_ssim.evaluation.backbone_download import backbone_url, download_backbone
+from nerf_ssim.evaluation.metrics import unit_pair
 from nerf_ssim.files import user_path
 
 
@@ -31,6 +32,7 @@ class Convolution(NamedTuple):
     stride: int
     padding: int
     channels: int
+    side: int = 3  # of the kernel, pixels
 
 
 POOL = None  # a pooling between two convolutions
@@ -53,9 +55,9 @@ BACKBONES = {
         weights_file="alexnet_features.pth",
         hub_pattern="alexnet-owt-*.pth",
         layers=(
-            Convolution(0, 4, 2, 64),
+            Convolution(0, 4, 2, 64, side=11),
             POOL,
-            Convolution(3, 1, 2, 192),
+            Convolution(3, 1, 2, 192, side=5),
             POOL,
             Convolution(6, 1, 1, 384),
             Convolution(8, 1, 1, 256),
@@ -129,15 +131,14 @@ class LpipsScorer:
         self._heads: list[Tensor] = []
 
     def score(self, rendered: Tensor, truth: Tensor) -> float | None:
-        """Distance of two images `[height, width, 3]`, clamped to [0, 1]; None without weights, `note` says why.
+        """Distance of two images; None without weights, `note` says why.
 
+        Args:
+            rendered, truth: `[height, width, 3]`, of a range as `metrics.unit_pair` takes it.
         Raises:
-            ValueError: the two differ in shape.
+            ValueError: as `metrics.unit_pair`.
         """
-        if rendered.shape != truth.shape or rendered.ndim != 3 or rendered.shape[-1] != 3:
-            raise ValueError(
-                f"the render {tuple(rendered.shape)} and the truth {tuple(truth.shape)} must both be [height, width, 3]"
-            )
+        rendered, truth = unit_pair(rendered, truth)
         if not self._is_loaded:
             self._load()
             self._is_loaded = True
@@ -151,7 +152,7 @@ class LpipsScorer:
             return float(self._distance(self._features, self._prepare(rendered), self._prepare(truth)))
 
     def _prepare(self, image: Tensor) -> Tensor:
-        image = image.to(device=self._device, dtype=torch.float32).clamp(0.0, 1.0).permute(2, 0, 1)[None]
+        image = image.to(device=self._device, dtype=torch.float32).permute(2, 0, 1)[None]
         shift = torch.tensor(SHIFT, device=self._device).view(1, 3, 1, 1)
         scale = torch.tensor(SCALE, device=self._device).view(1, 3, 1, 1)
         return (2.0 * image - 1.0 - shift) / scale
@@ -235,18 +236,28 @@ def _load_backbone(net: str, folder: Path | None, allow_download: bool) -> tuple
 
 
 def _checked_features(net: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    found, channels_in = {}, 3
+    """The convolutions' tensors in float32; KeyError or ValueError where one is missing or is no such convolution's."""
+    found: dict[str, Tensor] = {}
+    channels_in = 3
     for layer in BACKBONES[net].layers:
         if layer is POOL:
             continue
-        index, channels = layer.place, layer.channels
-        for kind in ("weight", "bias"):
-            name = f"features.{index}.{kind}"
-            found[name] = tensors[name].to(torch.float32).clone()  # a copy lets a mapped file's classifier go
-        if found[f"features.{index}.weight"].shape[:2] != (channels, channels_in):
-            raise ValueError(f"features.{index}.weight has the wrong shape")
-        channels_in = channels
+        kernel = (layer.channels, channels_in, layer.side, layer.side)
+        for kind, shape in (("weight", kernel), ("bias", (layer.channels,))):
+            name = f"features.{layer.place}.{kind}"
+            found[name] = _checked_weight(tensors, name, shape)
+        channels_in = layer.channels
     return found
+
+
+def _checked_weight(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    tensor = tensors[name]
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} is of shape {list(tensor.shape)}, not {list(shape)}")
+    copy = tensor.to(torch.float32).clone()  # a copy lets a mapped file's classifier go
+    if not copy.isfinite().all():
+        raise ValueError(f"{name} holds NaN or infinity")
+    return copy
 
 
 def _heads_file(net: str) -> Path | None:
@@ -261,8 +272,16 @@ def _load_heads(net: str) -> tuple[list[Tensor] | None, str]:
     path = _heads_file(net)
     if path is None:
         return None, f"{net} not computed: the lpips package is not installed (pip install lpips)"
-    count = len(BACKBONES[net].taps)
-    return _read(path, lambda tensors: [tensors[f"lin{level}.model.1.weight"].float() for level in range(count)])
+    return _read(path, lambda tensors: _checked_heads(net, tensors))
+
+
+def _checked_heads(net: str, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """A weight a channel for each compared level; KeyError or ValueError as `_checked_features`."""
+    layers = [layer for layer in BACKBONES[net].layers if layer is not POOL and layer.place in BACKBONES[net].taps]
+    return [
+        _checked_weight(tensors, f"lin{level}.model.1.weight", (1, layer.channels, 1, 1))
+        for level, layer in enumerate(layers)
+    ]
 
 
 def _read(path: Path, select: Callable) -> tuple:

@@ -177,7 +177,14 @@ def _save_view(
 def _lpips_note(lpips: Sequence[LpipsScorer], notes: Mapping[str, str]) -> str:
     if not lpips:
         return NO_LPIPS
-    return "; ".join(dict.fromkeys(notes.get(f"lpips_{scorer.net}", scorer.note) for scorer in lpips))
+    nets: dict[str, list[str]] = {}  # by note without its net: a reason that both have is given once
+    for scorer in lpips:
+        nets.setdefault(notes.get(f"lpips_{scorer.net}", scorer.note).removeprefix(f"{scorer.net} "), []).append(
+            scorer.net
+        )
+    return "; ".join(
+        f"{' and '.join(named)} {note}" if note.startswith("not computed") else note for note, named in nets.items()
+    )
 
 
 def _spread(indices: Sequence[int], count: int) -> list[int]:

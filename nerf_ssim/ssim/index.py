@@ -10,6 +10,10 @@ from nerf_ssim.ops.ssim import SsimMaps as SsimParts
 from nerf_ssim.ops.ssim import SsimStatistics, ssim_maps, ssim_mean
 from nerf_ssim.ops.ssim_window import SsimWindow
 
+_UNIT_CONSTANTS = (1e-4, 9e-4)
+_PLAINLY_LARGER = 8.0
+_LOOKED_AT = 4096
+
 __all__ = ["SsimParts", "SsimStatistics", "fused_ssim", "ssim_parts", "ssim_with_statistics"]
 
 
@@ -37,7 +41,8 @@ def fused_ssim(
         stride: pixels between windows.
         padding: "same" (zeros around, the map as large as the image at stride 1), "valid" (windows inside the image
             only) or the zeros on each side; padded zeros count with their full weight.
-        c1, c2: the stabilising constants; (0.01 L)^2 and (0.03 L)^2 for values in [0, L].
+        c1, c2: the stabilising constants; (0.01 L)^2 and (0.03 L)^2 for values in [0, L]. With those of L = 1, images
+            that are plainly of another range are refused.
         clamp_variance: keep rounding from making a variance negative or a correlation exceed 1.
         reduction: "mean" for one number, "none" for the map `[N, C, rows, columns]` (without N where x has none).
         recompute: for the mean, save no map between the passes: less memory, and every window is computed twice.
@@ -115,9 +120,34 @@ def _planes(x: Tensor, y: Tensor, geometry: SsimWindow) -> tuple[Tensor, Tensor]
     if x.numel() == 0:
         raise ConfigError(f"SSIM: images of shape {list(x.shape)} are empty; there is nothing to compare.")
     geometry.map_size(x.shape[-2], x.shape[-1])
+    if (geometry.c1, geometry.c2) == _UNIT_CONSTANTS:
+        for name, image in (("x", x), ("y", y)):
+            _refuse_another_range(name, image)
     if x.dtype in (torch.float16, torch.bfloat16):
         x, y = x.float(), y.float()
     return x.flatten(0, -3), y.flatten(0, -3)
+
+
+def _refuse_another_range(name: str, image: Tensor) -> None:
+    """Raises `ConfigError` for values that are plainly not in [0, 1], such as bytes taken for floats.
+
+    A few thousand values tell: an image of 0 to 255 is not dark in all of them. Where values cannot be looked at (a
+    traced or captured program, a tensor without data) nothing is said.
+    """
+    if image.device.type not in ("cpu", "cuda") or torch.compiler.is_compiling() or type(image) is not Tensor:
+        return
+    if image.is_cuda and torch.cuda.is_current_stream_capturing():
+        return
+    sample = image.detach().flatten()
+    try:
+        largest = float(sample[:: max(1, sample.numel() // _LOOKED_AT)].amax())
+    except RuntimeError:  # within torch.func.vmap no value is to be had
+        return
+    if largest > _PLAINLY_LARGER:
+        raise ConfigError(
+            f"SSIM: {name} has values up to {largest:.4g}, the constants are for [0, 1]; divide the images by the "
+            "largest possible value L, or give c1 = (0.01 L)^2 and c2 = (0.03 L)^2."
+        )
 
 
 def _like(maps: Tensor, image: Tensor) -> Tensor:

@@ -108,3 +108,25 @@ def test_bad_input_is_refused():
         ssim(picture(0, 10, 30), picture(1, 10, 30))
     with pytest.raises(ValueError, match="must both be"):
         psnr(picture(0), picture(0, 5, 5))
+
+
+def test_bytes_are_scored_in_their_declared_range_or_refused():
+    truth = torch.rand(24, 24, 3, generator=torch.Generator().manual_seed(1)).mul(255).round()
+    rendered = (truth + 8).clamp(0, 255)
+    for variant in ("tensorf", "s3im"):
+        wanted = ssim(rendered / 255, truth / 255, variant)
+        assert ssim(rendered.byte(), truth.byte(), variant, data_range=255) == pytest.approx(wanted, rel=1e-5)
+    wanted = psnr(rendered / 255, truth / 255)
+    assert psnr(rendered.byte(), truth.byte(), data_range=255) == pytest.approx(wanted, rel=1e-6)
+    assert psnr(rendered, truth, data_range=255) == pytest.approx(wanted, rel=1e-6)
+    for pair in ((rendered, truth), (rendered.byte(), truth.byte()), (rendered / 255, truth)):
+        for score in (psnr, ssim):
+            with pytest.raises(ValueError, match="data_range"):
+                score(*pair)
+
+
+def test_a_render_may_overshoot_and_a_truth_may_not():
+    truth = torch.full((12, 12, 3), 0.5)
+    assert psnr(truth + 1.5, truth) == psnr(torch.ones_like(truth), truth)
+    with pytest.raises(ValueError, match="the truth has values"):
+        psnr(truth, truth + 1.5)

@@ -36,7 +36,7 @@ def random_features(net: str, seed: int = 0) -> dict[str, torch.Tensor]:
     for layer in BACKBONES[net].layers:
         if layer == POOL:
             continue
-        index, _, _, channels = layer
+        index, channels = layer.place, layer.channels
         side = kernel.get(index, 3)
         scale = (2.0 / (channels_in * side * side)) ** 0.5
         kernel_shape = (channels, channels_in, side, side)
@@ -187,3 +187,24 @@ def test_an_image_too_small_for_the_network_has_no_score(tmp_path):
     assert scorer.score(*pictures(smallest - 1)) is None
     assert "at least 31 pixels" in scorer.note
     assert scorer.score(*pictures(smallest)) is not None
+
+
+@pytest.mark.parametrize("net", BACKBONES)
+@pytest.mark.parametrize("change", ["kernel", "bias", "nan"])
+def test_weights_of_another_shape_or_not_finite_are_refused(tmp_path, net, change):
+    tensors = random_features(net)
+    if change == "kernel":
+        tensors["features.0.weight"] = tensors["features.0.weight"][..., :2].contiguous()
+    elif change == "bias":
+        tensors["features.0.bias"] = tensors["features.0.bias"][:1]
+    else:
+        tensors["features.0.bias"][3] = float("nan")
+    torch.save(tensors, tmp_path / BACKBONES[net].weights_file)
+    scorer = LpipsScorer(net, tmp_path)
+    assert scorer.score(*pictures()) is None
+    assert "features.0." in scorer.note and ("NaN" in scorer.note) == (change == "nan")
+
+
+def test_bytes_are_refused():
+    with pytest.raises(ValueError, match="data_range"):
+        LpipsScorer("alex").score(*(picture.mul(255).byte() for picture in pictures()))

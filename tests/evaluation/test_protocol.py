@@ -10,7 +10,7 @@ import torch
 
 from nerf_ssim.datasets.scene import Views
 from nerf_ssim.evaluation import metrics, scores
-from nerf_ssim.evaluation.protocol import RenderedView, picture_names, score_views, write_results
+from nerf_ssim.evaluation.protocol import RenderedView, _lpips_note, picture_names, score_views, write_results
 
 SIZE = (20, 28)
 SCHEDULE = {"weight": 1.0, "add_at": 0, "remove_at": 70, "removed_at": 70}
@@ -206,3 +206,10 @@ def test_a_metric_is_one_entry_of_the_table(tmp_path, monkeypatch):
     assert after["brightness"] == pytest.approx(sum(image["brightness"] for image in after["per_image"]) / 2)
     assert (scores.score_titles()[-1], scores.score_cells(after)[-1]) == ("brightness", f"{after['brightness']:.3f}")
     assert scores.score_cells(before)[-1] == "-"
+
+
+def test_a_reason_that_both_distances_have_is_given_once(tmp_path):
+    reason = "not computed: nothing in torch's hub cache"
+    both = tuple(FixedScorer(net, None, f"{net} {reason}") for net in ("alex", "vgg"))
+    assert _lpips_note(both, {}) == f"alex and vgg {reason}"
+    assert _lpips_note(both, {"lpips_vgg": "the view holds NaN"}) == f"alex {reason}; the view holds NaN"

@@ -193,3 +193,13 @@ def test_bad_input_is_refused_in_one_line_that_names_it(x, y, options, names):
     with pytest.raises(ConfigError, match=names) as raised:
         fused_ssim(x, y, **options)
     assert "\n" not in str(raised.value)
+
+
+def test_values_of_0_to_255_are_refused_unless_the_constants_say_so():
+    x, y = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(2)) * 255
+    for index in (fused_ssim, ssim_parts):
+        with pytest.raises(ConfigError, match="c1 = "):
+            index(x, y)
+    wanted = fused_ssim(x / 255, y / 255)
+    assert torch.allclose(fused_ssim(x, y, c1=(0.01 * 255) ** 2, c2=(0.03 * 255) ** 2), wanted, atol=1e-5)
+    assert fused_ssim(x / 100, y / 100).isfinite(), "a render may overshoot"
