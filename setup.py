@@ -31,7 +31,7 @@ ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"  # where NERF_SSIM_CUDA=1 fi
 BUNDLED = ("configs", "data/room")
 WHY_NOT = "without_kernels.txt"
 
-CORE = ["torch>=2.6", "numpy", "imageio", "opencv-python", "ConfigArgParse", "tqdm"]
+CORE = ["torch>=2.6", "numpy", "imageio", "pillow", "opencv-python", "ConfigArgParse", "tqdm"]
 EVALUATE = ["lpips", "torchvision", "scikit-image"]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 # Two versions of a formatter disagree, so these are pinned.

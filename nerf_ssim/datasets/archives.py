@@ -16,7 +16,8 @@ from typing import IO
 
 from tqdm import tqdm
 
-from nerf_ssim.errors import DownloadError
+from nerf_ssim.errors import DownloadError, explain_os_error
+from nerf_ssim.files import open_regular
 
 _CHUNK = 1 << 20
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
@@ -33,6 +34,21 @@ class _Entry:
     open: Callable[[], AbstractContextManager[IO[bytes]]]
 
 
+def check_whole(archive: Path) -> None:
+    """Read an archive's table, or all headers of a tar and its end mark.
+
+    Raises:
+        DownloadError: not an archive, or a damaged or cut one.
+    """
+    try:
+        with _opened(archive, archive.parent):
+            pass
+    except _DAMAGE as error:
+        raise DownloadError(f"{archive}: damaged ({error}); delete it and download again") from None
+    except OSError as error:
+        raise DownloadError(explain_os_error(error, path=archive, doing="read")) from None
+
+
 def extract(archive: Path, folder: Path, *, progress: bool = False) -> list[Path]:
     """Unpack `archive` (zip, tar, compressed tar) into `folder`, all of it or nothing.
 
@@ -46,7 +62,7 @@ def extract(archive: Path, folder: Path, *, progress: bool = False) -> list[Path
             is neither file nor folder (links, devices), too little room on the disk, or something already in place.
     """
     try:
-        with _opened(archive) as entries:
+        with _opened(archive, folder) as entries:
             places = [_place(entry, archive) for entry in entries]
             files = [(entry, place) for entry, place in zip(entries, places, strict=True) if not entry.is_folder]
             top = sorted({place.parts[0] for place in places if place.parts})
@@ -63,7 +79,7 @@ def extract(archive: Path, folder: Path, *, progress: bool = False) -> list[Path
     except _DAMAGE as error:
         raise DownloadError(f"{archive}: damaged ({error}); delete it and download again") from None
     except OSError as error:
-        raise DownloadError(f"{archive}: cannot be unpacked into {folder} ({error.strerror or error})") from None
+        raise DownloadError(f"{archive}: cannot be unpacked: {explain_os_error(error, path=folder)}") from None
     return [folder / name for name in top]
 
 
@@ -106,15 +122,48 @@ def _write(entry: _Entry, path: Path, archive: Path) -> None:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[list[_Entry]]:
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            yield [_zip_entry(opened, info) for info in opened.infolist()]
-    elif tarfile.is_tarfile(archive):
+def _opened(archive: Path, folder: Path) -> Iterator[list[_Entry]]:
+    """The archive's entries; those of a tar no more than `folder` has room for."""
+    with open_regular(archive):  # a pipe in its place would be waited for
+        pass
+    # Tar comes first: one whose last file is a zip would be taken for that.
+    if tarfile.is_tarfile(archive):
         with tarfile.open(archive) as opened:
-            yield [_tar_entry(opened, info) for info in opened.getmembers()]
+            yield [_tar_entry(opened, info) for info in _whole_tar(opened, archive, folder)]
+    elif zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            yield [_zip_entry(zipped, info) for info in zipped.infolist()]
     else:
         raise DownloadError(f"{archive}: neither a zip nor a tar archive; delete it and download again")
+
+
+def _whole_tar(opened: tarfile.TarFile, archive: Path, folder: Path) -> list[tarfile.TarInfo]:
+    """The entries of a tar archive that has its end mark.
+
+    The tarfile module takes a damaged header, and the end of a file that was cut, for the end of the archive.
+
+    Raises:
+        DownloadError: a header whose checksum is wrong, no end mark, or more than the disk has room for.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    free, size, entries = shutil.disk_usage(there).free, 0, []
+    for info in opened:
+        size += info.size
+        if size > free:  # said before a compressed archive of endless zeros is read through
+            raise DownloadError(f"{archive}: unpacks to {size / 1e9:.1f} GB and more, {free / 1e9:.1f} GB are free")
+        entries.append(info)
+    stream = opened.fileobj
+    assert stream is not None
+    stream.seek(opened.offset)
+    mark = stream.read(2 * tarfile.BLOCKSIZE)
+    if mark.strip(b"\0"):
+        where = f"the header at byte {opened.offset} is wrong, after {len(entries)} entries"
+        raise DownloadError(f"{archive}: damaged, {where}; delete it and download again")
+    if len(mark) < 2 * tarfile.BLOCKSIZE:
+        raise DownloadError(f"{archive}: ends early, after {len(entries)} entries; delete it and download again")
+    while stream.read(_CHUNK):  # a compressed archive's own checksum is at its end
+        pass
+    return entries
 
 
 def _zip_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Entry:

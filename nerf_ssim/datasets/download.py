@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import shutil
 import urllib.error
@@ -13,8 +14,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nerf_ssim.datasets.archives import extract
-from nerf_ssim.errors import DownloadError
+from nerf_ssim.datasets.archives import check_whole, extract
+from nerf_ssim.errors import DownloadError, explain_os_error
+from nerf_ssim.files import file_errors, open_regular
 
 ARCHIVES: Mapping[str, str] = {
     # As MonoSDF's scripts/download_dataset.sh and S3IM's README name it. Replica is for non-commercial research.
@@ -24,13 +26,16 @@ _CHUNK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
 
 
-def download_dataset(name: str, folder: Path, *, url: str | None = None, progress: bool = True) -> list[Path]:
+def download_dataset(
+    name: str, folder: Path, *, url: str | None = None, sha256: str | None = None, progress: bool = True
+) -> list[Path]:
     """Fetch a public archive, unpack it in `folder` and delete the archive.
 
     Args:
         name: a key of `ARCHIVES`.
         folder: where its contents go; the unfinished download is kept here too and continued by the next call.
         url: another copy of the archive.
+        sha256: the archive's checksum in hexadecimal, if known.
         progress: show bars.
     Returns:
         What was unpacked, at the top level.
@@ -39,9 +44,23 @@ def download_dataset(name: str, folder: Path, *, url: str | None = None, progres
     """
     url = url or ARCHIVES[name]
     archive = fetch(url, folder / f"{name}.archive", progress=progress)
+    if sha256 is not None:
+        check_sum(archive, sha256)
     unpacked = extract(archive, folder, progress=progress)
-    archive.unlink()
+    with file_errors(archive, "removed, though its contents are in place", kind=DownloadError):
+        archive.unlink()
     return unpacked
+
+
+def check_sum(archive: Path, sha256: str) -> None:
+    """Raises `DownloadError` where the file's SHA-256 is another; the file stays."""
+    with file_errors(archive, "read", kind=DownloadError), open_regular(archive) as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    found = digest.hexdigest()
+    if found != sha256.strip().lower():
+        raise DownloadError(f"{archive}: its SHA-256 is {found}, expected {sha256}; delete it and download again")
 
 
 def fetch(url: str, path: Path, *, progress: bool = True) -> Path:
@@ -52,10 +71,9 @@ def fetch(url: str, path: Path, *, progress: bool = True) -> Path:
     """
     if path.exists():
         return path
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise DownloadError(f"{url}: only http and https addresses can be fetched")
     part, mark = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.version")
     try:
+        _refuse_other_schemes(url)
         path.parent.mkdir(parents=True, exist_ok=True)
         _fetch_part(url, part, mark, progress)
         part.rename(path)
@@ -66,10 +84,13 @@ def fetch(url: str, path: Path, *, progress: bool = True) -> Path:
         raise DownloadError(
             f"{url}: cannot be reached ({error.reason}); with no network, fetch it elsewhere and unpack it"
         ) from None
+    except (ValueError, http.client.InvalidURL) as error:  # UnicodeError of a host's or a path's letters is one
+        reason = " ".join(str(error).split())
+        raise DownloadError(f"{url[:200]}: not an address that can be fetched ({reason}); write it in ASCII") from None
     except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
         raise DownloadError(f"{url}: the connection broke ({error!r}); run the command again to continue") from None
     except OSError as error:
-        raise DownloadError(f"{part}: cannot be written ({error.strerror or error})") from None
+        raise DownloadError(explain_os_error(error, path=part, doing="written", then="run the command again")) from None
     return path
 
 
@@ -83,7 +104,7 @@ def _fetch_part(url: str, part: Path, mark: Path, progress: bool) -> None:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", version)
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        response = urllib.request.build_opener(_HttpRedirects).open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if have and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             if error.headers.get("Content-Range") == f"bytes */{have}":
@@ -106,6 +127,33 @@ def _fetch_part(url: str, part: Path, mark: Path, progress: bool) -> None:
         have = _copy(response, part, have, total, progress)
     if total is not None and have != total:
         raise DownloadError(f"{url}: ended after {have} of {total} bytes; run the command again to continue")
+    if total is None:
+        _refuse_unfinished(url, part, have)
+
+
+def _refuse_unfinished(url: str, part: Path, have: int) -> None:
+    """A connection that ends says nothing of the file where no length was announced: the archive itself must."""
+    try:
+        check_whole(part)
+    except DownloadError:
+        raise DownloadError(
+            f"{url}: ended after {have} bytes of an archive that is not whole (the server announced no length); run "
+            f"the command again to continue, or delete {part}"
+        ) from None
+
+
+def _refuse_other_schemes(url: str) -> None:
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise DownloadError(f"{url[:200]}: only http and https addresses can be fetched")
+
+
+class _HttpRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only; the standard handler would go on to ftp."""
+
+    def redirect_request(self, request: Any, response: Any, code: int, reason: str, headers: Any, url: str) -> Any:
+        """The request of the new address; raises DownloadError where it is of another kind."""
+        _refuse_other_schemes(url)
+        return super().redirect_request(request, response, code, reason, headers, url)
 
 
 def _copy(response: Any, part: Path, have: int, total: int | None, progress: bool) -> int:

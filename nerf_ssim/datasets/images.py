@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nerf_ssim.datasets.image_damage import complaints, structural_damage
+from nerf_ssim.datasets.image_headers import read_header
 from nerf_ssim.errors import SceneError
 from nerf_ssim.files import read_bytes as read_file
 
@@ -22,8 +24,10 @@ def read_image(path: Path, *, white_bg: bool = False) -> NDArray[np.uint8]:
     Returns:
         `[height, width, 3]`, uint8.
     Raises:
-        SceneError: missing, not an image, damaged, or of a sample type other than 8- and 16-bit integers.
+        SceneError: missing, not an image, damaged, of more than `image_headers.MAX_PIXELS`, of a sample type other than
+            8- and 16-bit integers, or of 10 or 12 bits in a 16-bit file.
     """
+    read_header(path, str(path))  # refuses what is too large before any of it is decoded
     return decode_image(read_bytes(path, str(path)), str(path), white_bg=white_bg)
 
 
@@ -42,7 +46,21 @@ def decode_image(encoded: bytes, where: str, *, white_bg: bool = False) -> NDArr
         raise SceneError(f"{where}: not an image that OpenCV can read ({len(encoded)} bytes); convert it to PNG")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise SceneError(f"{where}: samples are {pixels.dtype}; convert it to an 8-bit or 16-bit image")
+    if pixels.dtype == np.uint16:
+        _refuse_few_bits(pixels, where)
     return _to_rgb8(pixels, white_bg)
+
+
+def _refuse_few_bits(pixels: NDArray[Any], where: str) -> None:
+    """Raises `SceneError` for 16-bit samples that a camera of 10 or 12 bits seems to have written unscaled."""
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    largest = int((pixels[:, :, :-1] if has_alpha else pixels).max())
+    bits = largest.bit_length()
+    if bits in (10, 12):  # a picture that is as dark all over is rarer
+        raise SceneError(
+            f"{where}: its largest sample is {largest}, so it seems to hold {bits} bits in a 16-bit file and would be "
+            f"read as nearly black; multiply it by {1 << (16 - bits)}"
+        )
 
 
 def shrink_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

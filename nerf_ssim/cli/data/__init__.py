@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,13 +73,21 @@ def _room(arguments: argparse.Namespace) -> int:
 
 
 def _download(arguments: argparse.Namespace) -> int:
-    unpacked = download_dataset(arguments.name, arguments.out, url=arguments.url, progress=not arguments.quiet)
+    unpacked = download_dataset(
+        arguments.name, arguments.out, url=arguments.url, sha256=arguments.sha256, progress=not arguments.quiet
+    )
     folders = sorted({file.parent for top in unpacked if top.is_dir() for file in top.rglob("*")})
     scenes = {folder: name for folder in folders if (name := detect_format(folder))}
     print(f"unpacked {', '.join(str(top) for top in unpacked)}; {len(scenes)} scenes")
     for scene, name in scenes.items():
         print(f"  {scene} (--dataset_name {name})")
     return 0
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 64 hexadecimal digits")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("name", choices=sorted(ARCHIVES), help="which one")
     download.add_argument("--out", type=user_path, default=Path("data"), metavar="DIR", help="where to (data)")
     download.add_argument("--url", help="fetch this copy of the archive")
+    download.add_argument("--sha256", type=_sha256, metavar="HEX", help="the archive's checksum, if you know it")
     download.add_argument("--quiet", action="store_true", help="no progress bar")
     download.set_defaults(run=_download)
     return parser
