@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nerf_ssim.training.trained import Trained
 
 LARGEST_SIDE = 16384
+LARGEST_PICTURE = 1 << 25  # pixels: 7680x4320 is under it, and its rays take 0.8 GB
 
 
 def run(argv: Sequence[str]) -> int:
@@ -167,4 +168,8 @@ def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text)
     if match is None or not all(1 <= int(side) <= LARGEST_SIDE for side in match.groups()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480 (1 to {LARGEST_SIDE} pixels a side)")
+    if int(match[1]) * int(match[2]) > LARGEST_PICTURE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is more than the {LARGEST_PICTURE} pixels that are rendered at once"
+        )
     return int(match[1]), int(match[2])

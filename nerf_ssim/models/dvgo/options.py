@@ -58,7 +58,7 @@ class DvgoOptions(ModelOptions):
     )
     decay_after_scale: float = option(1.0, "what the density's shift loses at each scaling", at_least=0)
     alpha_init: float = option(1e-4, "opacity of a base voxel at the start", above=0, below=1)
-    stepsize: float = option(0.5, "distance between samples, in voxels", above=0, at_most=16)
+    stepsize: float = option(0.5, "distance between samples, in voxels", at_least=0.05, at_most=16)
     fast_color_thres: tuple[tuple[int, float], ...] = option(
         ((0, 5e-6), (1500, 1e-5), (2500, 2.5e-5), (3500, 1e-4 / 3), (4500, 5e-5), (5500, 1e-4)),
         f"opacity and weight above which a sample counts, one number or {{update: number, ...}} ({_FROM_ONE})",

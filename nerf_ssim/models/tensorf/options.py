@@ -49,7 +49,7 @@ class TensorfOptions(ModelOptions):
     view_pe: int = option(6, "frequencies of the view direction's encoding", at_least=0, at_most=16)
     fea_pe: int = option(6, "frequencies of the features' encoding (MLP_Fea)", at_least=0, at_most=16)
     featureC: int = option(128, "hidden width of the decoder", at_least=1, at_most=4096)
-    step_ratio: float = option(0.5, "distance between samples, in voxels", above=0, at_most=16)
+    step_ratio: float = option(0.5, "distance between samples, in voxels", at_least=0.05, at_most=16)
     nSamples: int = option(1000000, "most samples along a ray", at_least=1, at_most=10**9)
     color_samples: int = option(
         0,
