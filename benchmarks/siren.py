@@ -21,8 +21,8 @@ from nerf_ssim.images.networks import make_coordinate_network
 from nerf_ssim.images.options import NetworkConfig
 from nerf_ssim.images.scores import score_step
 from nerf_ssim.images.target import coordinates
+from nerf_ssim.models.parts.optimizers import FusedAdam
 from nerf_ssim.ops import backend
-from nerf_ssim.ops.adam import FusedAdam
 from nerf_ssim.ops.reference.siren import squared_error
 from nerf_ssim.ops.siren import PRECISIONS, effective_precision
 

@@ -142,7 +142,6 @@ def test_unknown_options_are_one_line_and_exit_code_2(capsys):
         ["ssim"],
         ["s3im"],
         ["decoder", "--samples", "50"],
-        ["adam", "--elements", "5000"],
     ],
 )
 def test_every_op_has_a_record_of_native_and_reference(words, capsys):

@@ -13,8 +13,7 @@ from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.images.scores import FitScores
 from nerf_ssim.images.state import refuse_unsound_fit
 from nerf_ssim.images.target import ImageTarget, coordinates, load_target
-from nerf_ssim.models.parts.optimizers import restore_optimizer
-from nerf_ssim.ops.adam import FusedAdam
+from nerf_ssim.models.parts.optimizers import FusedAdam, restore_optimizer
 from nerf_ssim.ops.siren import effective_precision
 from nerf_ssim.rays.permutation import KeyedPermutation
 from nerf_ssim.runs.device import precision_record

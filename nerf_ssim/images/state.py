@@ -10,8 +10,7 @@ from nerf_ssim.images.networks import make_coordinate_network
 from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.images.scores import LEVELS
 from nerf_ssim.images.target import ImageTarget
-from nerf_ssim.models.parts.optimizers import adam_schema
-from nerf_ssim.ops.adam import FusedAdam
+from nerf_ssim.models.parts.optimizers import FusedAdam, adam_schema
 from nerf_ssim.runs import schema
 from nerf_ssim.runs.checkpoints import refuse_unsound
 from nerf_ssim.runs.generators import Generators, ShapesOnly

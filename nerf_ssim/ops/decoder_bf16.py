@@ -10,6 +10,8 @@ and summed in float32. `ops.reference.decoder.linear_bfloat16` is the specificat
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,10 @@ def _hidden(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 class _Decode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies):
+    def forward(
+        ctx: Any, features: Tensor, directions: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor,
+        b3: Tensor, feature_frequencies: int, view_frequencies: int,
+    ) -> Tensor:  # fmt: skip
         rounded1, rounded2, rounded3 = (weight.bfloat16() for weight in (w1, w2, w3))
         samples = features.shape[0]
         rgb = features.new_empty(samples, 3)
@@ -56,7 +61,7 @@ class _Decode(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_rgb):
+    def backward(ctx: Any, grad_rgb: Tensor) -> tuple[Tensor | None, ...]:
         features, directions, rgb, hidden1, hidden2, w1, w2, w3 = ctx.saved_tensors
         grads = [features.new_zeros(t.shape) for t in (w1, w1[:, 0], w2, w2[:, 0], w3, w3[:, 0])]
         grad_features = torch.empty_like(features)

@@ -47,7 +47,8 @@ def voxel_adam_step(
 
     Args:
         param, grad, exp_avg, exp_avg_sq: four tensors of one shape, dtype and device; `[X, Y, Z, C]` for `tv_weights`.
-        lr, beta1, beta2, eps, step: as for `ops.adam.adam_step`.
+        lr, beta1, beta2, eps: learning rate and Adam's constants.
+        step: number of this update for this parameter, from 1.
         skip_zero: whether elements without a gradient stay as they are.
         tv_weights: of differences along x, y and z, or None for no total variation.
         tv_dense: whether total variation reaches elements without a gradient.

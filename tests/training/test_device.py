@@ -18,7 +18,6 @@ import nerf_ssim
 from nerf_ssim.models.dvgo import contracted as dvgo_contracted
 from nerf_ssim.models.dvgo import field as dvgo
 from nerf_ssim.models.parts import rendering
-from nerf_ssim.models.parts.optimizers import make_adam
 from nerf_ssim.models.tensorf import field as tensorf
 from nerf_ssim.ops import backend
 from nerf_ssim.ops.contracted import ContractedSamples
@@ -42,7 +41,6 @@ ALLOWED = {
     ("rays/permutation.py", "__call__"): "how many positions of that walk fall outside the pixels and walk on",
     # What follows never waits: the tensors are the CPU's.
     ("ops/compositing.py", "check_offsets"): "offsets are checked on the CPU only",
-    ("ops/adam.py", "step"): "the number of updates, which is kept on the CPU",
     ("dvgo/optimizer.py", "_update"): "the number of updates, which is kept on the CPU",
 }
 ONCE_IN_A_WHILE = {place for place in ALLOWED if place[0].startswith("rays/")}
@@ -145,7 +143,7 @@ def moved_to_meta(session: Session) -> None:
     recipe = session.recipe
     recipe.field.to("meta")
     if session.config.model.model == "tensorf":
-        recipe.optimizer = make_adam(recipe._parameter_groups())
+        recipe.optimizer = recipe.optimizer_of(recipe.field)
     else:
         recipe.field.mask = recipe.field.mask.to("meta")
         recipe.optimizer = recipe._make_optimizer()

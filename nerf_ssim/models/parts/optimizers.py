@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nerf_ssim.ops.adam import FusedAdam
 from nerf_ssim.runs import schema
 
 __all__ = [
     "BETAS",
+    "FusedAdam",
     "ParameterGroup",
     "adam_schema",
     "crop_moments",
@@ -27,6 +27,46 @@ BETAS = (0.9, 0.99)
 
 ParameterGroup = tuple[str, list[nn.Parameter], float]
 """Name, parameters, and the learning rate that the group starts from."""
+
+
+class FusedAdam(torch.optim.Adam):
+    """PyTorch's Adam, in one pass over memory on the devices for which PyTorch has that.
+
+    How a step is computed is no part of its state, so that a run continues on another device and with another PyTorch.
+
+    Args:
+        params: parameters, or groups with their own `lr` and other entries.
+        lr, betas: defaults of the groups.
+    State of each parameter: `step` (a float32 scalar tensor), `exp_avg`, `exp_avg_sq`.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas)
+        for group in self.param_groups:
+            group["fused"] = all(parameter.device.type in ("cpu", "cuda") for parameter in group["params"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, and of each group what the optimiser was given: rates, betas, eps, names."""
+        state = super().state_dict()
+        ways = self._ways()
+        groups = [{key: value for key, value in group.items() if key not in ways} for group in state["param_groups"]]
+        return {**state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues from what `state_dict` returned, here or in a version with an Adam of its own."""
+        ways = [{key: group[key] for key in self._ways()} for group in self.param_groups]
+        saved = state_dict["param_groups"]
+        groups = [{**group, **(ways[place] if place < len(ways) else {})} for place, group in enumerate(saved)]
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
+    def _ways(self) -> set[str]:
+        """The options of PyTorch's Adam that say how it computes, or that are never used here."""
+        return set(self.defaults) - {"lr", "betas", "eps"}
 
 
 def make_adam(groups: list[ParameterGroup]) -> FusedAdam:

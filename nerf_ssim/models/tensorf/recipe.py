@@ -18,6 +18,7 @@ from nerf_ssim.errors import HaltedTraining
 from nerf_ssim.models.config import Config
 from nerf_ssim.models.parts.occupancy import occupied_box
 from nerf_ssim.models.parts.optimizers import (
+    FusedAdam,
     crop_moments,
     decay_factor,
     make_adam,
@@ -29,7 +30,6 @@ from nerf_ssim.models.parts.voxel_grid import VoxelGrid
 from nerf_ssim.models.tensorf.field import TensoRF, resolution_for, samples_per_ray
 from nerf_ssim.models.tensorf.options import TensorfOptions
 from nerf_ssim.models.tensorf.state import check_state
-from nerf_ssim.ops.adam import FusedAdam
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.rays.filters import all_inside, crosses_box, meets_occupied
