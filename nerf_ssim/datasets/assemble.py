@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nerf_ssim.datasets.depths import load_depth
 from nerf_ssim.datasets.estimate import estimate_bounds
 from nerf_ssim.datasets.frame_images import Destination, Picture, in_order, load_pictures, plan_picture
 from nerf_ssim.datasets.scene import Scene, Views
@@ -60,7 +61,7 @@ def assemble(file: SceneFile, data: DataConfig, layout: str = "") -> Scene:
         aabb=torch.from_numpy(bounds.aabb).float(),
         near=bounds.near,
         far=bounds.far,
-        content_hash=_content_hash(file.sources or (file.path,), digests),
+        content_hash=_content_hash(file, digests),
         layout=layout,
         white_bg=white_bg,
         bounds_source=bounds.source,
@@ -111,6 +112,29 @@ class _Part:
             tuple(picture.frame.path.name for picture in self.pictures),
             None if self.are_equal else tuple(picture.shrunk for picture in self.pictures),
             self.valid,
+            self._depths(),
+        )
+
+    def _depths(self) -> torch.Tensor | None:
+        """The frames' depth maps, 0 for a frame without one; None where no frame has one."""
+        if all(picture.frame.depth is None for picture in self.pictures):
+            return None
+        depths = torch.zeros(self.images.shape[:3])
+        for depth, picture in zip(depths.numpy(), self.pictures, strict=True):
+            if picture.frame.depth is not None:
+                _refuse_bent_depth(picture)
+                rows, columns = picture.shrunk
+                depth[:rows, :columns] = load_depth(picture.frame.depth, picture.size, picture.shrunk)
+        return depths
+
+
+def _refuse_bent_depth(picture: Picture) -> None:
+    """Raises SceneError for a depth map of an image that is turned or undistorted on loading, which the map is not."""
+    lens = picture.frame.lens
+    if picture.orientation != 1 or (lens is not None and not lens.is_pinhole):
+        raise SceneError(
+            f"{picture.frame.where}: has a depth map, but its image is turned or undistorted on loading; write upright "
+            "pinhole images with their maps, or leave the map out"
         )
 
 
@@ -142,8 +166,11 @@ def _given_box(text: str | None, where: str) -> NDArray[np.float64]:
     return corners
 
 
-def _content_hash(sources: Sequence[Path], digests: Sequence[bytes]) -> str:
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources) + b"".join(digests)).hexdigest()
+def _content_hash(file: SceneFile, digests: Sequence[bytes]) -> str:
+    metadata = file.identity
+    if metadata is None:
+        metadata = b"".join(source.read_bytes() for source in file.sources or (file.path,))
+    return hashlib.sha256(metadata + b"".join(digests)).hexdigest()
 
 
 def _notes_of(pictures: Sequence[Picture]) -> list[str]:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nerf_ssim.datasets.depths import UNIT_KEY, write_depth
 from nerf_ssim.datasets.formats.replica import METADATA
 from nerf_ssim.datasets.room_geometry import Array, Box, Hits, Solids, Sphere
 from nerf_ssim.datasets.room_textures import Finish, Panel, Pattern, random_pattern
@@ -31,6 +32,7 @@ _AIR_AROUND_CAMERA = 0.3  # from every surface: nothing fills the picture
 _DEPTH_AHEAD = 0.3  # of the nearest twentieth of a view
 _WALK = 0.3  # radius of the cameras' path, as a share of the room's half size
 _SUPERSAMPLES = 2  # a side: four rays a pixel
+DEPTH_UNIT = 5e-5  # scene units a step of the depth maps, of which 16 bits reach 3.3: farther than the room is wide
 _RAYS_AT_ONCE = 1 << 14  # their temporaries stay in the cache, and a large view needs little memory
 
 
@@ -216,11 +218,15 @@ def write_room(folder: Path, *, size: int = 128, views: int = 60, seed: int = 0,
         folder.mkdir(parents=True, exist_ok=True)
         for index, c2w in enumerate(_bar(place_cameras(room, views, seed), progress)):
             name = f"{index:06d}_rgb.png"
-            depth = room.solids.cast(*camera_rays(K, c2w, size, size)).distance
-            nearest, farthest = min(nearest, depth.min()), max(farthest, depth.max())
+            origins, directions = camera_rays(K, c2w, size, size)
+            distance = room.solids.cast(origins, directions).distance
+            nearest, farthest = min(nearest, distance.min()), max(farthest, distance.max())
             _write_png(folder / name, render_view(room, K, c2w, size))
+            depth_name = f"{index:06d}_depth.png"
+            write_depth(folder / depth_name, (distance * (directions @ c2w[:, 2])).reshape(size, size), DEPTH_UNIT)
             pose = np.vstack([c2w, [0, 0, 0, 1]])
             frames.append({"rgb_path": name, "camtoworld": pose.tolist(), "intrinsics": stored_K.tolist()})
+            frames[-1]["depth_path"] = depth_name
         half_box = HALF_ROOM * 1.02
         metadata = {
             "camera_model": "OPENCV",
@@ -233,6 +239,7 @@ def write_room(folder: Path, *, size: int = 128, views: int = 60, seed: int = 0,
                 "far": round(1.1 * farthest, 4),
             },
             "frames": frames,
+            UNIT_KEY: DEPTH_UNIT,
         }
         (folder / METADATA).write_text(json.dumps(metadata) + "\n", encoding="utf-8")
     return folder

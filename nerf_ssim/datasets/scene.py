@@ -20,6 +20,8 @@ class Views:
         sizes: height and width of each image, where they differ; None where every image fills the frame.
         valid: `[views, height, width]`, bool, which pixels are photographs of the scene: those inside an image that no
             mask rules out. None where all are. Only these are fitted and scored.
+        depths: `[views, height, width]`, float32, depth along the optical axis in scene units, 0 where it is unknown;
+            None where the scene has no depth. It is for scores only and no part of the scene's identity.
     """
 
     images: Tensor
@@ -28,6 +30,7 @@ class Views:
     names: tuple[str, ...]
     sizes: tuple[tuple[int, int], ...] | None = None
     valid: Tensor | None = None
+    depths: Tensor | None = None
 
     @property
     def height(self) -> int:
@@ -53,6 +56,14 @@ class Views:
         height, width = self.size_of(index)
         mask = None if self.valid is None else self.valid[index, :height, :width]
         return None if mask is None or bool(mask.all()) else mask
+
+    def depth_of(self, index: int) -> Tensor | None:
+        """One image's depth, `[height, width]` in scene units, 0 where it is unknown or does not count."""
+        if self.depths is None:
+            return None
+        height, width = self.size_of(index)
+        depth, mask = self.depths[index, :height, :width], self.mask_of(index)
+        return depth if mask is None else depth * mask.to(depth.device)
 
     def __len__(self) -> int:
         return self.images.shape[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nerf_ssim.datasets.depths import DepthFile
 from nerf_ssim.datasets.lenses import Lens
 from nerf_ssim.errors import SceneError
 
@@ -42,6 +43,7 @@ class Frame:
             then of that.
         lens: how the lens bends rays; None for a pinhole.
         mask: an image that is black where the photograph does not count; None where all of it does.
+        depth: the frame's depth map; None where it has none.
     """
 
     path: Path
@@ -51,6 +53,7 @@ class Frame:
     size: tuple[int, int] | None = None
     lens: Lens | None = None
     mask: Path | None = None
+    depth: DepthFile | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class SceneFile:
         white_bg: the layout's images are composited on white.
         points: `[n, 3]` points on surfaces, where the layout has some, from which missing bounds are estimated.
         notes: what else a person should know of how the scene was read.
+        identity: what counts for the content hash instead of those files' bytes.
     """
 
     path: Path
@@ -102,6 +106,7 @@ class SceneFile:
     white_bg: bool = False
     points: NDArray[np.float64] | None = None
     notes: Sequence[str] = field(default=())
+    identity: bytes | None = None
 
 
 def check_bounds(aabb: NDArray[np.float64], near: float, far: float, where: str) -> None:

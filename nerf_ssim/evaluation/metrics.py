@@ -1,4 +1,4 @@
-"""PSNR and the named variants of SSIM, one image at a time.
+"""PSNR, the named variants of SSIM, and the error of depth, one image at a time.
 
 Images are `[height, width, 3]`, floats in [0, 1], or of a range that is given as `data_range`. They are clamped to it
 before anything is measured, so that a render that overshoots a little is scored as it would be shown; an image that is
@@ -81,6 +81,27 @@ def ssim(rendered: Tensor, truth: Tensor, variant: str = "tensorf", *, data_rang
             padding="valid" if variant == "tensorf" else "same",
             clamp_variance=variant == "tensorf",
         ).item()
+
+
+def depth_error(depth: Tensor, truth: Tensor) -> float:
+    """Mean absolute error of depth over the pixels whose truth is known (above 0), in the unit of both.
+
+    Args:
+        depth, truth: `[height, width]`, along the optical axis; compared as they are, without any alignment.
+    """
+    known = truth > 0
+    return float((depth[known].double() - truth[known].double()).abs().mean())
+
+
+def depth_within(depth: Tensor, truth: Tensor, tolerance: float = 0.05) -> float:
+    """Share of the pixels with known truth whose depth is off by at most `tolerance` times the truth.
+
+    Args: as `depth_error`.
+    """
+    known = truth > 0
+    depth, truth = depth[known].double(), truth[known].double()
+    share = ((depth - truth).abs() <= tolerance * truth).double().mean()
+    return float(share) if bool(depth.isfinite().all()) else math.nan
 
 
 def _skimage_ssim(rendered: Tensor, truth: Tensor) -> float:

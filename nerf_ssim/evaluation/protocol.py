@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,18 +18,33 @@ from nerf_ssim.evaluation import metrics, pictures
 from nerf_ssim.evaluation.perceptual import LpipsScorer
 from nerf_ssim.evaluation.scores import METRICS, NO_LPIPS, ImageScore, Scores, Scoring, score_image
 from nerf_ssim.files import plain_value, write_json
+from nerf_ssim.rays.cameras import image_directions
 
 SHEET_ROWS = 8
+LEAST_OPACITY = 1e-6  # under which a ray counts as having hit nothing
 
 
 @dataclass(frozen=True)
 class RenderedView:
     """One rendered camera: `rgb [height, width, 3]` in [0, 1], `depth` (scene units, along the ray) and `opacity`
-    (in [0, 1]), both `[height, width]`."""
+    (in [0, 1]), both `[height, width]`. Depth is a sum over the ray, so that it is 0 where nothing was hit."""
 
     rgb: Tensor
     depth: Tensor
     opacity: Tensor
+
+    def depth_along_axis(self, K: Tensor) -> Tensor:
+        """Expected depth of what was hit, along the optical axis of a camera with intrinsics `K [3, 3]`.
+
+        Returns:
+            `[height, width]`, scene units; 0 where nothing was hit.
+        """
+        height, width = self.depth.shape
+        rows = torch.arange(height, dtype=K.dtype, device=K.device) + 0.5
+        columns = torch.arange(width, dtype=K.dtype, device=K.device) + 0.5
+        y, x = (each.flatten() for each in torch.meshgrid(rows, columns, indexing="ij"))
+        along_ray = image_directions(K[None], x, y).norm(dim=-1).view(height, width).to(self.depth.device)
+        return self.depth / self.opacity.clamp_min(LEAST_OPACITY) / along_ray
 
 
 def score_views(
@@ -77,7 +93,11 @@ def score_views(
         for index in bar:
             view = render_view(index)
             truth = views.image_of(index).to(view.rgb.device).float() / 255.0
-            scoring = Scoring(ssim_variant, lpips, views.mask_of(index))
+            true_depth = views.depth_of(index)
+            depths: tuple[Tensor | None, Tensor | None] = (None, None)
+            if true_depth is not None:
+                depths = view.depth_along_axis(views.K[index]), true_depth.to(view.depth.device)
+            scoring = Scoring(ssim_variant, lpips, views.mask_of(index), *depths)
             scores.append(score_image(views.names[index], view.rgb, truth, scoring, notes))
             if folder is not None:
                 _save_view(folder, names[index], view, truth, depth_range)

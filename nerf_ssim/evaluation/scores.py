@@ -34,12 +34,16 @@ class Scoring:
     """What scores are made with: the variant of SSIM, LPIPS's scorers, and which pixels count.
 
     `valid` is bool `[height, width]`, None where all pixels count. PSNR is that of the pixels that count; the scores
-    that compare neighbourhoods see the truth in the place of the others.
+    that compare neighbourhoods see the truth in the place of the others. `depth` is the render's, along the optical
+    axis, and `true_depth` the truth, 0 where it is unknown or does not count: both `[height, width]` in scene units,
+    None where the scene has none.
     """
 
     ssim_variant: str
     lpips: Sequence[LpipsScorer]
     valid: Tensor | None = None
+    depth: Tensor | None = None
+    true_depth: Tensor | None = None
 
 
 def _psnr(rendered: Tensor, truth: Tensor, scoring: Scoring) -> float | str:
@@ -73,13 +77,28 @@ def _lpips(net: str) -> Callable[[Tensor, Tensor, Scoring], float | str]:
     return score
 
 
+def _depth(measure: Callable[[Tensor, Tensor], float]) -> Callable[[Tensor, Tensor, Scoring], float | str]:
+    def score(rendered: Tensor, truth: Tensor, scoring: Scoring) -> float | str:
+        if scoring.depth is None or scoring.true_depth is None:
+            return NO_DEPTH
+        if not bool((scoring.true_depth > 0).any()):
+            return "no pixel of its depth map is known"
+        value = measure(scoring.depth, scoring.true_depth)
+        return value if math.isfinite(value) else "the render's depth holds NaN or infinity"
+
+    return score
+
+
 NO_LPIPS = "LPIPS was not asked for"
+NO_DEPTH = "the scene has no depth maps"
 
 METRICS = {
     "psnr": Metric("PSNR", 2, _psnr, unit="dB"),
     "ssim": Metric("SSIM", 4, _ssim),
     "lpips_alex": Metric("LPIPS alex", 4, _lpips("alex")),
     "lpips_vgg": Metric("LPIPS vgg", 4, _lpips("vgg")),
+    "depth_error": Metric("depth error", 4, _depth(metrics.depth_error)),
+    "depth_within_5": Metric("depth within 5%", 3, _depth(metrics.depth_within)),
 }
 """Every metric of a view, by its key in `results.json`: results, tables, command lines and reports follow this."""
 
@@ -129,7 +148,8 @@ def score_image(name: str, rendered: Tensor, truth: Tensor, scoring: Scoring, no
         found = entry.score(rendered, truth, scoring) if is_finite else "the render holds NaN or infinity"
         values[metric] = None if isinstance(found, str) else found
         if isinstance(found, str):
-            is_of_view = not metric.startswith("lpips") or not is_finite  # LPIPS lacks weights, whichever the view
+            # LPIPS lacks weights and a scene lacks depth, whichever the view.
+            is_of_view = not is_finite or not (metric.startswith("lpips") or found == NO_DEPTH)
             notes.setdefault(metric, f"{name}: {found}" if is_of_view else found)
     return ImageScore(name, values)
 

@@ -17,7 +17,8 @@ SCHEDULE = {"weight": 1.0, "add_at": 0, "remove_at": 70, "removed_at": 70}
 KEYS = [
     *("scene", "model", "label", "iterations", "stopped_at", "schedule", "seed", "backend", "decoder_precision"),
     "seconds_train",
-    *("psnr", "ssim", "lpips_alex", "lpips_vgg", "ssim_variant", "lpips_note", "per_image"),
+    *("psnr", "ssim", "lpips_alex", "lpips_vgg", "depth_error", "depth_within_5", "ssim_variant", "lpips_note"),
+    *("depth_error_note", "depth_within_5_note", "per_image"),
 ]
 
 
@@ -84,7 +85,8 @@ def test_results_have_every_key_and_the_reasons_beside_what_is_missing(tmp_path)
     assert results["lpips_alex"] == 0.25
     assert results["lpips_vgg"] is None
     assert results["lpips_note"] == "alex: here; vgg not computed: nowhere"
-    assert set(results["per_image"][0]) == {"name", "psnr", "ssim", "lpips_alex", "lpips_vgg"}
+    assert set(results["per_image"][0]) == {"name", *scores.METRICS}
+    assert results["depth_error_note"] == "the scene has no depth maps"
     assert results["ssim_variant"] == "tensorf"
     assert results["schedule"] == SCHEDULE
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nerf_ssim.datasets.camera_models import LENS_KEYS, lens_of_keys
 from nerf_ssim.datasets.cameras import check_intrinsics, check_pose, principal_point_centres, read_matrix
+from nerf_ssim.datasets.depths import PATH_KEYS, UNIT_KEY, DepthFile, depth_file, depth_unit, without_depth
 from nerf_ssim.datasets.json_files import member, note_unknown, number, pixels, read_object
 from nerf_ssim.datasets.paths import find_image
 from nerf_ssim.datasets.scene_file import Bounds, Frame, Reading, SceneFile, check_bounds
@@ -26,12 +27,12 @@ _KNOWN = {
     "scene": (
         *("camera_model", "height", "width", "scene_box", "frames", "label", "pairs", "worldtogt", "has_mono_prior"),
         *("has_sensor_depth", "has_foreground_mask", "has_sparse_sfm_points", "sparse_sfm_points"),
-        *("pixel_centres", "white_bg", *LENS_KEYS),
+        *("pixel_centres", "white_bg", UNIT_KEY, *LENS_KEYS),
     ),
     "scene_box": ("aabb", "near", "far", "radius", "collider_type"),
     "frame": (
         *("rgb_path", "camtoworld", "intrinsics", "height", "width", "camera_model", "split", "mask_path"),
-        *("foreground_mask", "mono_depth_path", "mono_normal_path", "sensor_depth_path", "sfm_sparse_points_view"),
+        *("foreground_mask", "mono_depth_path", "mono_normal_path", "sfm_sparse_points_view", *PATH_KEYS),
         *LENS_KEYS,
     ),
 }
@@ -48,7 +49,8 @@ def read(folder: Path, how: Reading) -> SceneFile:
 
     The file has `height`, `width` (pixels), `scene_box {aabb [2, 3], near, far}`, `frames [{rgb_path, camtoworld
     (4x4 or 3x4, OpenCV), intrinsics (4x4 or 3x3)}]`, and perhaps `camera_model` with lens coefficients, frames with a
-    size, a lens, a mask (`mask_path` or `foreground_mask`) or a `split` of their own, and a `label`.
+    size, a lens, a mask (`mask_path` or `foreground_mask`), a depth map (see `datasets.depths`) or a `split` of their
+    own, and a `label`.
 
     The layout's own scenes count pixel centres at integers; half a pixel is added here. A file whose principal points
     are all exactly half the image's size was made from COLMAP's or nerfstudio's cameras, which count them at halves.
@@ -68,7 +70,8 @@ def read(folder: Path, how: Reading) -> SceneFile:
     if label is not None and not isinstance(label, str):
         raise SceneError(f"{path}: label must be text, got {type(label).__name__}")
     entries = member(metadata, "frames", list, str(path))
-    stored = [_read_frame(entry, index, folder, path, size, how) for index, entry in enumerate(entries)]
+    unit = depth_unit(metadata, str(path))
+    stored = [_read_frame(entry, index, path, size, unit, how) for index, entry in enumerate(entries)]
     centres, said = _pixel_centres(metadata.get("pixel_centres"), stored, path)
     shift = 0.5 if centres == "integers" and not how.as_published else 0.0
     return SceneFile(
@@ -81,6 +84,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         is_test=_split(stored),
         white_bg=metadata.get("white_bg") is True,
         notes=_unknown_entries(metadata, box, entries),
+        identity=without_depth(path.read_bytes()),
     )
 
 
@@ -95,6 +99,7 @@ class _Stored:
     size: tuple[int, int]
     c2w: NDArray[np.float64]
     K: NDArray[np.float64]
+    depth: DepthFile | None
 
     def frame(self, shift: float, metadata: Mapping[str, Any]) -> Frame:
         """The frame whose stored principal point is moved by `shift` pixels."""
@@ -103,10 +108,11 @@ class _Stored:
         model = self.entry.get("camera_model", metadata.get("camera_model"))
         lens = lens_of_keys(model, (self.entry, metadata), self.where)
         K = check_intrinsics(K, *self.size, self.where)
-        return Frame(self.path, self.where, self.c2w, K, self.size, lens, self.mask)
+        return Frame(self.path, self.where, self.c2w, K, self.size, lens, self.mask, self.depth)
 
 
-def _read_frame(entry: Any, index: int, folder: Path, path: Path, size: tuple[int, int], how: Reading) -> _Stored:
+def _read_frame(entry: Any, index: int, path: Path, size: tuple[int, int], unit: float | None, how: Reading) -> _Stored:
+    folder = path.parent
     where = f"{path}: frame {index}"
     if not isinstance(entry, dict):
         raise SceneError(f"{where}: must be an object, got {type(entry).__name__}")
@@ -122,7 +128,8 @@ def _read_frame(entry: Any, index: int, folder: Path, path: Path, size: tuple[in
     K = read_matrix(member(entry, "intrinsics", list, where), [(4, 4), (3, 3)], where, "intrinsics")
     height = pixels(entry, "height", where) if "height" in entry else size[0]
     width = pixels(entry, "width", where) if "width" in entry else size[1]
-    return _Stored(entry, image, mask, where, (height, width), check_pose(pose, where), K)
+    depth = depth_file(entry, folder, where, unit, follow_links=how.follow_links)
+    return _Stored(entry, image, mask, where, (height, width), check_pose(pose, where), K, depth)
 
 
 def _pixel_centres(given: Any, stored: Sequence[_Stored], path: Path) -> tuple[str, str]:
