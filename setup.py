@@ -37,15 +37,16 @@ DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 # Two versions of a formatter disagree, so these are pinned.
 FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
 CHECKS = ["pytest", "hypothesis", "playwright", "mypy>=2.4", "import-linter>=2.5", "pre-commit", *FORMATTERS]
+TESTED = ["imageio-ffmpeg", "safetensors", "PyYAML", "types-PyYAML"]
 EXTRAS = {
     "eval": EVALUATE,
     "video": ["imageio-ffmpeg"],
-    "view": ["viser"],
-    "export": ["trimesh", "scikit-image", "safetensors"],
-    "report": ["matplotlib", "pandas"],
-    "sweep": ["ray"],
+    "export": ["safetensors"],
+    "report": ["matplotlib"],
+    "sweep": ["PyYAML"],
+    "cluster": ["ray", "PyYAML"],
     "docs": DOCS,
-    "dev": [*EVALUATE, *DOCS, "matplotlib", "tensorboard", "ninja", *CHECKS],
+    "dev": [*EVALUATE, *DOCS, "matplotlib", "tensorboard", "ninja", *TESTED, *CHECKS],
 }
 
 
