@@ -77,7 +77,7 @@ class LastingStream:
 def lasting_streams() -> Iterator[None]:
     """Make standard output and error `LastingStream`s for the block."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)
     try:
         yield
         sys.stdout.flush()

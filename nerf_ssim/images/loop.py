@@ -145,7 +145,7 @@ def gradient_row(
     if not is_due(session.iteration, session.config.run.grad_norm_every):
         return {}
     parameters = list(session.network.parameters())
-    norms = gradient_norms(terms, parameters)
+    norms: Row = {**gradient_norms(terms, parameters)}
     if ssim is not None and ssim.parts is not None:
         norms |= part_figures(terms["mse"], ssim.parts, weight, values, parameters)
     return norms
