@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
 
     The latest checkpoint's test split goes where training puts it (`test/` and `results.json` in the run's folder);
     the train split to `train/` and `results_train.json`; another checkpoint's under `evaluation_<checkpoint>/`, so
-    that the run's own results stay.
+    that the run's own results stay. Scores of other data than the run was trained on go to `results_<scene>.json`.
 
     Returns:
         0, or 130 or 143 when interrupted: pictures so far are kept, earlier results are not touched.
@@ -44,15 +45,21 @@ def run(argv: Sequence[str]) -> int:
     configured = trained.config.evaluation
     variant = options.ssim_variant or configured.ssim_variant
     folder = options.run if options.checkpoint is None else options.run / f"evaluation_{options.checkpoint.stem}"
-    results_path = folder / ("results.json" if options.split == "test" else f"results_{options.split}.json")
+    # Scores of other data than the run's own never stand where its own are looked for.
+    other = f"_{trained.scene.name}" if trained.is_other_data else ""
+    results_path = folder / f"results{other}{'' if options.split == 'test' else f'_{options.split}'}.json"
+    pictures = folder / f"{options.split}{other}"
+    if other:
+        said = f"{trained.scene.name} is not the data that {options.run} was trained on (their contents differ)"
+        print(f"{said}: its scores go to {results_path}", file=sys.stderr)
     remove_abandoned(folder, nested=False)
-    remove_abandoned(folder / options.split)
+    remove_abandoned(pictures)
     try:
         with ended_by_signals():
             scores = score_views(
                 lambda index: trained.render_view(views, index),
                 views,
-                folder / options.split,
+                pictures,
                 ssim_variant=variant,
                 lpips=lpips_scorers(options.lpips_weights or configured.lpips_weights),
                 title=_title(trained, options.split),
@@ -73,13 +80,13 @@ def run(argv: Sequence[str]) -> int:
             seconds_train=trained.seconds,
         )
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted: the pictures so far are in {folder / options.split}; {results_path} is as it was")
+        print(f"interrupted: the pictures so far are in {pictures}; {results_path} is as it was")
         return exit_code_of(interrupt)
     except OSError as error:
         raise FileError(explain_os_error(error, path=folder, doing="written")) from error
     print(json.dumps(results, allow_nan=False) if options.json else _table(results))
     if not options.json:
-        print(f"pictures: {folder / options.split}  results: {results_path}")
+        print(f"pictures: {pictures}  results: {results_path}")
     return 0
 
 

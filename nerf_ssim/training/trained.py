@@ -41,6 +41,7 @@ class Trained:
         iteration: updates the field has seen.
         schedule_summary: weight, add_at, remove_at and removed_at, as `results.json` records them.
         seconds: training time so far.
+        is_other_data: whether the scene is not the one that the field was trained on: its files have other contents.
     """
 
     config: Config
@@ -51,6 +52,7 @@ class Trained:
     manifest: dict[str, Any]
     schedule_summary: dict[str, Any]
     render_rays: Callable[[Rays], Render]
+    is_other_data: bool = False
 
     def render_camera(self, c2w: Tensor, K: Tensor, height: int, width: int) -> RenderedView:
         """The view of an OpenCV camera: `c2w [3, 4]`, `K [3, 3]` with pixel (0, 0) centred at (0.5, 0.5)."""
@@ -128,13 +130,16 @@ def load_trained(
     else:
         scene = load_scene(config.data)
     scene = scene_on(scene, config.run.device)
+    # The field is of the scene that it was trained on, whatever is rendered or scored now.
+    own = scene if record is None else scene_on(scene_of_record(record), config.run.device)
     with refusing_unsound(path):
-        recipe = continued_recipe(config, scene, make_generators(config), state["recipe"])
+        recipe = continued_recipe(config, own, make_generators(config), state["recipe"])
     schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.run.n_iters, config.model.schedule_starts_at)
     schedule.load_state_dict(state["schedule"])
     return Trained(
         config=config,
         scene=scene,
+        is_other_data=state.get("scene_hash") not in (None, "", scene.content_hash),
         field=recipe.field,
         iteration=state["iteration"],
         seconds=state["seconds"],

@@ -38,10 +38,14 @@ class FakeTrained:
     stop_after: int | None = None
     iteration: int = 70
     seconds: float = 12.5
+    is_other_data: bool = False
 
     def __post_init__(self) -> None:
         self.manifest = {"backend": {"ssim": {"implementation": "reference", "reason": "a test"}}}
         self.schedule_summary = {"weight": 1.0, "add_at": 0, "remove_at": "end", "removed_at": None}
+
+    def render_view(self, views, index) -> RenderedView:
+        return self.render_camera(views.c2w[index], views.K[index], views.height, views.width)
 
     def render_camera(self, c2w, K, height, width) -> RenderedView:
         if self.stop_after is not None and len(self.requests) >= self.stop_after:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 
+import imageio.v3 as imageio
 import pytest
 import torch
 from tiny_scene import HEIGHT, MODELS, WIDTH, tiny_config, train_session, write_tiny_scene
 
+from nerf_ssim.cli.main import main
 from nerf_ssim.errors import CheckpointError, SceneError
 from nerf_ssim.rays.cameras import camera_rays
 from nerf_ssim.training.scoring import render_session_view
@@ -101,3 +103,25 @@ def test_no_run_and_a_run_without_checkpoints_are_errors_for_people(tmp_path):
         load_trained(tmp_path / "none")
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_trained(tmp_path)
+
+
+def test_other_data_is_scored_beside_the_runs_own_results(run, tmp_path, capsys, monkeypatch):
+    """Another scene, or changed pictures in the scene's own folder."""
+    monkeypatch.setattr("nerf_ssim.evaluation.perceptual.lpips_scorers", lambda *arguments: ())
+    folder = tmp_path / "tiny"
+    shutil.copytree(run[1], folder)
+    assert main(["evaluate", str(folder)]) == 0
+    own = (folder / "results.json").read_bytes()
+    other = tmp_path / "moved"
+    shutil.copytree(run[1].parent / "scene", other)
+    assert main(["evaluate", str(folder), "--datadir", str(other)]) == 0
+    assert not (folder / "results_moved.json").exists(), "the same data in another place"
+    own = (folder / "results.json").read_bytes()
+    image = imageio.imread(other / "005.png")
+    image[3, 4] ^= 1
+    imageio.imwrite(other / "005.png", image)
+    capsys.readouterr()
+    assert main(["evaluate", str(folder), "--datadir", str(other)]) == 0
+    assert "is not the data" in capsys.readouterr().err
+    assert (folder / "results.json").read_bytes() == own and (folder / "results_moved.json").is_file()
+    assert (folder / "test_moved" / "contact_sheet.png").is_file()
