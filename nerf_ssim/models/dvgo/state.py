@@ -28,7 +28,7 @@ def check_state(recipe: DvgoRecipe, state: Any, where: str) -> None:
             "optimizer": anything,
             "stage": schema.whole(0, len(recipe.stages) - 1),
             "scalings_done": schema.whole(0),
-            "rates_start_at": schema.whole(0),
+            "rates_start_at": schema.whole(0, recipe.config.run.n_iters),
             "threshold": schema.number(0, 1),
         }
     )(state, where)

@@ -36,7 +36,7 @@ def check_state(recipe: TensorfRecipe, state: Any, where: str, largest_mask: int
             "resolution": resolution,
             "mask_resolution": resolution,
             "n_samples": schema.whole(1),
-            "rates_start_at": schema.whole(0),
+            "rates_start_at": schema.whole(0, recipe.config.run.n_iters),
             "rates_scale": schema.number(0, 1),
         }
     )(state, where)
