@@ -43,6 +43,8 @@ def run(argv: Sequence[str]) -> int:
     require_pictures(config)
     for line in notes:
         print(line)
+    # A folder of pictures that is not there leaves no folder of runs.
+    configs = configs_of_folder(config) if config.data.images else []
     if config.data.images or config.optim.lr_exponents:
         write_options(config)
     print(start_line(choose_device(config.run.device)))
@@ -52,9 +54,9 @@ def run(argv: Sequence[str]) -> int:
         if config.data.image:
             fit_one(config, stop)
         elif config.run.workers > 1:
-            fit_in_parallel(configs_of_folder(config), config.run.workers, stop)
+            fit_in_parallel(configs, config.run.workers, stop)
         else:
-            fit_in_turn(configs_of_folder(config), stop)
+            fit_in_turn(configs, stop)
     if stop.requested is not None:
         print("stopped; the same command with --resume goes on")
     return stop.exit_code
