@@ -53,7 +53,7 @@ $(PYTHON):
 # The package is installed without its extension first: the next rule builds that, where its outcome can be seen.
 $(VENV)/.installed: setup.py pyproject.toml | $(PYTHON)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check "setuptools>=68" wheel ninja $(TORCH)
-	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[eval]"
+	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[eval,report,sweep,video]"
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.installed
