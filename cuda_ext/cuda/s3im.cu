@@ -44,8 +44,8 @@ template <int kSize>
 __global__ void __launch_bounds__(kThreads)
     s3im_windows(const float* __restrict__ rendered, const float* __restrict__ target,
                  const int64_t* __restrict__ orders, S3imPlaces g, const __grid_constant__ Taps taps,
-                 const __grid_constant__ Constants constants, float scale, float* __restrict__ gradient, float* __restrict__ derivatives,
-                 float* __restrict__ block_sums) {
+                 const __grid_constant__ Constants constants, float scale, float* __restrict__ gradient,
+                 float* __restrict__ derivatives, float* __restrict__ block_sums) {
   const int size = kSize > 0 ? kSize : g.size, blocks = blocks_of_row(g.columns, g.channels);
   const int row = static_cast<int>(blockIdx.x) / blocks, thread = static_cast<int>(threadIdx.x);
   const int place = static_cast<int>(blockIdx.x) % blocks * kThreads + thread;  // in the row
@@ -55,25 +55,24 @@ __global__ void __launch_bounds__(kThreads)
     const Inside down(row, g.stride, g.padding, size, g.height);
     const Inside along(place / g.channels, g.stride, g.padding, size, g.width);
 
-    // 1. The window's moments. Colours are taken less the middle one's. A window that reaches outside holds zeros and is
-    // not flat: its colours are taken as they are.
+    // 1. The window's moments. Colours are taken less the middle one's. A window that reaches outside holds zeros and
+    // is not flat: its colours are taken as they are.
     const bool is_whole = down.first == 0 && along.first == 0 && down.last == size && along.last == size;
     const int64_t middle = is_whole ? orders[int64_t{down.start + size / 2} * g.width + along.start + size / 2] : -1;
     const bool is_shifted = 0 <= middle && middle < g.rays;
     const int64_t shown = is_shifted ? middle * g.channels + channel : 0;
     const float2 shift = is_shifted ? make_float2(target[shown], rendered[shown]) : make_float2(0.f, 0.f);
     Means means{};
-#pragma unroll
+#pragma unroll(kSize > 0 ? kSize : 1)
     for (int i = 0; i < size; ++i)
-#pragma unroll
+#pragma unroll(kSize > 0 ? kSize : 1)
       for (int j = 0; j < size; ++j) {
         if (i < down.first || i >= down.last || j < along.first || j >= along.last) continue;
         const int64_t ray = orders[int64_t{down.start + i} * g.width + along.start + j];
         const bool is_ray = 0 <= ray && ray < g.rays;
         const int64_t colour = ray * g.channels + channel;
-        means.add(
-            taps.weights[i] * taps.weights[j], is_ray ? target[colour] - shift.x : NAN,
-            is_ray ? rendered[colour] - shift.y : NAN);
+        means.add(taps.weights[i] * taps.weights[j], is_ray ? target[colour] - shift.x : NAN,
+                  is_ray ? rendered[colour] - shift.y : NAN);
       }
     const Moments m = means.moments(shift);
 
@@ -89,9 +88,9 @@ __global__ void __launch_bounds__(kThreads)
     }
 
     // 3. What it sends to its rays, which other windows show too.
-#pragma unroll
+#pragma unroll(kSize > 0 ? kSize : 1)
     for (int i = 0; gradient != nullptr && i < size; ++i)
-#pragma unroll
+#pragma unroll(kSize > 0 ? kSize : 1)
       for (int j = 0; j < size; ++j) {
         if (i < down.first || i >= down.last || j < along.first || j >= along.last) continue;
         const int64_t ray = orders[int64_t{down.start + i} * g.width + along.start + j];
@@ -150,8 +149,16 @@ __global__ void __launch_bounds__(kThreads)
 S3imPlaces places(const S3imGeometry& s) {
   const auto narrow = [](int64_t value) { return static_cast<int>(value); };
   const SsimGeometry& g = s.windows;
-  return {s.rays,           g.height * g.width, g.rows,         narrow(g.height), narrow(g.width),
-          narrow(g.columns), narrow(s.channels), narrow(g.taps), narrow(g.stride), narrow(g.before)};
+  return {s.rays,
+          g.height * g.width,
+          g.rows,
+          narrow(g.height),
+          narrow(g.width),
+          narrow(g.columns),
+          narrow(s.channels),
+          narrow(g.taps),
+          narrow(g.stride),
+          narrow(g.before)};
 }
 
 // Sides, windows of a row and blocks are kept in 32 bits; numbers of rays and pixels are not.
@@ -167,28 +174,26 @@ int64_t s3im_blocks(const S3imGeometry& s) {
   return s.windows.rows * ceil_divide(s.windows.columns * s.channels, kThreads);
 }
 
-int launch_s3im(
-    const S3imGeometry& s, const float* rendered, const float* target, float* gradient, float* derivatives,
-    float* block_sums, float* loss, float* statistics, cudaStream_t stream) {
+int launch_s3im(const S3imGeometry& s, const float* rendered, const float* target, float* gradient, float* derivatives,
+                float* block_sums, float* loss, float* statistics, cudaStream_t stream) {
   const int64_t blocks = s3im_blocks(s);
   if (!fits(s, blocks)) return cudaErrorInvalidConfiguration;
   const SsimGeometry& windows = s.windows;
   const auto count = static_cast<float>(windows.rows * windows.columns * s.channels);
   const auto kernel = windows.taps == 4 ? s3im_windows<4> : s3im_windows<0>;
-  const cudaError_t error = NERF_SSIM_LAUNCH(
-      kernel, static_cast<unsigned>(blocks), kThreads, stream, rendered, target, s.orders, places(s), taps_of(windows),
-      constants_of(windows), -1.f / count, gradient, derivatives, block_sums);
+  const cudaError_t error =
+      NERF_SSIM_LAUNCH(kernel, static_cast<unsigned>(blocks), kThreads, stream, rendered, target, s.orders, places(s),
+                       taps_of(windows), constants_of(windows), -1.f / count, gradient, derivatives, block_sums);
   if (error != cudaSuccess) return error;
-  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums, blocks, count, windows.mix, true, loss, statistics);
+  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums, blocks, count, windows.mix, true, loss,
+                          statistics);
 }
 
-int launch_s3im_collect(
-    const S3imGeometry& s, const float* rendered, const float* target, const int64_t* sorted_rays,
-    const int64_t* positions, const float* derivatives, float* gradient, cudaStream_t stream) {
+int launch_s3im_collect(const S3imGeometry& s, const float* rendered, const float* target, const int64_t* sorted_rays,
+                        const int64_t* positions, const float* derivatives, float* gradient, cudaStream_t stream) {
   if (!fits(s, 1)) return cudaErrorInvalidConfiguration;
-  return NERF_SSIM_LAUNCH(
-      s3im_collect, blocks_for(s.rays * s.channels, kThreads), kThreads, stream, rendered, target, sorted_rays,
-      positions, places(s), taps_of(s.windows), derivatives, gradient);
+  return NERF_SSIM_LAUNCH(s3im_collect, blocks_for(s.rays * s.channels, kThreads), kThreads, stream, rendered, target,
+                          sorted_rays, positions, places(s), taps_of(s.windows), derivatives, gradient);
 }
 
 }  // namespace nerf_ssim

@@ -18,7 +18,9 @@ __device__ __forceinline__ SsimPlaces with_known_size(SsimPlaces g) {
 }
 
 // The moments of one window: zeros outside the image count with their weight. Values are taken less the window's middle
-// one. A window that reaches outside holds zeros and is not flat: its values are taken as they are.
+// one. A window that reaches outside holds zeros and is not flat: its values are taken as they are. Loops of a size
+// that is not known when compiling stay loops: unrolled, they would spill.
+template <int kSize>
 __device__ __forceinline__ Moments window_moments(const float* __restrict__ x, const float* __restrict__ y,
                                                   const SsimPlaces& g, const Taps& taps, int64_t plane, int row,
                                                   int column) {
@@ -27,11 +29,11 @@ __device__ __forceinline__ Moments window_moments(const float* __restrict__ x, c
   const int64_t middle = (plane * g.height + top + g.size / 2) * g.width + left + g.size / 2;
   const float2 shift = is_whole ? make_float2(x[middle], y[middle]) : make_float2(0.f, 0.f);
   Means means{};
-#pragma unroll
+#pragma unroll(kSize > 0 ? kSize : 1)
   for (int i = 0; i < g.size; ++i) {
     if (top + i < 0 || top + i >= g.height) continue;
     const int64_t line = (plane * g.height + top + i) * g.width;
-#pragma unroll
+#pragma unroll(kSize > 0 ? kSize : 1)
     for (int j = 0; j < g.size; ++j) {
       if (left + j < 0 || left + j >= g.width) continue;
       means.add(taps.weights[i] * taps.weights[j], x[line + left + j] - shift.x, y[line + left + j] - shift.y);
@@ -54,8 +56,8 @@ __global__ void __launch_bounds__(kDirectThreads)
        w += int64_t{gridDim.x} * kDirectThreads) {
     // 1. The window's moments.
     const int64_t plane = w / in_plane, place = w % in_plane;
-    const Moments m =
-        window_moments(x, y, g, taps, plane, static_cast<int>(place / g.columns), static_cast<int>(place % g.columns));
+    const int row = static_cast<int>(place / g.columns), column = static_cast<int>(place % g.columns);
+    const Moments m = window_moments<kSize>(x, y, g, taps, plane, row, column);
     // 2. Its index, derivatives and part of the sums.
     if constexpr (kWantsMoments)
       target.store_moments(m, windows, w);
