@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -143,7 +145,7 @@ def _refuse_another_range(name: str, image: Tensor) -> None:
         largest = float(sample[:: max(1, sample.numel() // _LOOKED_AT)].amax())
     except RuntimeError:  # within torch.func.vmap no value is to be had
         return
-    if largest > _PLAINLY_LARGER:
+    if _PLAINLY_LARGER < largest < math.inf:  # infinity is passed on, as it is by every other operation
         raise ConfigError(
             f"SSIM: {name} has values up to {largest:.4g}, the constants are for [0, 1]; divide the images by the "
             "largest possible value L, or give c1 = (0.01 L)^2 and c2 = (0.03 L)^2."

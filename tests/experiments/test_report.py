@@ -12,6 +12,7 @@ import pytest
 from browser import chromium, watched_page
 
 from nerf_ssim.cli.main import main
+from nerf_ssim.evaluation.scores import METRICS
 from nerf_ssim.experiments.report import curves
 from nerf_ssim.experiments.report.runs import load_comparison, schedule_name
 from nerf_ssim.experiments.report.statistics import paired_difference, pairs_needed, student_t_quantile, summarise
@@ -58,7 +59,7 @@ def test_runs_stand_side_by_side_with_their_updates_and_seconds(tmp_path, capsys
     assert "| with | 31.16 (1,250 s) | 33.57 (2,500 s) |" in lines
     assert "| w_o | – | 18.60 (2,500 s) |" in lines
     cells = [line.strip("| ").split(" | ") for line in lines if "a label" in line]
-    scores = ["20.00", "0.7500", "0.2500", "–", "tensorf"]
+    scores = ["20.00", "0.7500", "0.2500", *["–"] * (len(METRICS) - 3), "tensorf"]
     named = ["–", "–", "removed by auto", "–", "with", "a label", "0 to 70"]
     assert cells == [[*named, "500", "–", "–", *scores], [*named, "1001", "–", "2502", *scores]]
 

@@ -78,7 +78,7 @@ def test_the_bounded_room_differs_from_the_canonical_bounded_run_in_size_and_in_
     canonical, room = (parse(["--config", str(CONFIGS / name)]).to_dict() for name in names)
     changed = {name for name in canonical if canonical[name] != room[name]}
     sizes = "n_iters batch_size coarse_iters coarse_num_voxels num_voxels num_voxels_base pg_scale vis_every"
-    others = "coarse_alpha_init coarse_fast_color_thres s3im_patch_height s3im_patch_width datadir expname"
+    others = "coarse_alpha_init coarse_fast_color_thres s3im_patch_height s3im_patch_width datadir dataset_name expname"
     assert changed == {*sizes.split(), *others.split()}
 
 
