@@ -33,7 +33,7 @@ def checkpoints(folder: Path, suffix: str) -> list[Path]:
 
 def installed(path: Path) -> tuple[ForeignModel, Recipe]:
     model = foreign_model(path, read_foreign(path))
-    words: dict[str, object] = {"model": model.options["model"]}
+    words: dict[str, object] = {"model": model.options["model"], "device": "cpu"}
     if model.bundled_config:
         words |= {"unbounded_inward": False, "weight_distortion": 0.0}
     config = model.fitted(Config.from_dict(words))
