@@ -32,6 +32,6 @@ def test_sixteen_lanes_agree_with_four_and_read_and_write_nothing_beyond_their_a
     ]
     assert [build.wait() for build in builds] == [0, 0]
     objects = [tmp_path / "4.o", tmp_path / "16.o"]
-    subprocess.run(["g++", *flags, LANES / "main.cpp", *objects.values(), "-o", program], check=True)
+    subprocess.run(["g++", *flags, LANES / "main.cpp", *objects, "-o", program], check=True)
     ran = subprocess.run([program], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
