@@ -7,15 +7,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from nerf_ssim.datasets.scene import Views
 from nerf_ssim.evaluation.protocol import RenderedView
 from nerf_ssim.training import scoring
 
 
-class GreyViews(SimpleNamespace):
-    """So many grey test views."""
-
-    def __len__(self) -> int:
-        return len(self.names)
+def grey_views(count: int) -> Views:
+    """So many black photographs of 16x16 pixels."""
+    images = torch.zeros(count, 16, 16, 3, dtype=torch.uint8)
+    poses, intrinsics = torch.eye(4)[:3].expand(count, 3, 4), torch.eye(3).expand(count, 3, 3)
+    return Views(images, poses, intrinsics, tuple(f"{index}.png" for index in range(count)))
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,9 @@ def test_every_so_many_th_view_is_scored_as_the_published_code_does(tmp_path, mo
         return RenderedView(torch.full((16, 16, 3), 0.5), torch.ones(16, 16), torch.ones(16, 16))
 
     monkeypatch.setattr(scoring, "render_session_view", render)
-    images = torch.zeros(views, 16, 16, 3, dtype=torch.uint8)
     session = SimpleNamespace(
         config=SimpleNamespace(run=SimpleNamespace(N_vis=wanted, expname="grey")),
-        scene=SimpleNamespace(test=GreyViews(images=images, names=[f"{i}.png" for i in range(views)])),
+        scene=SimpleNamespace(test=grey_views(views)),
         folder=SimpleNamespace(path=tmp_path),
         iteration=3,
     )
