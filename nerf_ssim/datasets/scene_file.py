@@ -29,6 +29,11 @@ class Reading:
     as_published: bool = False
     follow_links: bool = False
 
+    @property
+    def integer_centres(self) -> str:
+        """How a layout whose pixel centres are at integers was read, in words."""
+        return "left as stored, as published" if self.as_published else "at integers, the layout's convention"
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -71,7 +71,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         None,
         frames,
         Bounds(np.array(_AABB), _NEAR, _FAR, "the layout, whose scenes fill a cube of side 2"),
-        pixel_centres="left as stored, as published" if how.as_published else "at integers, the layout's convention",
+        pixel_centres=how.integer_centres,
         notes=notes,
     )
 

@@ -76,7 +76,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         None,
         frames,
         None,
-        pixel_centres="left as stored, as published" if how.as_published else "at integers, the layout's convention",
+        pixel_centres=how.integer_centres,
         sources=(path, camera_path),
         points=points_of_depth(depths, values["scale"] or 6553.5),
         notes=notes,

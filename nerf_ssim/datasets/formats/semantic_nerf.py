@@ -71,7 +71,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         None,
         frames,
         None,
-        pixel_centres="left as stored, as published" if how.as_published else "at integers, the layout's convention",
+        pixel_centres=how.integer_centres,
         points=points_of_depth(depths, _DEPTH_UNITS),
         notes=notes,
     )
