@@ -36,7 +36,7 @@ typecheck: $(VENV)/.development
 
 # Every room, without what takes more than a few seconds.
 quick: $(VENV)/.development $(VENV)/.extension
-	$(PYTHON) -m pytest -m "not slow" $(QUICK) $(TEST_FLAGS)
+	$(PYTHON) -m pytest -m "not slow and not release" $(QUICK) $(TEST_FLAGS)
 
 docs: $(VENV)/.development
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet

@@ -116,7 +116,7 @@ def test_a_run_killed_at_a_file_operation_goes_on_to_the_same_bits(command, scen
     assert check_kills(command, scene, tmp_path / "runs", 11) == []
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.skipif(sys.platform != "linux", reason="children are forked")
 @pytest.mark.parametrize("command", ["train", "fit-image"])
 def test_and_at_each_of_a_hundred(command, scene, tmp_path):
