@@ -43,10 +43,11 @@ EXTRAS = {
     "video": ["imageio-ffmpeg"],
     "export": ["safetensors"],
     "report": ["matplotlib"],
+    "log": ["tensorboard", "wandb"],
     "sweep": ["PyYAML"],
     "cluster": ["ray", "PyYAML"],
     "docs": DOCS,
-    "dev": [*EVALUATE, *DOCS, "matplotlib", "tensorboard", "ninja", *TESTED, *CHECKS],
+    "dev": [*EVALUATE, *DOCS, "matplotlib", "tensorboard", "wandb", "ninja", *TESTED, *CHECKS],
 }
 
 

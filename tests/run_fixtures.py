@@ -12,7 +12,7 @@ __all__ = ["config", "kind", "one_thread", "scene", "without_tensorboard"]
 @pytest.fixture(autouse=True)
 def without_tensorboard(monkeypatch):
     """Its import takes seconds, and nothing in these folders looks at its events."""
-    monkeypatch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda folder, resume_iteration: None)
+    monkeypatch.setattr("nerf_ssim.runs.writers.WRITERS", {"tensorboard": lambda destination: None})
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -25,7 +25,8 @@ PACKAGES = {
     "lpips": ("lpips", "eval"),
     "scikit-image": ("skimage", "eval"),
     "matplotlib": ("matplotlib", "report"),
-    "tensorboard": ("tensorboard", "dev"),
+    "tensorboard": ("tensorboard", "log"),
+    "wandb": ("wandb", "log"),
 }
 
 

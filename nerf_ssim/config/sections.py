@@ -46,6 +46,14 @@ class CommonRunConfig(Section):
     )
     overwrite: bool = option(False, "discard what a run of this name left and start anew", may_change=True)
     save_every: int = option(1000, "iterations between checkpoints", at_least=1, may_change=True)
+    log_to: str = option(
+        "tensorboard",
+        "programs that are given the rows of metrics.csv too, where they are installed: tensorboard, wandb, both with "
+        "a comma between, or none",
+        pattern=r"none|(tensorboard|wandb)|tensorboard,wandb|wandb,tensorboard",
+        must="tensorboard, wandb, tensorboard,wandb or none",
+        may_change=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from nerf_ssim.runs.leftovers import remove_abandoned
 from nerf_ssim.runs.lock import NAME as LOCK
 from nerf_ssim.runs.lock import lock_folder
 from nerf_ssim.runs.manifest import changed_circumstances, read_manifest, write_manifest
-from nerf_ssim.runs.metrics_log import MetricsLog
+from nerf_ssim.runs.metrics_log import MetricsLog, warn_on_stderr
+from nerf_ssim.runs.writers import Copies, Destination
 
 __all__ = ["RunFolder", "run_path", "way_on", "write_options"]
 
@@ -183,7 +184,9 @@ class RunFolder(Generic[C]):
             resume_iteration=self.resumed_at,
             changes=self.changes,
         )
-        return MetricsLog(self.path, columns, resume_iteration=self.resumed_at)
+        names = [] if self.config.run.log_to == "none" else self.config.run.log_to.split(",")
+        copies = Copies(names, Destination(self.path, self.config.to_dict(), self.resumed_at), warn_on_stderr)
+        return MetricsLog(self.path, columns, resume_iteration=self.resumed_at, copies=copies)
 
     def save(self, state: dict[str, Any], iteration: int) -> Path:
         """Writes a checkpoint of `state` after `iteration` updates, with the model's name and the options."""

@@ -1,4 +1,4 @@
-"""What a run measures, one row an interval: metrics.csv, and TensorBoard scalars where it is installed."""
+"""What a run measures, one row an interval: metrics.csv, and copies of it for other programs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from nerf_ssim.errors import TrainingError, explain_os_error
+from nerf_ssim.errors import TrainingError
 from nerf_ssim.files import atomic_file
+from nerf_ssim.runs.writers import Writer
 
 NAME = "metrics.csv"
-EVENTS_FOLDER = "tensorboard"
 
 
 class MetricsLog:
-    """Appends rows to `metrics.csv` in the run's folder, and the same values to TensorBoard.
+    """Appends rows to `metrics.csv` in the run's folder, and gives the same values to other programs.
 
     Each row is written to the file as one line as soon as it is complete, so a kill loses at most the last line.
     A fresh log replaces an existing one. A resumed log first drops, by an atomic rewrite, the rows at or past the
@@ -31,9 +29,8 @@ class MetricsLog:
         folder: the run's folder.
         columns: the header, in order; "iteration" is put first if it isn't among them.
         resume_iteration: updates done at the checkpoint that the run continues from; None for a fresh run.
-        tensorboard: also write TensorBoard events to `<folder>/tensorboard`, if the package can be imported.
-        warn: takes one line when a damaged row is dropped from the middle of the file, or when TensorBoard's file
-            can't be written and ends; stderr by default.
+        copies: takes the values of each row too, and is closed with the log; None for nothing.
+        warn: takes one line when a damaged row is dropped from the middle of the file; stderr by default.
     Raises:
         ValueError: a column that comes twice.
         TrainingError: the file can't be read or written, or it has columns that a resumed run does not write.
@@ -45,14 +42,14 @@ class MetricsLog:
         columns: Sequence[str],
         resume_iteration: int | None = None,
         *,
-        tensorboard: bool = True,
+        copies: Writer | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.path = Path(folder) / NAME
         self.columns = ("iteration", *(column for column in columns if column != "iteration"))
         if len(set(columns)) != len(columns):
             raise ValueError(f"columns must be distinct, got {tuple(columns)}")
-        self._warn = warn or _warn_on_stderr
+        self._warn, self._copies = warn or warn_on_stderr, copies
         try:
             kept = self._rows_before(resume_iteration) if resume_iteration is not None else []
             with atomic_file(self.path) as file:
@@ -60,12 +57,6 @@ class MetricsLog:
             self._file = open(self.path, "a", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115 (close())
         except OSError as error:
             raise TrainingError(f"{self.path}: can't be opened ({error.strerror or error})") from error
-        self._events: Any = None
-        if tensorboard:
-            try:
-                self._events = _open_events(Path(folder) / EVENTS_FOLDER, resume_iteration)
-            except OSError as error:
-                self._warn(_stopped(error))
 
     def write(self, iteration: int, values: Mapping[str, float | None]) -> None:
         """Add one row.
@@ -84,8 +75,8 @@ class MetricsLog:
             self._file.write(_line([str(int(iteration)), *cells]))
         except OSError as error:
             raise TrainingError(f"{self.path}: a row couldn't be written ({error.strerror or error})") from error
-        if self._events is not None:
-            self._write_events({name: float(value) for name, value in values.items() if value is not None}, iteration)
+        if self._copies is not None:
+            self._copies.write({name: float(value) for name, value in values.items() if value is not None}, iteration)
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""
@@ -93,12 +84,8 @@ class MetricsLog:
             self._file.close()
         except OSError as error:
             raise TrainingError(f"{self.path}: the last row couldn't be written ({error.strerror or error})") from error
-        if self._events is not None:
-            try:
-                self._events.close()
-            except OSError as error:
-                self._warn(_stopped(error))
-            self._events = None
+        if self._copies is not None:
+            self._copies.close()
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -107,16 +94,6 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _write_events(self, values: Mapping[str, float], iteration: int) -> None:
-        """Give TensorBoard the same values; where its file can't be written, say so once and go on without it."""
-        try:
-            self._events.write(values, int(iteration))
-        except OSError as error:
-            self._warn(_stopped(error))
-            events, self._events = self._events, None
-            with suppress(OSError):
-                events.close()
 
     def _rows_before(self, resume_iteration: int) -> list[str]:
         """The lines to keep of an existing file, as they are."""
@@ -148,23 +125,6 @@ class MetricsLog:
         return kept
 
 
-def _open_events(folder: Path, resume_iteration: int | None) -> Any:
-    """An `EventFile`, or None where TensorBoard isn't installed; OSError where its folder can't be written to."""
-    try:
-        # Imported here because it is optional and slow. A protobuf of another age raises the other two.
-        from nerf_ssim.runs.events import PATTERN, EventFile
-    except (ImportError, TypeError, AttributeError):
-        return None
-    if resume_iteration is None:
-        for old in folder.glob(PATTERN):  # of the run that a fresh one replaces
-            old.unlink(missing_ok=True)
-    return EventFile(folder, purge_step=resume_iteration)
-
-
-def _stopped(error: OSError) -> str:
-    return f"TensorBoard's events end here ({explain_os_error(error)}); {NAME} goes on"
-
-
 def _cell(value: float | None) -> str:
     if value is None:
         return ""
@@ -179,5 +139,6 @@ def _line(cells: Sequence[str]) -> str:
     return buffer.getvalue()
 
 
-def _warn_on_stderr(line: str) -> None:
+def warn_on_stderr(line: str) -> None:
+    """Prints a line of warning."""
     print(f"warning: {line}", file=sys.stderr)

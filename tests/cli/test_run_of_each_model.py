@@ -22,7 +22,7 @@ def scene(tmp_path_factory):
 def nothing_from_the_network(monkeypatch):
     for place in ("evaluation.perceptual", "training.scoring"):
         monkeypatch.setattr(f"nerf_ssim.{place}.lpips_scorers", lambda weights: ())
-    monkeypatch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda folder, resume_iteration: None)
+    monkeypatch.setattr("nerf_ssim.runs.writers.WRITERS", {"tensorboard": lambda destination: None})
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -19,7 +19,7 @@ def nothing_from_the_network(monkeypatch):
 def without_tensorboard(request, monkeypatch):
     """Its import takes seconds; a test that is marked so keeps it."""
     if "events" not in request.fixturenames:
-        monkeypatch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
+        monkeypatch.setattr("nerf_ssim.runs.writers.WRITERS", {"tensorboard": lambda destination: None})
 
 
 @pytest.fixture()
@@ -35,7 +35,7 @@ def scene(tmp_path_factory):
     runs = tmp_path_factory.mktemp("warm")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nerf_ssim.training.scoring.lpips_scorers", lambda weights: ())
-        patch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
+        patch.setattr("nerf_ssim.runs.writers.WRITERS", {"tensorboard": lambda destination: None})
         config = tiny_config(folder, runs, n_iters=1, upsamp_list=[], update_AlphaMask_list=[])
         fit = ["fit-image", "--image", str(folder / "000.png"), "--size", "0", "--n_iters", "1", "--hidden", "8"]
         assert main(command_line(config)) == 0

@@ -148,22 +148,6 @@ def test_tensorboard_that_cannot_be_written_says_so_once_and_training_goes_on(ev
     assert (tmp_path / "tiny" / "results.json").exists()
 
 
-def test_a_full_disk_ends_tensorboards_file_and_not_the_log(events, tmp_path, monkeypatch):
-    from nerf_ssim.runs.events import EventFile
-    from nerf_ssim.runs.metrics_log import MetricsLog
-
-    def full(self, event):
-        raise OSError(28, "No space left on device")
-
-    warnings = []
-    with MetricsLog(tmp_path, ("mse",), warn=warnings.append) as log:
-        monkeypatch.setattr(EventFile, "_add", full)
-        for iteration in range(3):
-            log.write(iteration, {"mse": 1.0})
-    assert len(warnings) == 1 and "No space left" in warnings[0]
-    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 4
-
-
 # Streams
 
 

@@ -1,4 +1,4 @@
-"""metrics.csv: every row whole, none twice after a resume; TensorBoard beside it when there is one."""
+"""metrics.csv: every row whole, none twice after a resume; its copies have the same values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ COLUMNS = ("iteration", "seconds", "mse", "psnr_test")
 
 
 def make(folder: Path, resume_iteration: int | None = None, columns=COLUMNS, **options) -> MetricsLog:
-    return MetricsLog(folder, columns, resume_iteration, tensorboard=False, **options)
+    return MetricsLog(folder, columns, resume_iteration, **options)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -165,7 +164,7 @@ def test_kill_9_loses_at_most_the_last_line(tmp_path):
     code = (
         "import sys, os, signal\n"
         "from nerf_ssim.runs.metrics_log import MetricsLog\n"
-        "log = MetricsLog(sys.argv[1], ['mse'], tensorboard=False)\n"
+        "log = MetricsLog(sys.argv[1], ['mse'])\n"
         "for i in range(100): log.write(i, {'mse': i / 7})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -174,33 +173,19 @@ def test_kill_9_loses_at_most_the_last_line(tmp_path):
     assert [row["iteration"] for row in rows(tmp_path)] == [str(i) for i in range(100)]
 
 
-def test_tensorboard_has_the_same_scalars_and_drops_the_rest_on_resume(tmp_path):
-    pytest.importorskip("tensorboard", reason="TensorBoard isn't installed")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def test_copies_get_the_values_that_are_there_and_are_closed_with_the_log(tmp_path):
+    class Kept:
+        def __init__(self):
+            self.rows, self.is_closed = [], False
 
-    def scalars() -> list[tuple[int, float]]:
-        events = EventAccumulator(str(tmp_path / "tensorboard"))
-        events.Reload()
-        return [(event.step, event.value) for event in events.Scalars("mse")]
+        def write(self, values, step):
+            self.rows.append((step, values))
 
-    with MetricsLog(tmp_path, COLUMNS) as log:
-        for iteration in (0, 10, 20):
-            log.write(iteration, {"mse": iteration / 4, "psnr_test": None})
-    assert scalars() == [(0, 0.0), (10, 2.5), (20, 5.0)]
-    time.sleep(1.1)  # event files are named by the second, and read in the order of their names
-    with MetricsLog(tmp_path, COLUMNS, 10) as log:
-        log.write(10, {"mse": 7.0})
-    assert scalars() == [(0, 0.0), (10, 7.0)]
-    time.sleep(1.1)
-    with MetricsLog(tmp_path, COLUMNS) as log:
-        log.write(0, {"mse": 1.0})
-    assert scalars() == [(0, 1.0)]
+        def close(self):
+            self.is_closed = True
 
-
-def test_without_tensorboard_it_is_silent(tmp_path, monkeypatch, capfd):
-    monkeypatch.setitem(sys.modules, "nerf_ssim.runs.events", None)
-    with MetricsLog(tmp_path, COLUMNS) as log:
-        log.write(0, {"mse": 1.0})
-    assert not (tmp_path / "tensorboard").exists()
-    assert capfd.readouterr() == ("", "")
-    assert len(rows(tmp_path)) == 1
+    kept = Kept()
+    with make(tmp_path, copies=kept) as log:
+        log.write(3, {"mse": 0.5, "psnr_test": None})
+        assert not kept.is_closed
+    assert kept.rows == [(3, {"mse": 0.5})] and kept.is_closed

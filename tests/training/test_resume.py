@@ -40,7 +40,7 @@ def unbroken(request, scene, tmp_path_factory):
     kind, schedule = request.param
     options = {"kind": kind, **SCHEDULES[schedule]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
+        patch.setattr("nerf_ssim.runs.writers.WRITERS", {"tensorboard": lambda destination: None})
         session = train_session(tiny_config(scene, tmp_path_factory.mktemp("unbroken"), **options))
     return options, session
 
@@ -214,7 +214,7 @@ def test_a_signal_while_scoring_says_that_the_training_is_saved(scene, tmp_path,
 def stopped(request, scene, tmp_path_factory):
     """A model's run that stopped after two updates."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
+        patch.setattr("nerf_ssim.runs.writers.WRITERS", {"tensorboard": lambda destination: None})
         folder = tmp_path_factory.mktemp("stopped")
         train_session(tiny_config(scene, folder, request.param, stop_at=2))
     return folder

@@ -19,7 +19,7 @@ from nerf_ssim.training.trained import load_trained, render_camera
 def trained_run(kind: str, root):
     """A session past all milestones, and its folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nerf_ssim.runs.metrics_log._open_events", lambda *args: None)
+        patch.setattr("nerf_ssim.runs.writers.WRITERS", {"tensorboard": lambda destination: None})
         config = tiny_config(write_tiny_scene(root / "scene"), root, kind, ssim_remove_at=9, save_every=6)
         session = train_session(config)
     return session, root / "tiny"

@@ -11,7 +11,7 @@ from nerf_ssim.files import TEMPORARY_SUFFIX, atomic_file
 
 __all__ = ["newest_checkpoint", "pack_run", "remove_run", "unpack_run"]
 
-LEFT_OUT = ("tensorboard",)
+LEFT_OUT = ("tensorboard", "wandb")
 LASTING = "lasting"
 """The folder of checkpoints that stay, beside which the newest one is."""
 

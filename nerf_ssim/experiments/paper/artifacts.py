@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerf_ssim.experiments.paper import curves, tables, views
+from nerf_ssim.experiments.paper import curves, gradients, tables, views
 from nerf_ssim.experiments.paper import definitions as define
 from nerf_ssim.experiments.paper.definitions import Request, Schedules
 from nerf_ssim.experiments.paper.finished import Finished
@@ -97,6 +97,16 @@ def saved_early(request: Request) -> Options:
     return {"stop_at": max(moments, default=request.updates), "save_at": moments}
 
 
+def measured_parts(request: Request) -> Options:
+    """The gradients of SSIM's two parts are measured some two hundred times in a run."""
+    return {"grad_norm_every": max(request.updates // 200, 1)}
+
+
+def with_ssim(command: str) -> Callable[[Request], Schedules]:
+    """SSIM throughout, alone."""
+    return lambda request: {"with": define.with_and_without(command)["with"]}
+
+
 def with_and_without_runs(request: Request) -> Schedules:
     """Figure 3c and 3d."""
     return define.with_and_without("train")
@@ -133,6 +143,20 @@ ARTIFACTS: Mapping[str, Artifact] = {
         [Part("train", "views", define.four_schedules, views.draw_views, base=saved_early)],
     ),
     "fig5": Artifact("pictures: error maps of plain, RPP and guided RPP", [methods(views.draw_errors)]),
+    "fig6": Artifact(
+        "ours: the gradient of SSIM through S1 and through S2 beside MSE's, pictures and both models",
+        [
+            Part("fit-image", "gradients", with_ssim("fit-image"), gradients.draw_gradients, base=measured_parts),
+            Part(
+                "train",
+                "gradients_of_runs",
+                with_ssim("train"),
+                gradients.draw_gradients,
+                models=tuple(define.M_OF_MODEL),
+                base=measured_parts,
+            ),
+        ],
+    ),
     "table1": Artifact(
         "TensoRF and DVGO over scenes: PSNR w/o, w/, removed and added at M",
         [

@@ -1,4 +1,4 @@
-"""Figure 6, ours: the two parts of SSIM's gradient by iteration, beside the MSE's, from a run's metrics log."""
+"""Figure 6, ours: the two parts of SSIM's gradient by iteration, beside the MSE's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,47 @@ from pathlib import Path
 from typing import Any
 
 from nerf_ssim.errors import ConfigError
-from nerf_ssim.experiments.report.layout import load_pyplot, metrics_columns, save_figure
+from nerf_ssim.experiments.paper.finished import Finished
+from nerf_ssim.experiments.report.layout import load_pyplot, metrics_columns, save_figure, table
 
-__all__ = ["draw_fig6"]
+__all__ = ["draw_gradients", "draw_parts"]
 
 SPACES = {"": "over parameters", "colour_": "over rendered colours"}
 LINES = {"mse": ("MSE", "black"), "luminance": ("SSIM through S1", "C0"), "structure": ("SSIM through S2", "C1")}
 
+TABLED = (0, 10, 50, 100, 200)
+"""Iterations that the table shows, beside the last one."""
+
 Columns = Mapping[str, Sequence[float | None]]
 
 
-def draw_fig6(runs: Mapping[str, Path], path: Path) -> None:
+def draw_gradients(finished: Sequence[Finished], folder: Path, name: str) -> str:
+    """Norms and cosines of the two parts, a figure a scene with a row a model, and a table of some iterations."""
+    scenes: dict[str, dict[str, Finished]] = {}
+    for one in finished:
+        scenes.setdefault(one.scene, {}).setdefault(one.run.names["model"], one)  # the first seed
+    rows = []
+    for scene, models in scenes.items():
+        draw_parts({f"{scene}, {model}": one.folder for model, one in models.items()}, folder / f"{name}_{scene}.png")
+        for model, one in models.items():
+            rows += [[scene, model, *row] for row in rows_of(_measured(one.folder))]
+    header = ["scene", "model", "iteration", "norm through S1 / through S2", "cosine of S1's part", "of S2's part"]
+    return table(header, rows)
+
+
+def rows_of(columns: Columns) -> list[list[float | int | None]]:
+    """What was measured nearest to each of some iterations, over the parameters: ratio of norms, and two cosines."""
+    luminance, structure = (dict(_curve(columns, f"grad_{part}")) for part in ("luminance", "structure"))
+    cosines = [dict(_curve(columns, f"cosine_{part}")) for part in ("luminance", "structure")]
+    last = max(structure)
+    nearest = {min(structure, key=lambda at: abs(at - wanted)) for wanted in (*(x for x in TABLED if x < last), last)}
+    return [
+        [int(at), luminance[at] / structure[at] if structure[at] else None, *(of_part.get(at) for of_part in cosines)]
+        for at in sorted(nearest)
+    ]
+
+
+def draw_parts(runs: Mapping[str, Path], path: Path) -> None:
     """Draw norms and cosines of the gradients of MSE and of SSIM's two parts, a row of four plots a run.
 
     Args:
@@ -35,7 +65,8 @@ def draw_fig6(runs: Mapping[str, Path], path: Path) -> None:
             _draw_norms(row[2 * number], values, prefix, f"norm {space}")
             _draw_cosines(row[2 * number + 1], values, prefix, f"cosine with MSE's {space}")
         row[0].set_ylabel(title)
-    axes[0][0].legend(title="gradient of", fontsize="small", title_fontsize="small")
+    lines = axes[0][0].get_lines()
+    axes[0][-1].legend(handles=lines, title="gradient of", loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     save_figure(figure, path)
 
 
