@@ -147,11 +147,11 @@ class CheckpointFolder:
         with file_errors(self.folder, "tidied", kind=CheckpointError, then="continue with --resume"):
             if self.folder.is_dir():
                 remove_leftovers(self.folder, "*.pt")
-        places = [path, self.folder / "lasting" / path.name] if iteration in self.lasting else [path]
+        # The lasting one first: a start after a kill between the two comes by this iteration again.
+        places = [self.folder / "lasting" / path.name, path] if iteration in self.lasting else [path]
         for place in places:
             save_checkpoint(place, {"iteration": iteration, **payload})
-        past = [other for other in self.paths() if int(other.stem) <= iteration]
-        kept = set(past[-self.keep :])
+        kept = set(self._until(iteration)[-self.keep :])
         abandoned = [other for other in _numbered(self.folder / "lasting") if int(other.stem) > iteration]
         with file_errors(self.folder, "tidied", kind=CheckpointError, then="continue with --resume"):
             for other in [*self.paths(), *abandoned]:
@@ -160,6 +160,15 @@ class CheckpointFolder:
             sync_folder(self.folder)
         return path
 
+    def prune(self, iteration: int) -> None:
+        """Remove what saving after `iteration` updates would have removed of the checkpoints before it, for a start
+        that goes on from there: a kill may have come between the two.
+
+        Raises: OSError.
+        """
+        for path in self._until(iteration)[: -self.keep]:
+            path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove every checkpoint, for a run that starts anew in an old one's folder: a kill before its first save
         must not leave the old run's state to be resumed as its own."""
@@ -167,6 +176,9 @@ class CheckpointFolder:
             for path in [*self.paths(), *_numbered(self.folder / "lasting"), *remove_leftovers(self.folder, "*.pt")]:
                 path.unlink(missing_ok=True)
             sync_folder(self.folder)
+
+    def _until(self, iteration: int) -> list[Path]:
+        return [path for path in self.paths() if int(path.stem) <= iteration]
 
     def load_latest(
         self, *, model: str | None = None, required: Sequence[str] = ()

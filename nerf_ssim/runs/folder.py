@@ -172,6 +172,8 @@ class RunFolder(Generic[C]):
                 self.checkpoints.clear()
                 for scores in (self.path / "results.json", *self.path.glob("evaluation_*/results.json")):
                     scores.unlink(missing_ok=True)
+            else:
+                self.checkpoints.prune(self.resumed[1]["iteration"])
             self.config.write(self.path / "config.txt")
         write_manifest(
             self.path,

@@ -30,7 +30,8 @@ COMPARED = (
     "s3im",
     "scores",
 )
-SHORT = {"n_iters": 4, "upsamp_list": [2], "update_AlphaMask_list": [1], "save_every": 1, "vis_every": 2, "N_vis": 1}
+SHORT = {"n_iters": 4, "upsamp_list": [2], "update_AlphaMask_list": [1], "save_every": 1, "save_at": [2]}
+SHORT |= {"vis_every": 2, "N_vis": 1}
 
 
 def killed_at(folder: Path, number: int | None, counter: mmap.mmap) -> Callable[[], None]:
@@ -62,6 +63,11 @@ def state_of(run: Path) -> dict:
     return {key: record[key] for key in COMPARED if key in record}
 
 
+def files_of(run: Path) -> set[str]:
+    """The files of a run, relative to its folder."""
+    return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+
+
 def same(ours: object, theirs: object) -> bool:
     """Whether two nested states are equal bit for bit."""
     if isinstance(ours, torch.Tensor):
@@ -88,7 +94,7 @@ def check_kills(command: str, scene: Path, folder: Path, kills: int) -> list[str
     counter = mmap.mmap(-1, 8)
     assert forked.run(words, prepare=killed_at(run, None, counter)).code == 0
     operations, whole = struct.unpack("q", counter[:8])[0], state_of(run)
-    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    files = files_of(run)
     assert operations > 40 and not any(name.endswith(".partial") for name in files)
     faults, with_leftovers = [], 0
     for index in range(kills):
@@ -103,9 +109,10 @@ def check_kills(command: str, scene: Path, folder: Path, kills: int) -> list[str
             continue
         if not same(state_of(run), whole):
             faults.append(f"operation {number}: other bits")
-        left = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} - files
-        if left:
+        if left := files_of(run) - files:
             faults.append(f"operation {number}: leaves {sorted(left)}")
+        if missing := files - files_of(run):
+            faults.append(f"operation {number}: lacks {sorted(missing)}")
     assert with_leftovers, "no kill came between a file's first byte and its name"
     return faults
 

@@ -124,7 +124,7 @@ def test_every_refused_operation_is_one_line_and_the_next_start_comes_to_the_sam
     check_injections(step=23)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_at_every_operation():
     check_injections(step=1)
 

@@ -12,6 +12,7 @@ from checkpoint_payload import payload
 
 from nerf_ssim.errors import CheckpointError
 from nerf_ssim.files import atomic_file, remove_leftovers
+from nerf_ssim.runs import checkpoints
 from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint, save_checkpoint
 
 
@@ -142,6 +143,24 @@ def test_lasting_checkpoints_stay_whatever_later_starts_ask_for(tmp_path):
     assert [path.name for path in lasting.iterdir()] == ["000010.pt"]
     resumed.clear()
     assert list(lasting.iterdir()) == []
+
+
+def test_going_on_removes_what_a_kill_kept_from_being_removed(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep=2)
+    for iteration in (1, 2, 3, 4):
+        save_checkpoint(folder.path(iteration), payload(iteration))
+    folder.prune(3)  # the fourth is a damaged one, say, that was passed over
+    assert folder.paths() == [folder.path(2), folder.path(3), folder.path(4)]
+    folder.prune(4)
+    assert folder.paths() == [folder.path(3), folder.path(4)]
+
+
+def test_a_lasting_checkpoint_is_there_before_the_one_that_a_start_goes_on_from(tmp_path, monkeypatch):
+    folder = CheckpointFolder(tmp_path, lasting=(5,))
+    written = []
+    monkeypatch.setattr(checkpoints, "save_checkpoint", lambda path, payload: written.append(path))
+    folder.save(payload(5), 5)
+    assert written == [folder.folder / "lasting" / "000005.pt", folder.path(5)]
 
 
 def test_saving_at_an_earlier_iteration_drops_the_abandoned_future(tmp_path):
