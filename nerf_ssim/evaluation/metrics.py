@@ -48,8 +48,8 @@ def ssim(rendered: Tensor, truth: Tensor, variant: str = "tensorf", *, data_rang
     - `tensorf`: windows wholly inside the image; variances clamped to >= 0 and the covariance to at most their
       geometric mean, as TensoRF's and mip-NeRF's evaluation do.
     - `skimage`: scikit-image's `structural_similarity` with Gaussian weights and population covariance; no clamp.
-    - `s3im`: windows also over the border, which is padded with zeros, as in S3IM's evaluation; a little different
-      in value from the others near the edge.
+    - `s3im`: windows also over the border, which is padded with zeros, as the SSIM class in S3IM's code does; a little
+      different in value from the others near the edge. S3IM's published scores were made with the `tensorf` variant.
 
     Args:
         rendered, truth: as `unit_pair`.
