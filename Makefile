@@ -8,7 +8,7 @@ TEST_FLAGS ?=
 NATIVE := $(shell git ls-files 'cuda_ext/*.cpp' 'cuda_ext/*.h' 'cuda_ext/*.cu' 'cuda_ext/*.cuh')
 SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/cpu/levels/* cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
 
-.PHONY: train test quick lint format typecheck docs clean setup gpu-check
+.PHONY: train test quick lint format typecheck docs clean setup gpu-check collect results results-check
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.extension
@@ -40,6 +40,17 @@ quick: $(VENV)/.development $(VENV)/.extension
 
 docs: $(VENV)/.development
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+
+# What finished and begun runs of sweeps found, into docs/data: make collect SWEEPS="runs/which_part runs/table1"
+collect: $(VENV)/.installed
+	$(PYTHON) -m nerf_ssim.experiments.evidence collect $(SWEEPS)
+
+# Every table and figure of the pages, from docs/data alone.
+results: $(VENV)/.installed
+	$(PYTHON) -m nerf_ssim.experiments.evidence redraw
+
+results-check: $(VENV)/.installed
+	$(PYTHON) -m nerf_ssim.experiments.evidence redraw --check
 
 setup: $(VENV)/.extension
 

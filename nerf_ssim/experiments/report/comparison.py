@@ -11,6 +11,7 @@ from nerf_ssim.experiments.report.provenance import provenance_table, warnings
 from nerf_ssim.experiments.report.runs import Comparison
 from nerf_ssim.experiments.report.tables import (
     Table,
+    curve_table,
     difference_table,
     formats,
     run_table,
@@ -75,6 +76,7 @@ def write_report(comparison: Comparison, out: Path, *, baseline: str | None, n_v
     for ending, write in formats().items():
         if ending != "md":
             files |= {f"{name}.{ending}": write(table).encode() for name, table in tables.items()}
+    files["curves.csv"] = curve_table(comparison).csv().encode()
     files |= {f"{name}.png": data for name, data in drawn.items()}
     out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():

@@ -13,8 +13,13 @@ from nerf_ssim.evaluation.scores import METRICS, score_cells, score_titles
 from nerf_ssim.experiments.report import layout
 from nerf_ssim.experiments.report.runs import Comparison, ReportedRun
 from nerf_ssim.experiments.report.statistics import paired_difference, pairs_needed, summarise
+from nerf_ssim.experiments.report.thinning import rows_to_keep
 
-__all__ = ["Table", "difference_table", "run_table", "summary_table", "under_way_table"]
+__all__ = ["Table", "curve_table", "difference_table", "run_table", "summary_table", "under_way_table"]
+
+POINTS_OF_CURVES = 200
+CURVES = ("seconds", "psnr_train", "psnr_test", "ssim_weight", "luminance", "structure", "opacity")
+"""The columns of `metrics.csv` that `curves.csv` has."""
 
 LATEX_CHARACTERS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -120,6 +125,20 @@ def difference_table(comparison: Comparison, baseline: str) -> Table:
         f"That test needs {pairs_needed()} pairs to go below 0.05 whatever the differences are."
     )
     return Table(f"Difference from “{baseline}”", ["model", "schedule", *score_titles()], rows, note)
+
+
+def curve_table(comparison: Comparison, most: int = POINTS_OF_CURVES) -> Table:
+    """Each run's log, thinned: one row a moment, every score of test views among them."""
+    rows = []
+    logged = [name for name in CURVES if any(name in run.columns for run in comparison.runs)]
+    for run in comparison.runs:
+        iterations = run.columns["iteration"]
+        scored = [run.columns[name] for name in run.columns if name.endswith("_test")]
+        for place in rows_to_keep(scored, len(iterations), most):
+            if (at := iterations[place]) is not None:
+                names = [run.scene, run.model, comparison.method(run), run.seed, run.name, int(at) + 1]
+                rows.append([*names, *(run.columns[name][place] if name in run.columns else None for name in logged)])
+    return Table("Curves, thinned", ["scene", "model", "schedule", "seed", "run", "updates", *logged], rows)
 
 
 def ssim_from_to(schedule: Mapping[str, Any]) -> str:
