@@ -111,6 +111,15 @@ TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
       "decode_color_backward(Tensor grad_rgb, Tensor rgb, Tensor features, Tensor directions, Tensor w1, Tensor b1, "
       "Tensor w2, Tensor b2, Tensor w3, Tensor b3, int feature_frequencies, int view_frequencies, bool want_features, "
       "str precision) -> Tensor[]");
+  // Of GPUs, whose products of matrices are PyTorch's.
+  m.def(
+      "decoder_inputs(Tensor features, Tensor directions, int feature_frequencies, int view_frequencies, int width, "
+      "bool is_bfloat16) -> Tensor");
+  m.def(
+      "decoder_inputs_backward(Tensor grad, Tensor features, int feature_frequencies, int view_frequencies) -> Tensor");
+  m.def(
+      "decoder_last_layer_backward(Tensor grad_rgb, Tensor rgb, Tensor hidden, Tensor w3) -> (Tensor, Tensor)");
+  m.def("decoder_relu_backward(Tensor(a!) grad, Tensor hidden) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(nerf_ssim, CPU, m) {

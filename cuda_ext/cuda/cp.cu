@@ -8,6 +8,7 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kSamplesPerBlock = kThreads / kGroup;
 constexpr int kBlocksAtOnce = 7;  // on a multiprocessor: at most 72 registers a thread
+constexpr int kBlocksAtOnceBackward = 6;  // 80 registers
 
 template <int kWidth>
 __device__ __forceinline__ Chunk<kWidth> cp_line(const CpGrid& grid, int axis, const Tap& tap, int channel) {
@@ -46,7 +47,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) cp_forward(
 
 // All lanes of the warp go through the loop together, because gradients are added up between them.
 template <int kWidth, bool kFeatures>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) cp_backward(
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnceBackward) cp_backward(
     CpGrid grid, const float* coords, int64_t samples, const float* grad, CpGradient gradient) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   const int channels = static_cast<int>(grid.channels);
@@ -64,10 +65,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) cp_backward(
 #pragma unroll 1
   for (int first = 0; first < channels; first += kGroup * kWidth) {
     const int k = first + threadIdx.x % kGroup * kWidth;
-    const bool is_owner = is_sample && k < channels;
     // 2. product rule
     Chunk<kWidth> to_x{}, to_y{}, to_z{};
-    if (is_owner) {
+    if (k < channels) {
       const Chunk<kWidth> at_x = cp_line<kWidth>(grid, 0, x, k), at_y = cp_line<kWidth>(grid, 1, y, k);
       const Chunk<kWidth> at_z = cp_line<kWidth>(grid, 2, z, k);
       const Chunk<kWidth> upstream = upstream_at<kWidth, kFeatures>(row, k);
@@ -76,9 +76,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) cp_backward(
       to_z = product(product(upstream, at_x), at_y);
     }
     // 3. to the nodes
-    add_to_line(gradient.lines[0], x, channels, k, to_x, along_x, is_owner);
-    add_to_line(gradient.lines[1], y, channels, k, to_y, along_y, is_owner);
-    add_to_line(gradient.lines[2], z, channels, k, to_z, along_z, is_owner);
+    add_to_line(gradient.lines[0], x, channels, first, to_x, along_x, is_sample);
+    add_to_line(gradient.lines[1], y, channels, first, to_y, along_y, is_sample);
+    add_to_line(gradient.lines[2], z, channels, first, to_z, along_z, is_sample);
   }
 }
 

@@ -82,17 +82,18 @@ __device__ __forceinline__ void vm_orientation_backward(
 #pragma unroll 1
   for (int first = 0; first < channels; first += kGroup * kWidth) {
     const int k = first + threadIdx.x % kGroup * kWidth;
-    const bool is_owner = is_sample && k < channels;
-    Chunk<kWidth> to_line{};
-    if (is_owner) {
+    Chunk<kWidth> to_line{}, to_plane{};
+    if (k < channels) {
       const Chunk<kWidth> upstream = upstream_at<kWidth, kFeatures>(grad, k);
       to_line = product(upstream, plane_at<kWidth>(grid.planes[m], cell, k));
-      const Chunk<kWidth> to_plane = product(upstream, line_at<kWidth>(grid.lines[m], w, channels, k));
-      float* to = gradient.planes[m] + cell.near + k;
-      for (int corner = 0; corner < 4; ++corner)
-        add_atomically(to + cell.step[corner], product(to_plane, cell.weight[corner]));
+      to_plane = product(upstream, line_at<kWidth>(grid.lines[m], w, channels, k));
     }
-    add_to_line(gradient.lines[m], w, channels, k, to_line, segment, is_owner);
+    const Addends<kWidth> to_corners = addends(to_plane);
+    for (int corner = 0; corner < 4; ++corner)
+      add_to_row(
+          gradient.planes[m], is_sample ? cell.near + cell.step[corner] + first : -1, channels - first, to_corners,
+          cell.weight[corner]);
+    add_to_line(gradient.lines[m], w, channels, first, to_line, segment, is_sample);
   }
 }
 

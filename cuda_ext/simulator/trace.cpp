@@ -24,7 +24,7 @@
 namespace nerf_ssim::simulator {
 namespace {
 
-constexpr int kWord = 4;  // bytes; also of a bank
+constexpr int kWord = 4;  // bytes; also of a bank, and what accesses are told apart by until a smaller one comes
 constexpr int kBanks = 32, kSector = 32;
 constexpr int kMostThreads = 1024;
 
@@ -64,6 +64,15 @@ struct Region {
   uintptr_t begin, end;
   bool is_shared;
   std::vector<Word> words;
+  int bytes_of_word = kWord;
+
+  // Tells accesses of so many bytes apart from now on; what was seen of a word was seen of all its parts.
+  void refine(int bytes) {
+    std::vector<Word> parts;
+    for (const Word& word : words) parts.insert(parts.end(), bytes_of_word / bytes, word);
+    words = std::move(parts);
+    bytes_of_word = bytes;
+  }
 };
 
 // One access of the lanes of a warp together: the k-th time that they execute one instruction.
@@ -134,6 +143,7 @@ void Trace::block_begins() {
   const Range range = shared_memory();
   shared_.begin = reinterpret_cast<uintptr_t>(range.begin);
   shared_.end = reinterpret_cast<uintptr_t>(range.end);
+  shared_.bytes_of_word = kWord;
   shared_.words.assign((shared_.end - shared_.begin) / kWord + 1, Word{});
   ++block_;
   epoch_ = 0;
@@ -189,7 +199,9 @@ void Trace::access(uintptr_t address, int bytes, bool is_write, bool is_atomic, 
   counts.atomics += is_atomic;
   const Access now{block_, epoch_, thread, clocks_[thread][thread % kWarp], is_atomic, place};
   const uintptr_t last = std::min(address + bytes, region->end) - 1;
-  for (uintptr_t index = (address - region->begin) / kWord; index <= (last - region->begin) / kWord; ++index) {
+  if (bytes < region->bytes_of_word) region->refine(bytes);
+  const int word_bytes = region->bytes_of_word;
+  for (uintptr_t index = (address - region->begin) / word_bytes; index <= (last - region->begin) / word_bytes; ++index) {
     Word& word = region->words[index];
     compare(word.writes, now, is_write ? "write after write" : "read after write");
     if (is_write) compare(word.reads, now, "write after read");

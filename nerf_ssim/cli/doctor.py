@@ -156,6 +156,7 @@ def _operations() -> Iterator[tuple[str, str]]:
             for op, (implementation, reason) in backend.describe(device).items():
                 yield f"{op} on {device}" if device != "cpu" else op, f"{implementation} ({reason})"
             for option, (ran, reason) in {
+                "--decoder_precision tf32": decoder.effective_precision("tf32", device),
                 "--decoder_precision bf16": decoder.effective_precision("bf16", device),
                 "fit-image --precision bf16x3": siren.effective_precision("bf16x3", device),
             }.items():

@@ -48,8 +48,9 @@ class ModelOptions(Section):
     decoder_precision: str = option(
         "float32",
         "products of the colour decoder (MLP_Fea; DVGO's of depth 3): bf16 rounds their operands where the "
-        "device multiplies bfloat16 in hardware, and says so where it does not",
-        choices=("float32", "bf16"),
+        "device multiplies bfloat16 in hardware, tf32 on GPUs from compute capability 8.0 on; elsewhere they are "
+        "float32, and the run says so",
+        choices=("float32", "tf32", "bf16"),
     )
 
     @property

@@ -154,7 +154,7 @@ def _find_kernel(name: str, device: str) -> str:
     part_failure = _load_failure(device)
     has_kernels = all(
         getattr(torch.ops.nerf_ssim, operator).default.has_kernel_for_dispatch_key(_KEYS[device])
-        for operator in op.operator_names
+        for operator in op.kernels.get(device, op.operator_names)
     )
     return "" if has_kernels else part_failure or missing
 

@@ -44,6 +44,7 @@ class Op:
             the reference serves.
         gradient: the native backward pass: gradients of the differentiable tensors in their order (the tensors of a
             list one by one), or None for those that are not needed.
+        kernels: by kind of device, the operators whose kernels serve the op there, where those are not all of them.
         forward: the native forward pass `(needs, resource, *args)`; by default the first operator is called, with the
             first `flags` of `needs` as its last arguments.
         results: how many of the outputs are the op's results; the others are for the backward pass.
@@ -65,6 +66,7 @@ class Op:
     examples: Callable[[], Iterator[tuple[Any, ...]]]
     differentiable: tuple[str, ...] = ()
     gradient: Gradient | None = None
+    kernels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     forward: Callable[..., Any] | None = None
     results: int = 1
     constant_results: tuple[int, ...] = ()

@@ -1,8 +1,9 @@
 """Colour of a sample from its appearance feature and its viewing direction: encoding, a small MLP, sigmoid.
 
-The native kernel runs tiles of samples whose activations stay in a core's cache, forward and backward. With
-`precision="bf16"` its products take bfloat16 operands where the CPU multiplies them in hardware; `ops.decoder_bf16`
-serves GPUs, and CPUs without the extension, through torch's own products.
+The CPU's kernel runs tiles of samples whose activations stay in a core's cache, forward and backward. With
+`precision="bf16"` its products take bfloat16 operands where the CPU multiplies them in hardware. On a GPU
+`ops.decoder_products` multiplies through cuBLAS and has kernels for the rest; without the extension `ops.decoder_bf16`
+serves bf16 through PyTorch's own products.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nerf_ssim.ops import backend, bf16_units, decoder_bf16
+from nerf_ssim.ops import backend, bf16_units, decoder_bf16, decoder_products
 from nerf_ssim.ops.calls import GradientCall
 from nerf_ssim.ops.declaration import Op, declare
 from nerf_ssim.ops.differentiation import has_tangent
 from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import decoder as reference
 
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = ("float32", "tf32", "bf16")
 
 
 class DecoderWeights(NamedTuple):
@@ -72,8 +73,9 @@ def decode_color(
         directions: unit viewing directions, `[n, 3]`.
         layers: the MLP; `w1 [H1, inputs]`, `w2 [H2, H1]`, `w3 [3, H2]` and their biases.
         feature_frequencies, view_frequencies: octaves of the two encodings; 0 leaves that encoding out.
-        precision: `"float32"`, or `"bf16"`: both operands of each product are rounded to bfloat16 and sums stay
-            float32, where `effective_precision` says that the device does so; else as float32.
+        precision: `"float32"`; `"bf16"`, which rounds both operands of each product to bfloat16, or `"tf32"`, which
+            has them rounded to TensorFloat-32, with sums in float32: where `effective_precision` says that the device
+            does so, else as float32.
     Returns:
         rgb in (0, 1), `[n, 3]`, differentiable. Natively it is so in `features` and in all six weights.
     Raises:
@@ -89,8 +91,9 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
     """What `decode_color(precision=…)` computes in on a device of this machine, and why.
 
     Returns:
-        `("float32" | "bf16", reason)`. `"bf16"` is honoured where the device multiplies bfloat16 in hardware (by the
-        native kernels where `bf16_units.FASTER_ON` has that processor), and by the reference backend
+        `("float32" | "tf32" | "bf16", reason)`. `"tf32"` is honoured on GPUs of compute capability 8.0 and later that
+        the CUDA kernels serve; a CPU has no such products. `"bf16"` is honoured where the device multiplies bfloat16 in
+        hardware (by the native kernels where `bf16_units.FASTER_ON` has that processor), and by the reference backend
         (`NERF_SSIM_BACKEND=reference`), which rounds operands in software: slow, but it shows on any machine what the
         precision does to quality. Elsewhere it falls to float32, which is then faster.
     Raises:
@@ -100,6 +103,8 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
         raise ValueError(f"decoder precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
     if precision == "float32":
         return "float32", "as asked"
+    if precision == "tf32":
+        return _effective_tf32(torch.device(device))
     if _rounds_in_software():
         return "bf16", "operands rounded in software (reference backend)"
     device = torch.device(device)
@@ -113,6 +118,19 @@ def effective_precision(precision: str, device: torch.device | str = "cpu") -> t
         return "bf16", f"{name} multiplies bfloat16 in hardware ({unit})"
     units = "tensor cores of compute capability 8.0" if device.type == "cuda" else "AMX or AVX512_BF16"
     return "float32", f"bf16 asked for, but {name} has no bfloat16 products ({units})"
+
+
+def _effective_tf32(device: torch.device) -> tuple[str, str]:
+    """`effective_precision` of `"tf32"`."""
+    if device.type != "cuda":
+        return "float32", "tf32 asked for, but only GPUs have TensorFloat-32 products"
+    unit, name = bf16_units.torch_unit(device)
+    if not unit:
+        return "float32", f"tf32 asked for, but {name} has no TensorFloat-32 products (they came with 8.0)"
+    implementation, reason = backend.describe(device)["decode_color"]
+    if implementation == "reference":
+        return "float32", f"tf32 asked for, which only the CUDA kernels have ({reason})"
+    return "tf32", f"{name} multiplies TensorFloat-32 in hardware ({unit})"
 
 
 def _rounds_in_software() -> bool:
@@ -145,7 +163,7 @@ def _in_plain_pytorch(
 ) -> Tensor:  # fmt: skip
     """The specification; products in bfloat16 by PyTorch's own where it has them and no other derivative is asked."""
     inputs = features, directions, w1, b1, w2, b2, w3, b3, feature_frequencies, view_frequencies
-    if precision == "float32":
+    if precision != "bf16":  # what TensorFloat-32 rounds is no part of the specification
         return reference.decode_color(*inputs)
     is_plain = not (directions.requires_grad and torch.is_grad_enabled()) and not has_tangent(inputs)
     if is_plain and features.dtype == torch.float32 and not _rounds_in_software():
@@ -153,16 +171,59 @@ def _in_plain_pytorch(
     return reference.decode_color(*inputs, linear=reference.linear_bfloat16)
 
 
-def _gradient(call: GradientCall) -> Sequence[Tensor]:
+def multiplies_by_library(features: Tensor) -> bool:
+    """Whether the products are cuBLAS's, with kernels of ours between them, and not the CPU's kernel."""
+    return features.is_cuda
+
+
+def _forward(needs: tuple[bool, ...], resource: None, features: Tensor, *others: Any) -> Tensor | tuple[Tensor, ...]:
+    """Colours, and on a GPU what the backward pass needs where one is wanted."""
+    if not multiplies_by_library(features):
+        return torch.ops.nerf_ssim.decode_color(features, *others)
+    if torch.compiler.is_compiling():  # which fuses what lies between the products by itself
+        return _in_plain_pytorch(features, *others)
+    outputs = decoder_products.forward(features, *others)
+    return outputs if any(needs) else outputs[0]
+
+
+def _gradient(call: GradientCall) -> Sequence[Tensor | None]:
     *inputs, precision = call.args
+    (grad_rgb,) = call.upstream
+    assert grad_rgb is not None  # of the only result
+    if multiplies_by_library(inputs[0]):
+        # A transform of functions may ask for a gradient that did not show at the call.
+        kept = call.kept if len(call.kept) > 1 else decoder_products.forward(*call.args)
+        features, _, w1, _, w2, _, w3, _, octaves, view_octaves = inputs
+        return decoder_products.backward(
+            grad_rgb,
+            decoder_products.Kept(*kept),
+            features,
+            w1,
+            w2,
+            w3,
+            octaves,
+            view_octaves,
+            precision,
+            call.needs[0],
+        )
     (rgb,) = call.kept
-    return torch.ops.nerf_ssim.decode_color_backward(*call.upstream, rgb, *inputs, call.needs[0], precision)
+    return torch.ops.nerf_ssim.decode_color_backward(grad_rgb, rgb, *inputs, call.needs[0], precision)
 
 
 def _gradient_shapes(grad_rgb: Tensor, rgb: Tensor, features: Tensor, directions: Tensor, *others: Any) -> list[Tensor]:
     want_features = others[8]
     grad_features = features.new_empty(features.shape[0] if want_features else 0, features.shape[1])
     return [grad_features, *(torch.empty_like(weight) for weight in others[:6])]
+
+
+def _row_shapes(features: Tensor, directions: Tensor, *others: Any) -> Tensor:
+    width, is_bfloat16 = others[2:]
+    return features.new_empty(len(features), width, dtype=torch.bfloat16 if is_bfloat16 else torch.float32)
+
+
+def _sum_shapes(hidden: Tensor, sums: int) -> Tensor:
+    """Sums of each block of samples, as the GPU's kernels return them."""
+    return hidden.new_empty(-(-hidden.shape[0] // _SAMPLES_OF_A_BLOCK), sums, dtype=torch.float32)
 
 
 def _examples() -> Iterator[tuple[Any, ...]]:
@@ -178,6 +239,7 @@ def _examples() -> Iterator[tuple[Any, ...]]:
         yield uniform(samples, features, low=-1, seed=8), directions, *layers, *frequencies, "float32"
 
 
+_SAMPLES_OF_A_BLOCK = 512
 _WEIGHTS = "Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3"
 DECODE_COLOR = declare(
     Op(
@@ -190,8 +252,31 @@ DECODE_COLOR = declare(
             f"decode_color_backward(Tensor grad_rgb, Tensor rgb, Tensor features, Tensor directions, {_WEIGHTS},"
             " int feature_frequencies, int view_frequencies, bool want_features, str precision)"
             " -> Tensor[]": _gradient_shapes,
+            "decoder_inputs(Tensor features, Tensor directions, int feature_frequencies, int view_frequencies,"
+            " int width, bool is_bfloat16) -> Tensor": _row_shapes,
+            "decoder_inputs_backward(Tensor grad, Tensor features, int feature_frequencies, int view_frequencies)"
+            " -> Tensor": lambda grad, features, *_: torch.empty_like(features),
+            "decoder_last_layer_backward(Tensor grad_rgb, Tensor rgb, Tensor hidden, Tensor w3) -> (Tensor, Tensor)": (
+                lambda grad_rgb, rgb, hidden, w3: (
+                    torch.empty_like(hidden),
+                    _sum_shapes(hidden, 4 * hidden.shape[1] + 3),
+                )
+            ),
+            "decoder_relu_backward(Tensor(a!) grad, Tensor hidden) -> Tensor": (
+                lambda grad, hidden: _sum_shapes(hidden, hidden.shape[1])
+            ),
+        },
+        kernels={
+            "cpu": ("decode_color", "decode_color_backward"),
+            "cuda": (
+                "decoder_inputs",
+                "decoder_inputs_backward",
+                "decoder_last_layer_backward",
+                "decoder_relu_backward",
+            ),
         },
         reference=_in_plain_pytorch,
+        forward=_forward,
         differentiable=("features", "w1", "b1", "w2", "b2", "w3", "b3"),
         gradient=_gradient,
         keeps=(0,),

@@ -94,7 +94,10 @@ def _compile(source: str) -> dict[str, dict[int, Usage]]:
         command = [str(nvcc()), *flags, "-fatbin", str(NATIVE / "cuda" / source), "-o", f"{folder}/compiled.fatbin"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(_demangled(done.stdout + done.stderr))
+            said = _demangled(done.stdout + done.stderr)
+            raise RuntimeError(
+                "\n".join(line for line in said.splitlines() if "ptxas info" not in line and "bytes stack" not in line)
+            )
         bounds = {}
         for ptx in Path(folder).glob("*.ptx"):
             bounds |= {

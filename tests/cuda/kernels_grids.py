@@ -57,7 +57,11 @@ def backward_cases(op: str) -> list[Case]:
 
 
 DROPPED_ATOMIC = Mutation(
-    "dropped atomic", "atomicAdd(to + i, chunk.at[i]);", "to[i] += chunk.at[i];", "race", "grid.cuh"
+    "dropped atomic",
+    "atomicAdd(gradient + rows.first + k, addends.chunk.at[half] * weights.first);",
+    "gradient[rows.first + k] += addends.chunk.at[half] * weights.first;",
+    "race",
+    "grid.cuh",
 )
 OUTSIDE_COUNTS = Mutation("points outside count", "node < last ? fraction : 0.0f", "fraction", "value", "grid.cuh")
 FAR_ROW = Mutation(
@@ -115,9 +119,11 @@ KERNELS = [
         cases=lambda: backward_cases("vm_density"),
         mutations=(
             DROPPED_ATOMIC,
-            Mutation("lanes beyond the last sample add too", "is_owner = is_sample && k", "is_owner = k", "value"),
-            Mutation("every sample of a run adds its sum", "if (is_owner && segment.is_head) add",
-                     "if (is_owner) add", "value", "grid.cuh"),
+            Mutation("lanes beyond the last sample add too", "is_sample ? cell.near", "true ? cell.near", "value"),
+            Mutation("every sample of a run adds its sum", "is_sample && segment.is_head ?", "is_sample ?", "value",
+                     "grid.cuh"),
+            Mutation("lanes exchange the wrong halves", "addends.chunk.at[2 + half]", "addends.chunk.at[3 - half]",
+                     "value", "grid.cuh"),
             Mutation("neighbours between other nodes add up too", "segment_of<kGroup>(is_sample ? w.node : -2)",
                      "segment_of<kGroup>(-2)", "value"),
         ),
@@ -133,7 +139,8 @@ KERNELS = [
             Mutation("gradients of the first orientation serve the second", "row + second, gradient", "row, gradient",
                      "value"),
             Mutation("wrong stride of the upstream gradient", "third + grid.channels[2] : 1)", "third : 1)", "value"),
-            Mutation("channels beyond the last", "is_sample && k < channels;", "is_sample && k <= channels;", "value"),
+            Mutation("the first sample's weight serves both", "* weights.second", "* weights.first", "value",
+                     "grid.cuh"),
         ),
     ),
     Kernel(
@@ -161,7 +168,7 @@ KERNELS = [
             DROPPED_ATOMIC,
             Mutation("product rule", "to_z = product(product(upstream, at_x), at_y);",
                      "to_z = product(product(upstream, at_x), at_z);", "value"),
-            Mutation("runs of x serve y", "to_y, along_y, is_owner", "to_y, along_x, is_owner", "value"),
+            Mutation("runs of x serve y", "to_y, along_y, is_sample", "to_y, along_x, is_sample", "value"),
         ),
     ),
 ]  # fmt: skip

@@ -1,0 +1,32 @@
+"""What the tracer counts of global memory: requests of a warp fill the sectors that they touch.
+
+The simulator compiles kernels as for architectures below sm_90, where an atomic addition takes one float.
+"""
+
+from __future__ import annotations
+
+import pytest
+from checks import trace
+from kernels import KERNELS
+from simulator import missing_tool
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())]
+
+# Sectors that a warp's requests touch, over the fewest that could hold as many bytes; below one where lanes share.
+MOST = {
+    "vm_density_backward": 1.0,  # 1.86 where every lane adds its own four channels
+    "vm_features_backward": 1.0,
+    "cp_backward": 1.0,
+    "decoder_last_layer_backward": 1.05,
+    "decoder_relu_backward": 1.05,
+}
+
+
+@pytest.mark.parametrize("name", MOST)
+def test_a_warps_requests_touch_whole_sectors(name):
+    (kernel,) = (kernel for kernel in KERNELS if kernel.name == name)
+    reported = [case for case in kernel.cases() if case.elements]
+    assert reported
+    for case in reported:
+        _, counts = trace(kernel.source, case)
+        assert counts.sectors <= MOST[name] * counts.fewest_sectors, case.name
