@@ -12,19 +12,41 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .ssim.index import fused_ssim
+    from .evaluation.metrics import psnr
+    from .ssim.index import fused_ssim, ssim_parts, ssim_with_statistics
     from .ssim.losses import S3IM
+    from .ssim.luminance import LuminanceConvergence
+    from .ssim.msssim import MS_SSIM, SSIM, ms_ssim
     from .ssim.schedule import SsimSchedule
 
 __version__ = "0.2.0"
 
-__all__ = ["S3IM", "SsimSchedule", "__version__", "fused_ssim"]
-
 _HOMES = {
-    "fused_ssim": "nerf_ssim.ssim.index",
+    "MS_SSIM": "nerf_ssim.ssim.msssim",
     "S3IM": "nerf_ssim.ssim.losses",
+    "SSIM": "nerf_ssim.ssim.msssim",
+    "LuminanceConvergence": "nerf_ssim.ssim.luminance",
     "SsimSchedule": "nerf_ssim.ssim.schedule",
+    "fused_ssim": "nerf_ssim.ssim.index",
+    "ms_ssim": "nerf_ssim.ssim.msssim",
+    "psnr": "nerf_ssim.evaluation.metrics",
+    "ssim_parts": "nerf_ssim.ssim.index",
+    "ssim_with_statistics": "nerf_ssim.ssim.index",
 }
+
+__all__ = [
+    "MS_SSIM",
+    "S3IM",
+    "SSIM",
+    "LuminanceConvergence",
+    "SsimSchedule",
+    "__version__",
+    "fused_ssim",
+    "ms_ssim",
+    "psnr",
+    "ssim_parts",
+    "ssim_with_statistics",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.ops.number_kinds import real_number, whole_number
 
 LARGEST_WINDOW = 11
 
@@ -72,25 +73,36 @@ class SsimWindow:
     """The window's weights along one axis; they sum to one, and the window is their outer product."""
 
     def __post_init__(self) -> None:
-        if not _is_int(self.size) or not 1 <= self.size <= LARGEST_WINDOW:
+        size, stride, padding = (whole_number(value) for value in (self.size, self.stride, self.padding))
+        if size is None or not 1 <= size <= LARGEST_WINDOW:
             raise ConfigError(f"SSIM window: {self.size!r} is not a whole number from 1 to {LARGEST_WINDOW}.")
-        if self.sigma is not None and not (_is_number(self.sigma) and self.sigma > 0):
+        sigma = None if self.sigma is None else real_number(self.sigma)
+        if self.sigma is not None and (sigma is None or sigma <= 0):
             raise ConfigError(f"SSIM sigma: {self.sigma!r} is not above 0; give pixels, or None for equal weights.")
-        if not _is_int(self.stride) or self.stride < 1:
+        if stride is None or stride < 1:
             raise ConfigError(f"SSIM stride: {self.stride!r} is not a whole number of at least 1.")
-        is_number = not isinstance(self.padding, (bool, str)) and isinstance(self.padding, int)
-        if self.padding not in ("same", "valid") and not (is_number and 0 <= int(self.padding) < self.size):
+        if self.padding not in ("same", "valid") and not (padding is not None and 0 <= padding < size):
             raise ConfigError(
-                f"SSIM padding: {self.padding!r} is not 'same', 'valid' or a whole number from 0 to {self.size - 1} "
-                f"(a window of {self.size} must meet the image)."
+                f"SSIM padding: {self.padding!r} is not 'same', 'valid' or a whole number from 0 to {size - 1} "
+                f"(a window of {size} must meet the image)."
             )
         for name, value in (("c1", self.c1), ("c2", self.c2)):
-            if not _is_number(value) or value < 0:
-                raise ConfigError(f"SSIM {name}: {value!r} is not a finite number of at least 0.")
+            _check_number(name, value)
         for name, value in zip(self.mix._fields, self.mix, strict=True):
-            if not _is_number(value) or value < 0:
-                raise ConfigError(f"SSIM weight of {name}: {value!r} is not a finite number of at least 0.")
-        object.__setattr__(self, "taps", _taps(self.size, self.sigma))
+            _check_number(f"weight of {name}", value)
+        plain: dict[str, object] = {"size": size, "sigma": sigma, "stride": stride, "taps": _taps(size, sigma)}
+        plain |= {"c1": float(self.c1), "c2": float(self.c2)}
+        if padding is not None:
+            plain["padding"] = padding
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)  # of a frozen dataclass
+
+    def for_range(self, data_range: float) -> SsimWindow:
+        """The same window for values in [0, `data_range`], which scales the constants by its square."""
+        if data_range == 1:
+            return self
+        square = data_range * data_range
+        return replace(self, c1=self.c1 * square, c2=self.c2 * square)
 
     @property
     def places(self) -> WindowPlaces:
@@ -131,9 +143,7 @@ def _taps(size: int, sigma: float | None) -> tuple[float, ...]:
     return tuple(weight / sum(weights) for weight in weights)
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _check_number(name: str, value: object) -> None:
+    number = real_number(value)
+    if number is None or number < 0:
+        raise ConfigError(f"SSIM {name}: {value!r} is not a finite number of at least 0.")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nerf_ssim.errors import CheckpointError, ConfigError
+from nerf_ssim.ops.number_kinds import whole_number
 
 DEFAULT_TOLERANCE = 0.02
 DEFAULT_PATIENCE = 20
@@ -44,9 +45,10 @@ class LuminanceConvergence:
     def __init__(self, tolerance: float = DEFAULT_TOLERANCE, patience: int = DEFAULT_PATIENCE) -> None:
         if not 0 < tolerance < 1:
             raise ConfigError(f"ssim_auto_tolerance: {tolerance!r} is not between 0 and 1; it is a share, as 0.02 is.")
-        if not isinstance(patience, int) or patience < 1:
+        least = whole_number(patience)
+        if least is None or least < 1:
             raise ConfigError(f"ssim_auto_patience: {patience!r} is not a whole number of at least 1.")
-        self.tolerance, self.patience = tolerance, patience
+        self.tolerance, self.patience = float(tolerance), least
         self._weighted, self._weight, self._peak = 0.0, 0.0, 0.0
         self._history: list[float] = []
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
+
+from torch import Tensor
 
 from nerf_ssim.errors import CheckpointError, ConfigError
+from nerf_ssim.ops.number_kinds import real_number, whole_number
 from nerf_ssim.ops.ssim import SsimStatistics
 from nerf_ssim.ssim.luminance import DEFAULT_PATIENCE, DEFAULT_TOLERANCE, LuminanceConvergence
 
 RUN_SHARE = 150
 """The share of a run that "auto" looks at at least: 20 iterations of 3000, 200 of 30000."""
+
+UNFED = 100
+"""After so many iterations "auto" that has observed nothing warns: the loop does not call `observe`."""
 
 
 class SsimSchedule:
@@ -49,23 +56,25 @@ class SsimSchedule:
         starts_at: int = 0,
         part: str = "both",
     ) -> None:
-        if not math.isfinite(weight) or weight < 0:
+        finite_weight, first, last = real_number(weight), whole_number(add_at), whole_number(remove_at)
+        if finite_weight is None or finite_weight < 0:
             raise ConfigError(f"s3im_weight: {weight!r} is not a finite number of at least 0.")
-        if not _is_int(add_at) or add_at < 0:
+        if first is None or first < 0:
             raise ConfigError(f"ssim_add_at: {add_at!r} is not an iteration (a whole number of at least 0).")
-        if remove_at not in ("end", "auto") and not _is_int(remove_at):
+        if remove_at not in ("end", "auto") and last is None:
             raise ConfigError(f"ssim_remove_at: {remove_at!r} is not an iteration, 'auto' or 'end'.")
-        if _is_int(remove_at) and remove_at <= add_at:
+        if last is not None and last <= first:
             raise ConfigError(
-                f"ssim_remove_at: {remove_at} is not after ssim_add_at {add_at}, so SSIM would never be on; "
+                f"ssim_remove_at: {last} is not after ssim_add_at {first}, so SSIM would never be on; "
                 "for that, give --s3im_weight 0."
             )
-        self.weight, self.add_at, self.remove_at = float(weight), add_at, remove_at
+        self.weight, self.add_at, self.remove_at = finite_weight, first, remove_at if last is None else last
         self.starts_at, self.part = starts_at, part
         self.length = length
         least = patience if length is None else max(patience, math.ceil(length / RUN_SHARE))
         self.convergence = LuminanceConvergence(tolerance, least)
-        self._removed_at = remove_at if _is_int(remove_at) else None
+        self._removed_at = last
+        self._was_fed = False
 
     @property
     def removed_at(self) -> int | None:
@@ -79,18 +88,35 @@ class SsimSchedule:
         return self.weight > 0 and count >= self.add_at and not has_been_removed
 
     def weight_at(self, iteration: int) -> float:
-        """The term's weight in the loss of this iteration, 0.0 where it is off."""
-        return self.weight if self.is_active(iteration) else 0.0
+        """The term's weight in the loss of this iteration, 0.0 where it is off.
 
-    def observe(self, iteration: int, statistics: SsimStatistics) -> bool:
+        "auto" that was never shown what it decides by warns once, `UNFED` iterations after it was added.
+        """
+        if not self.is_active(iteration):
+            return 0.0
+        if self.remove_at == "auto" and not self._was_fed and iteration >= self.starts_at + self.add_at + UNFED:
+            self._was_fed = True  # once is enough
+            warnings.warn(
+                "SsimSchedule: remove_at='auto' removes SSIM by what it is shown, and has been shown nothing; after "
+                "each iteration call schedule.observe(iteration, s3im.evaluate(rendered, target).statistics)",
+                stacklevel=2,
+            )
+        return self.weight
+
+    def observe(self, iteration: int, statistics: SsimStatistics | Tensor | float) -> bool:
         """Take the statistics of an iteration; True where they end SSIM (from the next iteration on).
 
         Only "auto" looks at them, and only while SSIM is on; anything else returns False without reading the tensor.
+
+        Args:
+            statistics: as `S3IM.evaluate` and `ssim_with_statistics` return them, or the mean luminance S1 alone.
         """
         if self.remove_at != "auto" or not self.is_active(iteration):
             return False
-        if self.convergence.observe(float(statistics.luminance)):
-            self._removed_at = iteration - self.starts_at + 1
+        self._was_fed = True
+        luminance = statistics.luminance if isinstance(statistics, SsimStatistics) else statistics
+        if self.convergence.observe(float(luminance)):
+            self._removed_at = int(iteration) - self.starts_at + 1
             return True
         return False
 
@@ -131,12 +157,9 @@ class SsimSchedule:
             removed_at, convergence = state["removed_at"], state["convergence"]
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"SSIM schedule: the checkpoint's state is not readable ({error!r}).") from error
-        if removed_at is not None and not _is_int(removed_at):
+        if removed_at is not None and whole_number(removed_at) is None:
             raise CheckpointError(f"SSIM schedule: the checkpoint's removed_at is {removed_at!r}, not an iteration.")
         if self.remove_at == "auto":
             self._removed_at = removed_at
             self.convergence.load_state_dict(convergence)
-
-
-def _is_int(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+            self._was_fed = True

@@ -32,7 +32,7 @@ def test_every_gradient_of_a_whole_step_is_the_formulas(scene, tmp_path, kind):
     batch = session.batches.next()
     recipe.before_step(0)
     state = session.generators["background"].get_state()
-    orders_state = session.s3im.generator.get_state()
+    orders_state = session.s3im.get_state()
     rendered = recipe.render(batch.rays, 0)
     terms, _ = photometric_terms(rendered.rgb, batch.rgb, session.s3im, 1.5)
     terms |= recipe.regularizers(0, rendered, batch.rgb)

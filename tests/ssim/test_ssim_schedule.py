@@ -6,6 +6,7 @@ import json
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -201,3 +202,34 @@ def test_unreadable_state_is_a_checkpoint_error(state):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError):
         SsimSchedule(**options)
+
+
+def test_auto_in_a_loop_of_ones_own_is_fed_by_statistics_or_by_luminance_alone():
+    fed, by_number = SsimSchedule(remove_at="auto"), SsimSchedule(remove_at="auto")
+    for iteration in range(300):
+        luminance = rising_luminance(iteration)
+        fed.observe(iteration, statistics(luminance))
+        by_number.observe(np.int64(iteration), torch.tensor(luminance))
+    assert fed.removed_at == by_number.removed_at is not None
+    assert type(by_number.removed_at) is int
+
+
+@pytest.mark.filterwarnings("error")
+def test_auto_that_nobody_feeds_says_so_once():
+    schedule = SsimSchedule(remove_at="auto", add_at=10)
+    assert [schedule.weight_at(i) for i in range(110)] == [0.0] * 10 + [1.0] * 100
+    with pytest.warns(UserWarning, match="schedule.observe"):
+        schedule.weight_at(110)
+    assert schedule.weight_at(111) == 1.0
+    fed = SsimSchedule(remove_at="auto")
+    fed.observe(0, float("nan"))
+    resumed = SsimSchedule(remove_at="auto")
+    resumed.load_state_dict(SsimSchedule(remove_at="auto").state_dict())
+    for other in (fed, resumed, SsimSchedule(remove_at="end")):
+        assert other.weight_at(500) == 1.0
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    schedule = SsimSchedule(np.float32(0.5), add_at=np.int32(3), remove_at=np.int64(6), patience=np.int64(4))
+    assert [schedule.weight_at(i) for i in np.arange(2, 7)] == [0, 0.5, 0.5, 0.5, 0]
+    assert json.loads(json.dumps(schedule.summary()))["remove_at"] == 6

@@ -41,7 +41,7 @@ def test_every_gradient_of_a_whole_step_is_the_formulas(tmp_path, grid, backgrou
     field, n_samples = session.recipe.field, session.recipe.n_samples
     batch = session.batches.next()
     jitter = torch.rand(64, generator=torch.Generator().manual_seed(1))
-    orders = S3IM(patch_height=8, patch_width=8).draw_orders(clone_of(session.s3im.generator))
+    orders = S3IM(patch_height=8, patch_width=8).draw_orders(generator_in(session.s3im.get_state()))
     rendered = field.render(batch.rays, n_samples=n_samples, jitter=jitter, background=background)
     terms, _ = photometric_terms(rendered.rgb, batch.rgb, session.s3im, 1.5)
     terms |= session.recipe.regularizers(ITERATION, rendered, batch.rgb)
@@ -69,10 +69,10 @@ def test_every_gradient_of_a_whole_step_is_the_formulas(tmp_path, grid, backgrou
         assert error < 5e-5 * scale, f"{name}: off by {error:.2e}, largest {scale:.2e}"
 
 
-def clone_of(generator: torch.Generator) -> torch.Generator:
-    other = torch.Generator()
-    other.set_state(generator.get_state())
-    return other
+def generator_in(state: torch.Tensor) -> torch.Generator:
+    generator = torch.Generator()
+    generator.set_state(state)
+    return generator
 
 
 def test_the_orders_are_the_batchs_own_and_nine_different_permutations():

@@ -18,7 +18,15 @@ from nerf_ssim.ops.ssim_window import SsimWindow, WindowPlaces
 
 
 def window_means(padded: Tensor, window: SsimWindow | WindowPlaces) -> Tensor:
-    """Weighted mean of `padded [n, height, width]` under every window inside it: `[n, rows, columns]`."""
+    """Weighted mean of `padded [n, height, width]` under every window inside it: `[n, rows, columns]`.
+
+    They are computed in the type of `padded` under autocast too: the digits of half precision are too few for a
+    variance.
+    """
+    kind = padded.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            return window_means(padded, window)
     n = len(padded)
     taps = torch.tensor(window.taps, dtype=padded.dtype, device=padded.device).expand(n, 1, 1, -1)
     as_channels = padded[None]  # one plane each would be a far slower product
