@@ -94,8 +94,8 @@ class SsimWindow:
         plain |= {"c1": float(self.c1), "c2": float(self.c2)}
         if padding is not None:
             plain["padding"] = padding
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)  # of a frozen dataclass
+        for name, number in plain.items():
+            object.__setattr__(self, name, number)  # of a frozen dataclass
 
     def for_range(self, data_range: float) -> SsimWindow:
         """The same window for values in [0, `data_range`], which scales the constants by its square."""

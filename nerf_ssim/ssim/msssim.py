@@ -186,8 +186,8 @@ def _window(data_range: float, size: int, sigma: float, win: object, constants: 
     numbers = [real_number(value) for value in constants]
     if len(numbers) != 2 or None in numbers:
         raise ConfigError(f"SSIM K: {constants!r} is not two numbers, such as (0.01, 0.03).")
-    squares = [number * number for number in numbers if number is not None]
-    return SsimWindow(size, sigma, 1, "valid", *squares).for_range(largest_value(data_range))
+    c1, c2 = (number * number for number in numbers if number is not None)
+    return SsimWindow(size, sigma, 1, "valid", c1, c2).for_range(largest_value(data_range))
 
 
 def _planes(X: Tensor, Y: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
