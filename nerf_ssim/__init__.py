@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .evaluation.metrics import psnr
+    from .ssim.combined import fused_l1_ssim, fused_mse_ssim
     from .ssim.index import fused_ssim, ssim_parts, ssim_with_statistics
     from .ssim.losses import S3IM
     from .ssim.luminance import LuminanceConvergence
@@ -27,6 +28,8 @@ _HOMES = {
     "SSIM": "nerf_ssim.ssim.msssim",
     "LuminanceConvergence": "nerf_ssim.ssim.luminance",
     "SsimSchedule": "nerf_ssim.ssim.schedule",
+    "fused_l1_ssim": "nerf_ssim.ssim.combined",
+    "fused_mse_ssim": "nerf_ssim.ssim.combined",
     "fused_ssim": "nerf_ssim.ssim.index",
     "ms_ssim": "nerf_ssim.ssim.msssim",
     "psnr": "nerf_ssim.evaluation.metrics",
@@ -41,6 +44,8 @@ __all__ = [
     "LuminanceConvergence",
     "SsimSchedule",
     "__version__",
+    "fused_l1_ssim",
+    "fused_mse_ssim",
     "fused_ssim",
     "ms_ssim",
     "psnr",

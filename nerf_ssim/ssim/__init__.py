@@ -1,5 +1,6 @@
 """The structural-similarity index, the losses made of it, and the schedule that adds and removes them."""
 
+from nerf_ssim.ssim.combined import fused_l1_ssim, fused_mse_ssim
 from nerf_ssim.ssim.index import SsimParts, SsimStatistics, fused_ssim, ssim_parts, ssim_with_statistics
 from nerf_ssim.ssim.losses import S3IM, S3imResult
 from nerf_ssim.ssim.luminance import LuminanceConvergence
@@ -13,6 +14,8 @@ __all__ = [
     "SsimParts",
     "SsimSchedule",
     "SsimStatistics",
+    "fused_l1_ssim",
+    "fused_mse_ssim",
     "fused_ssim",
     "gradient_parts",
     "mix_of_part",
