@@ -102,6 +102,11 @@ class ScheduleConfig(Section):
     ssim_remove_at: int | str = option(
         "end", "first iteration without it; auto: once luminance has converged; end: never", at_least=1
     )
+    ssim_auto_watches: str = option(
+        "luminance",
+        "auto: what must have converged: luminance S1, structure S2, or SSIM itself, S1 S2",
+        choices=("luminance", "structure", "ssim"),
+    )
     ssim_part: str = option(
         "both",
         "what the term is made of: 1 - S1 S2 (both), luminance 1 - S1 or structure 1 - S2 alone, or their weighted sum",

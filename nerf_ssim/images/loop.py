@@ -17,7 +17,7 @@ from nerf_ssim.ops.reference.siren import squared_error
 from nerf_ssim.runs.interrupts import GracefulStop
 from nerf_ssim.runs.metrics_log import MetricsLog
 from nerf_ssim.runs.progress import Progress
-from nerf_ssim.runs.schedule import is_due
+from nerf_ssim.runs.schedule import is_due, value_at
 from nerf_ssim.ssim.losses import S3imResult
 from nerf_ssim.ssim.schedule import SsimSchedule
 from nerf_ssim.training.journal import Row, defined, statistics_row
@@ -85,7 +85,9 @@ def fit(
             row |= statistics_row(ssim.statistics)
             if session.schedule.observe(step, ssim.statistics):
                 removed_at = session.schedule.removed_at
-                progress.print(f"step {step}: luminance has converged, SSIM is removed at {removed_at}")
+                progress.print(
+                    f"step {step}: {session.schedule.watches} has converged, SSIM is removed at {removed_at}"
+                )
             elif session.schedule.is_overdue(step):
                 progress.print(f"step {step}: {session.schedule.overdue_note()}")
         row |= {name: float(term.detach()) for name, term in terms.items()}
@@ -95,6 +97,8 @@ def fit(
 
         if session.config.ssim.ssim_reset_adam and step > 0 and was_removed(session.schedule, step):
             session.optimizer.state.clear()
+        for group in session.optimizer.param_groups:
+            group["lr"] = session.config.optim.lr * value_at(session.config.optim.lr_scale, step)
         session.optimizer.zero_grad(set_to_none=True)
         reduce(torch.add, terms.values()).backward()
         session.optimizer.step()

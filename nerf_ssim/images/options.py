@@ -82,6 +82,13 @@ class ImageOptimConfig(Section):
     """The learning rate, given or searched for."""
 
     lr: float = option(2.0**-11, "learning rate of Adam", above=0, at_most=1e37, adjustable=True)
+    lr_scale: tuple[tuple[int, float], ...] = option(
+        ((0, 1.0),),
+        "factor on the rate: one number, or {step: factor, ...}, each from its step on, such as {0: 1, 60: 0.25}",
+        above=0,
+        at_most=1000,
+        adjustable=True,
+    )
     lr_exponents: tuple[int, ...] = option(
         (),
         "try the rates 2^-N for these N and keep the one that reaches stop_psnr first; [] for lr",

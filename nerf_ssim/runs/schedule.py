@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nerf_ssim.config.sections import CommonRunConfig, ScheduleConfig
 from nerf_ssim.ops.ssim_window import SsimMix
 from nerf_ssim.runs import schema
 from nerf_ssim.ssim.parts import mix_of_part
 from nerf_ssim.ssim.schedule import SsimSchedule
 
-__all__ = ["is_due", "last_iteration", "make_mix", "make_schedule", "schedule_schema"]
+__all__ = ["is_due", "last_iteration", "make_mix", "make_schedule", "schedule_schema", "value_at"]
 
 
 def make_schedule(ssim: ScheduleConfig, weight: float, n_iters: int, starts_at: int = 0) -> SsimSchedule:
@@ -22,6 +24,7 @@ def make_schedule(ssim: ScheduleConfig, weight: float, n_iters: int, starts_at: 
         patience=ssim.ssim_auto_patience,
         length=n_iters - starts_at,
         starts_at=starts_at,
+        watches=ssim.ssim_auto_watches,
         part=ssim.ssim_part if ssim.ssim_part != "sum" else "sum {:g} {:g}".format(*make_mix(ssim)[1:]),
     )
 
@@ -35,6 +38,11 @@ def make_mix(ssim: ScheduleConfig) -> SsimMix:
 def last_iteration(run: CommonRunConfig) -> int:
     """Updates after which a run stops and scores."""
     return run.n_iters if run.stop_at is None else min(run.stop_at, run.n_iters)
+
+
+def value_at(steps: Sequence[tuple[int, float]], iteration: int) -> float:
+    """The value that holds at an iteration, of (first iteration, value) pairs that ascend from 0."""
+    return next(value for start, value in reversed(steps) if start <= iteration)
 
 
 def is_due(count: int, every: int) -> bool:

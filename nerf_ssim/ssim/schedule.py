@@ -21,6 +21,10 @@ UNFED = 100
 """After so many iterations "auto" that has observed nothing warns: the loop does not call `observe`."""
 
 
+WATCHED = ("luminance", "structure", "ssim")
+"""What "auto" may look at, by its name among the statistics."""
+
+
 class SsimSchedule:
     """SSIM is on for `add_at <= iteration < removal`, iterations counted from 0; off means not computed.
 
@@ -28,13 +32,14 @@ class SsimSchedule:
         weight: of the term while it is on, >= 0; 0 is a run without SSIM.
         add_at: first iteration with SSIM.
         remove_at: first iteration without it; "end" never removes it; "auto" removes it after the first iteration at
-            which luminance has converged (see `LuminanceConvergence`).
+            which what it watches has converged (see `LuminanceConvergence`).
         tolerance, patience: of "auto".
         length: updates that the run is laid out for, None where that is not known. "auto" looks at no fewer than
             `length / RUN_SHARE` iterations at a time, and is overdue where it has not decided in half of those left
             after `add_at`.
         starts_at: the iteration that `add_at`, `remove_at` and `removed_at` count from, the first of a run's last
             stage; SSIM is off before it.
+        watches: what "auto" takes for converged, one of `WATCHED`: luminance S1, structure S2, or SSIM itself, S1 S2.
         part: what the term is made of, one of `parts.PARTS`, with its weights if it is a sum. It is recorded only.
     Raises:
         ConfigError: an option out of range, or `remove_at <= add_at`.
@@ -55,6 +60,7 @@ class SsimSchedule:
         length: int | None = None,
         starts_at: int = 0,
         part: str = "both",
+        watches: str = "luminance",
     ) -> None:
         finite_weight, first, last = real_number(weight), whole_number(add_at), whole_number(remove_at)
         if finite_weight is None or finite_weight < 0:
@@ -70,7 +76,9 @@ class SsimSchedule:
             )
         self.weight, self.add_at, self.remove_at = finite_weight, first, remove_at if last is None else last
         self.starts_at, self.part = starts_at, part
-        self.length = length
+        if watches not in WATCHED:
+            raise ConfigError(f"ssim_auto_watches: {watches!r} is none of {', '.join(WATCHED)}.")
+        self.length, self.watches = length, watches
         least = patience if length is None else max(patience, math.ceil(length / RUN_SHARE))
         self.convergence = LuminanceConvergence(tolerance, least)
         self._removed_at = last
@@ -114,8 +122,8 @@ class SsimSchedule:
         if self.remove_at != "auto" or not self.is_active(iteration):
             return False
         self._was_fed = True
-        luminance = statistics.luminance if isinstance(statistics, SsimStatistics) else statistics
-        if self.convergence.observe(float(luminance)):
+        watched = getattr(statistics, self.watches) if isinstance(statistics, SsimStatistics) else statistics
+        if self.convergence.observe(float(watched)):
             self._removed_at = int(iteration) - self.starts_at + 1
             return True
         return False
@@ -129,8 +137,8 @@ class SsimSchedule:
     def overdue_note(self) -> str:
         """What to tell people then."""
         return (
-            "luminance has not converged in half of the run: SSIM stays on until it does; give --ssim_remove_at a "
-            "number, or end, to decide yourself"
+            f"{self.watches} has not converged in half of the run: SSIM stays on until it does; give --ssim_remove_at "
+            "a number, or end, to decide yourself"
         )
 
     def summary(self) -> dict[str, float | int | str | None]:

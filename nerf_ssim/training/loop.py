@@ -53,7 +53,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
             row |= statistics_row(statistics)
             if schedule.observe(iteration, statistics):
                 progress.print(
-                    f"iteration {iteration}: luminance has converged, SSIM is removed at {schedule.removed_at}"
+                    f"iteration {iteration}: {schedule.watches} has converged, SSIM is removed at {schedule.removed_at}"
                 )
             elif schedule.is_overdue(iteration):
                 progress.print(f"iteration {iteration}: {schedule.overdue_note()}")

@@ -239,3 +239,15 @@ def test_figures_of_ssims_parts_stand_in_the_log_while_it_is_on_and_change_nothi
         if row["grad_luminance"]:
             low, high = (abs(float(row["grad_luminance"]) + sign * float(row["grad_structure"])) for sign in (-1, 1))
             assert low <= float(row["grad_ssim"]) * 1.001 and float(row["grad_ssim"]) <= high * 1.001
+
+
+def test_the_rate_is_scaled_from_a_step_on_and_the_steps_before_are_the_same(make_config, tmp_path):
+    run_fit(make_config(expname="constant"), GracefulStop())
+    run_fit(make_config(expname="scaled", lr_scale=((0, 1.0), (12, 0.25))), GracefulStop())
+    run_fit(make_config(expname="low", lr=2.0**-11), GracefulStop())
+    run_fit(make_config(expname="factor", lr_scale=((0, 0.25),)), GracefulStop())
+    constant, scaled = rows(tmp_path / "constant"), rows(tmp_path / "scaled")
+    assert [row["mse"] for row in scaled[:13]] == [row["mse"] for row in constant[:13]]
+    assert all(one["mse"] != other["mse"] for one, other in zip(scaled[13:], constant[13:], strict=True))
+    low, factor = final_state(tmp_path / "low")["network"], final_state(tmp_path / "factor")["network"]
+    assert all(torch.equal(low[name], factor[name]) for name in low)

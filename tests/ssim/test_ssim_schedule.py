@@ -233,3 +233,24 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
     schedule = SsimSchedule(np.float32(0.5), add_at=np.int32(3), remove_at=np.int64(6), patience=np.int64(4))
     assert [schedule.weight_at(i) for i in np.arange(2, 7)] == [0, 0.5, 0.5, 0.5, 0]
     assert json.loads(json.dumps(schedule.summary()))["remove_at"] == 6
+
+
+@pytest.mark.parametrize("watches", ["luminance", "structure", "ssim"])
+def test_auto_watches_what_it_is_told_to(watches):
+    def removed_at(moved: str) -> int | None:
+        schedule = SsimSchedule(remove_at="auto", watches=watches)
+        for iteration in range(300):
+            values = dict.fromkeys(("ssim", "luminance", "structure"), 0.2) | {moved: rising_luminance(iteration)}
+            still = torch.tensor(0.0)
+            schedule.observe(
+                iteration, SsimStatistics(*(torch.tensor(value) for value in values.values()), still, still)
+            )
+        return schedule.removed_at
+
+    assert removed_at(watches) is not None
+    assert all(removed_at(other) is None for other in {"luminance", "structure", "ssim"} - {watches})
+
+
+def test_what_auto_cannot_watch_is_refused():
+    with pytest.raises(ConfigError, match="opacity"):
+        SsimSchedule(remove_at="auto", watches="opacity")

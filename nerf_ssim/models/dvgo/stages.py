@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nerf_ssim.models.dvgo.field import VoxelSettings
 from nerf_ssim.models.dvgo.options import DvgoOptions
+from nerf_ssim.runs.schedule import value_at
 
 __all__ = ["Stage", "coarse_stage", "fine_stage"]
 
@@ -42,7 +43,7 @@ class Stage:
 
     def threshold_at(self, step: int) -> float:
         """Opacity and weight above which a sample counts at a step."""
-        return next(value for start, value in reversed(self.thresholds) if start <= step)
+        return value_at(self.thresholds, step)
 
     def voxels_from(self, scalings_done: int) -> int:
         """Number of voxels after so many scalings."""
