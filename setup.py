@@ -37,11 +37,12 @@ DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 # Two versions of a formatter disagree, so these are pinned.
 FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
 CHECKS = ["pytest", "hypothesis", "playwright", "mypy>=2.4", "import-linter>=2.5", "pre-commit", *FORMATTERS]
-TESTED = ["imageio-ffmpeg", "safetensors", "PyYAML", "types-PyYAML", "pytorch-msssim>=1.0", "torchmetrics>=1.0"]
+MEASURES = ["pytorch-msssim>=1.0", "torchmetrics>=1.0"]
+TESTED = ["imageio-ffmpeg", "safetensors", "trimesh", "PyYAML", "types-PyYAML", *MEASURES]
 EXTRAS = {
     "eval": EVALUATE,
     "video": ["imageio-ffmpeg"],
-    "export": ["safetensors"],
+    "export": ["safetensors", "scikit-image", "trimesh"],
     "report": ["matplotlib"],
     "log": ["tensorboard", "wandb"],
     "sweep": ["PyYAML"],

@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": "score a trained run's test views again",
     "render": "render views of a trained run",
     "import": "make a run of a checkpoint of the published TensoRF or DVGO",
-    "export": "write a trained field in forms that other programs read",
+    "export": "write a trained field as a mesh, points or safetensors",
     "sweep": "run every combination of a file's axes, and tabulate it",
     "paper": "run and draw a table or figure of the paper",
     "report": "compare trained runs: a table and a figure of PSNR by updates and by time",

@@ -17,7 +17,6 @@ from nerf_ssim.evaluation import video as videos
 from nerf_ssim.files import user_path
 
 if TYPE_CHECKING:
-    from nerf_ssim.datasets.scene import Scene
     from nerf_ssim.training.trained import Trained
 
 LARGEST_SIDE = 16384
@@ -72,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
         done, exit_code = _render(trained, shots, folder, video)
     except OSError as error:
         raise FileError(explain_os_error(error, path=folder, doing="written")) from error
-    near, far = _depth_range(trained.scene)
+    near, far = trained.depth_range
     count = f"{done} frames" if exit_code == 0 else f"interrupted: {done} of {len(shots.names)} frames"
     print(f"{count} of {shots.width}x{shots.height} and their depth (red {near:.3g} to blue {far:.3g}): {folder}")
     if video is not None:
@@ -99,7 +98,7 @@ def _render(trained: Trained, shots: Shots, folder: Path, video: videos.Video | 
         with ended_by_signals():
             for index, name in enumerate(tqdm(shots.names, desc="rendering", unit="frame", disable=None)):
                 view = trained.render_camera(c2w[index], K[index], shots.height, shots.width)
-                depth = pictures.depth_map(view.depth, _depth_range(trained.scene), view.opacity)
+                depth = pictures.depth_map(view.depth, trained.depth_range, view.opacity)
                 pictures.save_png(folder / f"{name}.png", view.rgb)
                 pictures.save_png(folder / f"depth_{name}.png", depth)
                 save_depth(folder / "depth" / name, hit_distance(view.depth, view.opacity), unit)
@@ -152,12 +151,6 @@ def _remove_other_frames(folder: Path, names: Sequence[str]) -> None:
             depth.unlink()
             for data in (folder / "depth" / f"{name}.npy", folder / "depth" / f"{name}.png"):
                 data.unlink(missing_ok=True)
-
-
-def _depth_range(scene: Scene) -> tuple[float, float]:
-    """One range for all frames, so that a colour means one distance throughout: the scene's bounds, or its box's."""
-    diagonal = float((scene.aabb[1] - scene.aabb[0]).norm())
-    return scene.near, min(scene.far, diagonal)
 
 
 def _count(text: str) -> int:

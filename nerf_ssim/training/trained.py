@@ -54,6 +54,12 @@ class Trained:
     render_rays: Callable[[Rays], Render]
     is_other_data: bool = False
 
+    @property
+    def depth_range(self) -> tuple[float, float]:
+        """One range of distances for all pictures, so that a colour means one throughout: the scene's, or its box's."""
+        diagonal = float((self.scene.aabb[1] - self.scene.aabb[0]).norm())
+        return self.scene.near, min(self.scene.far, diagonal)
+
     def render_camera(self, c2w: Tensor, K: Tensor, height: int, width: int) -> RenderedView:
         """The view of an OpenCV camera: `c2w [3, 4]`, `K [3, 3]` with pixel (0, 0) centred at (0.5, 0.5)."""
         return render_camera(self.render_rays, c2w, K, height, width)

@@ -45,6 +45,14 @@ class BoundedDVGO(VoxelField):
         # There is no distortion loss in a box, so places need no order.
         return VoxelSamples(coords[kept], t[kept], ray_index[kept], offsets, torch.zeros_like(t[kept]), 0.0)
 
+    def to_world(self, coords: Tensor) -> Tensor:
+        """`coords [n, 3]` in [-1, 1] of the box as world points."""
+        return self.aabb[0] + (coords + 1) / 2 * (self.aabb[1] - self.aabb[0])
+
+    def from_world(self, points: Tensor) -> Tensor:
+        """World `points [n, 3]` in [-1, 1] of the box."""
+        return (points - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) * 2 - 1
+
     def meets_mask(self, rays: Rays) -> Tensor:
         """Whether each ray has a sample that the mask lets through (bool `[rays]`)."""
         return self.march(rays).ray_offsets.diff() > 0
@@ -53,8 +61,7 @@ class BoundedDVGO(VoxelField):
     def hide_near(self, centres: Tensor, distance: float) -> None:
         """Empties the voxels within `distance` of camera `centres [n, 3]`, for the start of training."""
         values = self.coarse_density.values
-        share = (node_coords(self.resolution, self.aabb.device) + 1) / 2
-        for x, plane in enumerate(self.aabb[0] + share * (self.aabb[1] - self.aabb[0])):
+        for x, plane in enumerate(self.to_world(node_coords(self.resolution, self.aabb.device))):
             # Exact differences: the product form of the distance loses the digits that decide.
             distances = torch.cdist(plane.view(-1, 3), centres, compute_mode="donot_use_mm_for_euclid_dist")
             is_near = distances.amin(1) <= distance
@@ -79,9 +86,7 @@ class BoundedDVGO(VoxelField):
     def open_where(self, other: BoundedDVGO, threshold: float) -> None:
         """Makes the mask anew: open at nodes that lie nearest to a node around which `other` has at least this
         opacity."""
-        share = (node_coords(self.resolution, self.aabb.device).view(-1, 3) + 1) / 2
-        points = self.aabb[0] + share * (self.aabb[1] - self.aabb[0])
-        coords = (points - other.aabb[0]) / (other.aabb[1] - other.aabb[0]) * 2 - 1
+        coords = other.from_world(self.to_world(node_coords(self.resolution, self.aabb.device).view(-1, 3)))
         is_open = widen(other.alpha(other.resolution)) >= threshold
         self.mask = nearest_occupied(is_open, coords).view(self.resolution)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nerf_ssim.models.dvgo.field import VoxelField, VoxelSamples, VoxelSettings
 from nerf_ssim.ops.contracted import march_contracted
+from nerf_ssim.ops.reference.contracted import contract
 from nerf_ssim.rays.cameras import Rays
 
 __all__ = ["ContractedDVGO", "ray_distances"]
@@ -65,6 +66,23 @@ class ContractedDVGO(VoxelField):
         return VoxelSamples(
             samples.coords, samples.t * self.radius, samples.ray_index, samples.ray_offsets, place, 1 / len(t)
         )
+
+    def to_world(self, coords: Tensor) -> Tensor:
+        """`coords [n, 3]` in [-1, 1] of the grid's cube as world points; infinite beyond what rays reach."""
+        contracted = coords * (1 + self.bg_len)
+        norm = contracted.norm(dim=1, keepdim=True)
+        distance = self.bg_len / (1 + self.bg_len - norm)  # of the contraction's formula, solved for it
+        is_reached = (norm < 1 + self.bg_len) & (distance <= 2 * FARTHEST)
+        outer = torch.where(is_reached, contracted * (distance / norm.clamp_min(1)), torch.inf)
+        return self.centre + self.radius * torch.where(norm <= 1, contracted, outer)
+
+    def from_world(self, points: Tensor) -> Tensor:
+        """World `points [n, 3]` in [-1, 1] of the grid's cube."""
+        return contract((points - self.centre) / self.radius, self.bg_len)[0] / (1 + self.bg_len)
+
+    def extinction(self, coords: Tensor) -> Tensor:
+        """As of any voxel field; 0 beyond what rays reach."""
+        return super().extinction(coords) * self.to_world(coords).isfinite().all(1)
 
 
 def ray_distances(n: int, like: Tensor) -> Tensor:

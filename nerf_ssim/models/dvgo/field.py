@@ -175,6 +175,27 @@ class VoxelField(nn.Module, ABC):
         features = self.k0.features(coords) if self.basis is None else self.k0.features_in(self.basis.weight, coords)
         return self.rgbnet(coords, directions, features)
 
+    @property
+    def sides(self) -> Tensor:
+        """Sides of the grid's box `[3]`, in the units in which voxels are cubes."""
+        return self.extent
+
+    @abstractmethod
+    def to_world(self, coords: Tensor) -> Tensor:
+        """`coords [n, 3]` in [-1, 1] of the grid's box as world points."""
+
+    @abstractmethod
+    def from_world(self, points: Tensor) -> Tensor:
+        """World `points [n, 3]` in [-1, 1] of the grid's box."""
+
+    def extinction(self, coords: Tensor) -> Tensor:
+        """Optical thickness `[n]` of a unit of `sides` at `coords [n, 3]`; 0 where the mask is closed, as in a render.
+
+        The opacity of n base voxels is 1 - (1 + exp(density + shift))^(-n), so a voxel's thickness is a softplus.
+        """
+        thickness = nn.functional.softplus(self.density.density(coords) + self.shift)
+        return thickness * (self.voxel_size_ratio / self.voxel_size) * nearest_occupied(self.mask, coords)
+
     @torch.no_grad()
     def alpha(self, resolution: Sequence[int]) -> Tensor:
         """Opacity of a voxel's length at the nodes of a grid over the box, `[X, Y, Z]`."""

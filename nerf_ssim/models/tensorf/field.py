@@ -99,9 +99,7 @@ class TensoRF(nn.Module):
         )
 
         def color_of(index: Tensor) -> Tensor:
-            coords = samples.coords[index]
-            features = self.appearance_grid.features_in(self.basis.weight, coords)
-            return self.decoder(coords, rays.directions[samples.ray_index[index]], features)
+            return self.color(samples.coords[index], rays.directions[samples.ray_index[index]])
 
         return render_samples(
             samples,
@@ -120,10 +118,31 @@ class TensoRF(nn.Module):
             return torch.relu(feature)
         return nn.functional.softplus(feature + self.settings.density_shift)
 
+    def color(self, coords: Tensor, directions: Tensor) -> Tensor:
+        """Colour `[n, 3]` at `coords [n, 3]` in [-1, 1] of the box, seen along unit `directions [n, 3]`."""
+        return self.decoder(coords, directions, self.appearance_grid.features_in(self.basis.weight, coords))
+
+    @property
+    def sides(self) -> Tensor:
+        """The box's sides `[3]`, scene units."""
+        return self.aabb[1] - self.aabb[0]
+
+    def to_world(self, coords: Tensor) -> Tensor:
+        """`coords [n, 3]` in [-1, 1] of the box as world points."""
+        return self.aabb[0] + (coords + 1) * (self.sides / 2)
+
+    def from_world(self, points: Tensor) -> Tensor:
+        """World `points [n, 3]` in [-1, 1] of the box."""
+        return (points - self.aabb[0]) * (2.0 / self.sides) - 1.0
+
+    def extinction(self, coords: Tensor) -> Tensor:
+        """Optical thickness `[n]` of a scene unit at `coords [n, 3]`; 0 where the mask is closed, as in a render."""
+        thickness = self.density(coords) * self.settings.distance_scale
+        return thickness if self.occupancy is None else thickness * self.occupancy.occupied(self.to_world(coords))
+
     def alpha(self, points: Tensor) -> Tensor:
         """Opacity of one step at world `points [n, 3]`: 1 - exp(-sigma * step_size), without the distance scale."""
-        coords = (points - self.aabb[0]) * (2.0 / (self.aabb[1] - self.aabb[0])) - 1.0
-        return 1.0 - torch.exp(-self.density(coords) * self.step_size)
+        return 1.0 - torch.exp(-self.density(self.from_world(points)) * self.step_size)
 
     def refresh_occupancy(self, resolution: Sequence[int]) -> OccupancyGrid:
         """Replaces the occupancy mask by one at `resolution` made from the present density."""
