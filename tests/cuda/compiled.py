@@ -65,8 +65,8 @@ def nvcc() -> Path | None:
 
 
 @cache
-def usage_of(source: str) -> dict[str, dict[int, Usage]]:
-    """By __global__ function and architecture, for all of ARCHITECTURES; compiled unless that was done already.
+def usage_of(source: str, architectures: tuple[int, ...] = BUDGETED) -> dict[str, dict[int, Usage]]:
+    """By __global__ function and architecture; compiled unless that was done already.
 
     Raises:
         RuntimeError: what nvcc or ptxas object to.
@@ -74,20 +74,20 @@ def usage_of(source: str) -> dict[str, dict[int, Usage]]:
     headers = ("cuda/*.h", "cuda/*.cuh", "include/*.h")
     texts = [path.read_bytes() for pattern in headers for path in NATIVE.glob(pattern)]
     key = hashlib.sha256(
-        b"".join([repr((STRICT, ARCHITECTURES)).encode(), (NATIVE / "cuda" / source).read_bytes(), *sorted(texts)])
+        b"".join([repr((STRICT, architectures)).encode(), (NATIVE / "cuda" / source).read_bytes(), *sorted(texts)])
     )
     record = CACHE / f"{Path(source).stem}-{key.hexdigest()[:16]}.json"
     if not record.exists():
-        table = _compile(source)
+        table = _compile(source, architectures)
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps({e: {a: asdict(u) for a, u in by.items()} for e, by in table.items()}))
     saved = json.loads(record.read_text())
     return {entry: {int(a): Usage(**usage) for a, usage in by.items()} for entry, by in saved.items()}
 
 
-def _compile(source: str) -> dict[str, dict[int, Usage]]:
-    targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
-    targets.append(f"-gencode=arch=compute_{ARCHITECTURES[-1]},code=compute_{ARCHITECTURES[-1]}")
+def _compile(source: str, architectures: tuple[int, ...]) -> dict[str, dict[int, Usage]]:
+    targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
+    targets.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
     with tempfile.TemporaryDirectory() as folder:
         flags = ["-O3", "-std=c++20", *STRICT, *targets, "--threads", "2", "--keep", "--keep-dir", folder]
         # Device code only: building the extension compiles what runs on the host.
