@@ -51,7 +51,7 @@ def benchmark_grids(samples: int, nodes: int, repeats: int, has_reference: bool)
     plane = torch.randn(nodes, nodes, 48).requires_grad_()
     records.append(
         compare(
-            "plane_tv",
+            "planes_tv",
             lambda: torch.autograd.grad(total_variation.plane_tv(plane), plane),
             repeats,
             has_reference=has_reference,

@@ -18,7 +18,7 @@ from nerf_ssim.training.step import take_step
 
 __all__ = ["add_arguments", "run"]
 
-OPS = ("march_box", "vm_density", "composite", "decode_color", "s3im", "plane_tv")
+OPS = ("march_box", "vm_density", "composite", "decode_color", "s3im", "planes_tv")
 
 
 def run(args: argparse.Namespace, options: Sequence[str], **settings: object) -> dict[str, object]:

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace nerf_ssim {
 
@@ -90,6 +91,18 @@ inline at::Tensor checked_plane(const at::Tensor& plane) {
       plane.scalar_type() == at::kFloat && plane.dim() == 3, "plane: expected float32 [n_v, n_u, C], not ",
       plane.scalar_type(), " ", plane.sizes());
   return plane.contiguous();
+}
+
+// The planes of a grid, and the factors on the sum of their total variations.
+inline std::vector<at::Tensor> checked_planes(const std::vector<at::Tensor>& planes, at::ArrayRef<double> factors) {
+  TORCH_CHECK(!planes.empty() && planes.size() <= 3, "planes: expected one to three, not ", planes.size());
+  TORCH_CHECK(factors.size() == 2, "factors: expected two, not ", factors.size());
+  std::vector<at::Tensor> contiguous;
+  for (const at::Tensor& plane : planes) {
+    check_device(plane, "planes", planes[0]);
+    contiguous.push_back(checked_plane(plane));
+  }
+  return contiguous;
 }
 
 inline void check_resizable(const at::Tensor& plane, int64_t n_v, int64_t n_u) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <array>
@@ -89,15 +90,35 @@ at::Tensor checked_grad(const at::Tensor& grad, const Grid& grid, bool is_featur
                      : checked(grad, {grid.samples()}, "grad", grid.coords);
 }
 
+// Zeros in the shape of each part. On a GPU they share one piece of memory, so that one launch clears them all.
+template <size_t kParts>
+std::array<at::Tensor, kParts> zeros_like_each(const std::array<at::Tensor, kParts>& parts) {
+  constexpr int64_t kAlign = 64;  // floats: each begins as a tensor of its own would
+  std::array<at::Tensor, kParts> zeros;
+  if (parts[0].is_cpu()) {
+    for (size_t i = 0; i < kParts; ++i) zeros[i] = at::zeros_like(parts[i]);
+    return zeros;
+  }
+  int64_t size = 0;
+  for (const at::Tensor& part : parts) size += (part.numel() + kAlign - 1) / kAlign * kAlign;
+  const at::Tensor all = at::zeros({size}, parts[0].options());
+  int64_t first = 0;
+  for (size_t i = 0; i < kParts; ++i) {
+    zeros[i] = all.narrow(0, first, parts[i].numel()).view(parts[i].sizes());
+    first += (parts[i].numel() + kAlign - 1) / kAlign * kAlign;
+  }
+  return zeros;
+}
+
 // Zeroed gradients of planes and lines, and the pointers into them.
 struct VmGradients {
   std::array<at::Tensor, 6> tensors;
   VmGradient pointers;
 
-  explicit VmGradients(const Vm& vm) {
+  explicit VmGradients(const Vm& vm)
+      : tensors(zeros_like_each<6>(
+            {vm.planes[0], vm.planes[1], vm.planes[2], vm.lines[0], vm.lines[1], vm.lines[2]})) {
     for (int m = 0; m < 3; ++m) {
-      tensors[m] = at::zeros_like(vm.planes[m]);
-      tensors[3 + m] = at::zeros_like(vm.lines[m]);
       pointers.planes[m] = tensors[m].mutable_data_ptr<float>();
       pointers.lines[m] = tensors[3 + m].mutable_data_ptr<float>();
     }
@@ -108,9 +129,8 @@ struct CpGradients {
   std::array<at::Tensor, 3> tensors;
   CpGradient pointers;
 
-  explicit CpGradients(const Cp& cp) {
+  explicit CpGradients(const Cp& cp) : tensors(zeros_like_each(cp.lines)) {
     for (int axis = 0; axis < 3; ++axis) {
-      tensors[axis] = at::zeros_like(cp.lines[axis]);
       pointers.lines[axis] = tensors[axis].mutable_data_ptr<float>();
     }
   }

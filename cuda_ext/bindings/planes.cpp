@@ -16,19 +16,31 @@ Plane plane_of(const Tensor& values) {
   return {values.const_data_ptr<float>(), values.size(0), values.size(1), values.size(2)};
 }
 
-Tensor plane_tv(const Tensor& plane) {
-  const Tensor values = checked_plane(plane);
-  Tensor out = at::empty({}, plane.options());
-  *out.mutable_data_ptr<float>() = static_cast<float>(cpu::plane_tv(plane_of(values), at::get_num_threads()));
+// Each plane's in float32, added in their order, then the factors one after the other: as PyTorch would.
+Tensor planes_tv(const std::vector<Tensor>& planes, at::ArrayRef<double> factors) {
+  const std::vector<Tensor> values = checked_planes(planes, factors);
+  float total = 0.0f;
+  for (size_t p = 0; p < values.size(); ++p) {
+    const auto of_plane = static_cast<float>(cpu::plane_tv(plane_of(values[p]), at::get_num_threads()));
+    total = p == 0 ? of_plane : total + of_plane;
+  }
+  for (const double factor : factors) total *= static_cast<float>(factor);
+  Tensor out = at::empty({}, values[0].options());
+  *out.mutable_data_ptr<float>() = total;
   return out;
 }
 
-Tensor plane_tv_backward(const Tensor& grad, const Tensor& plane) {
-  const Tensor values = checked_plane(plane);
-  Tensor out = at::empty(values.sizes(), values.options());
-  cpu::plane_tv_backward(
-      plane_of(values), grad.item<float>(), out.mutable_data_ptr<float>(), at::get_num_threads());
-  return out;
+std::vector<Tensor> planes_tv_backward(
+    const Tensor& grad, const std::vector<Tensor>& planes, at::ArrayRef<double> factors) {
+  const std::vector<Tensor> values = checked_planes(planes, factors);
+  const float scale = grad.item<float>() * static_cast<float>(factors[1]) * static_cast<float>(factors[0]);
+  std::vector<Tensor> gradients;
+  for (const Tensor& plane : values) {
+    gradients.push_back(at::empty(plane.sizes(), plane.options()));
+    cpu::plane_tv_backward(
+        plane_of(plane), scale, gradients.back().mutable_data_ptr<float>(), at::get_num_threads());
+  }
+  return gradients;
 }
 
 Tensor resize_plane(const Tensor& plane, int64_t n_v, int64_t n_u) {
@@ -40,9 +52,11 @@ Tensor resize_plane(const Tensor& plane, int64_t n_v, int64_t n_u) {
 }
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
-  library.def("plane_tv(Tensor plane) -> Tensor", torch::dispatch(at::kCPU, &plane_tv));
   library.def(
-      "plane_tv_backward(Tensor grad, Tensor plane) -> Tensor", torch::dispatch(at::kCPU, &plane_tv_backward));
+      "planes_tv(Tensor[] planes, float[] factors) -> Tensor", torch::dispatch(at::kCPU, &planes_tv));
+  library.def(
+      "planes_tv_backward(Tensor grad, Tensor[] planes, float[] factors) -> Tensor[]",
+      torch::dispatch(at::kCPU, &planes_tv_backward));
   library.def(
       "resize_plane(Tensor plane, SymInt n_v, SymInt n_u) -> Tensor", torch::dispatch(at::kCPU, &resize_plane));
 }

@@ -11,19 +11,30 @@ namespace nerf_ssim {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kBlocksAtOnce = 4;  // on a multiprocessor: at most 64 registers a thread
 
 __host__ __device__ __forceinline__ int64_t row_of(const Plane& plane) { return plane.n_u * plane.channels; }
 
 // What a difference along either side counts: two over their number, at least one so that it divides.
 struct TvFactors {
-  float along_v, along_u;
+  float along_v[kMostPlanes], along_u[kMostPlanes];
 };
 
-TvFactors tv_factors(const Plane& plane) {
+Plane plane_of(const Planes& planes, int64_t index) {
+  return {planes.values[index], planes.n_v[index], planes.n_u[index], planes.channels[index]};
+}
+
+TvFactors tv_factors(const Planes& planes) {
   const auto inverse = [](int64_t count) {
     return static_cast<float>(2.0 / static_cast<double>(std::max<int64_t>(1, count)));
   };
-  return {inverse((plane.n_v - 1) * row_of(plane)), inverse(plane.n_v * (plane.n_u - 1) * plane.channels)};
+  TvFactors factors{};
+  for (int64_t p = 0; p < planes.count; ++p) {
+    const Plane plane = plane_of(planes, p);
+    factors.along_v[p] = inverse((plane.n_v - 1) * row_of(plane));
+    factors.along_u[p] = inverse(plane.n_v * (plane.n_u - 1) * plane.channels);
+  }
+  return factors;
 }
 
 template <int kWidth>
@@ -33,10 +44,19 @@ __device__ __forceinline__ float squared_difference(const Chunk<kWidth>& a, cons
   return sum;
 }
 
-// One thread owns every kThreads-th chunk of its block's rows, each with the neighbours at larger u and v.
+// The block's plane, which is its place along y, in registers.
+__device__ __forceinline__ Plane own_plane(const Planes& planes) {
+  const unsigned p = blockIdx.y;
+  return {planes.values[p], planes.n_v[p], planes.n_u[p], planes.channels[p]};
+}
+
+// A block owns every gridDim.x-th row of its plane, one thread every kThreads-th chunk of them, each with the
+// neighbours at larger u and v.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) plane_tv(Plane plane, TvFactors factors, float* partial_sums) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) planes_tv(
+    const __grid_constant__ Planes planes, const __grid_constant__ TvFactors factors, float* partial_sums) {
   // 1. squared differences of the thread's chunks
+  const Plane plane = own_plane(planes);
   const int64_t row = row_of(plane);
   float along_u = 0.0f, along_v = 0.0f;
   for (int64_t v = blockIdx.x; v < plane.n_v; v += gridDim.x)
@@ -48,18 +68,24 @@ __global__ void __launch_bounds__(kThreads) plane_tv(Plane plane, TvFactors fact
     }
   // 2. one number a block
   __shared__ float of_warps[kThreads / kWarpLanes];
-  const float mine = factors.along_u * along_u + factors.along_v * along_v;
+  const float mine = factors.along_u[blockIdx.y] * along_u + factors.along_v[blockIdx.y] * along_v;
   const float sum = block_sum<kThreads>(mine, of_warps, static_cast<int>(threadIdx.x));
-  if (threadIdx.x == 0) partial_sums[blockIdx.x] = sum;
+  if (threadIdx.x == 0) partial_sums[blockIdx.y * kPlaneTvPartialSums + blockIdx.x] = sum;
 }
 
-// One block adds the partial sums of all others, each of its threads every kThreads-th.
-__global__ void __launch_bounds__(kThreads) add_partial_sums(const float* partial_sums, int64_t count, float* out) {
-  float mine = 0.0f;
-  for (int64_t i = threadIdx.x; i < count; i += kThreads) mine += partial_sums[i];
+// One block adds the partial sums of all others, plane by plane, each of its threads every kThreads-th of a plane's.
+__global__ void __launch_bounds__(kThreads) add_planes(
+    const float* partial_sums, int64_t blocks, int64_t planes, float first_factor, float second_factor, float* out) {
   __shared__ float of_warps[kThreads / kWarpLanes];
-  const float sum = block_sum<kThreads>(mine, of_warps, static_cast<int>(threadIdx.x));
-  if (threadIdx.x == 0) out[0] = sum;
+  float total = 0.0f;
+  for (int64_t p = 0; p < planes; ++p) {
+    float mine = 0.0f;
+    for (int64_t i = threadIdx.x; i < blocks; i += kThreads) mine += partial_sums[p * kPlaneTvPartialSums + i];
+    const float sum = block_sum<kThreads>(mine, of_warps, static_cast<int>(threadIdx.x));
+    total = p == 0 ? sum : __fadd_rn(total, sum);
+    __syncthreads();  // before the warps' sums are written anew
+  }
+  if (threadIdx.x == 0) out[0] = __fmul_rn(__fmul_rn(total, first_factor), second_factor);
 }
 
 template <int kWidth>
@@ -68,11 +94,16 @@ __device__ __forceinline__ void pull(
   for (int i = 0; i < kWidth; ++i) gradient.at[i] += factor * (here.at[i] - neighbour.at[i]);
 }
 
-// One thread owns the gradient of its chunks, which the neighbours on all four sides pull at.
+// Blocks and threads own what they own in planes_tv: here the gradient of their chunks, which the neighbours on all
+// four sides pull at.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) plane_tv_backward(
-    Plane plane, TvFactors factors, const float* scale, float* gradient) {
-  const float of_u = 2.0f * factors.along_u * *scale, of_v = 2.0f * factors.along_v * *scale;
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) planes_tv_backward(
+    const __grid_constant__ Planes planes, const __grid_constant__ TvFactors factors, const float* upstream,
+    const __grid_constant__ PlaneGradients gradients) {
+  const Plane plane = own_plane(planes);
+  float* const gradient = gradients.values[blockIdx.y];
+  const float scale = __fmul_rn(__fmul_rn(*upstream, planes.second_factor), planes.first_factor);
+  const float of_u = 2.0f * factors.along_u[blockIdx.y] * scale, of_v = 2.0f * factors.along_v[blockIdx.y] * scale;
   const int64_t row = row_of(plane);
   for (int64_t v = blockIdx.x; v < plane.n_v; v += gridDim.x)
     for (int64_t i = threadIdx.x * kWidth; i < row; i += kThreads * kWidth) {
@@ -85,6 +116,17 @@ __global__ void __launch_bounds__(kThreads) plane_tv_backward(
       if (v + 1 < plane.n_v) pull(here, load<kWidth>(at + row), of_v, sum);
       store(gradient + v * row + i, sum);
     }
+}
+
+int64_t most_rows(const Planes& planes) {
+  return planes.count == 0 ? 0 : *std::max_element(planes.n_v, planes.n_v + planes.count);
+}
+
+bool come_in_fours(const Planes& planes, const PlaneGradients& gradients) {
+  bool in_fours = true;
+  for (int64_t p = 0; p < planes.count; ++p)
+    in_fours &= comes_in_fours(planes.channels[p], planes.values[p], gradients.values[p]);
+  return in_fours;
 }
 
 // The two nodes around a place of the new grid along one side, and the weight of the farther one.
@@ -133,21 +175,25 @@ float step_between(int64_t nodes, int64_t places) {
 
 }  // namespace
 
-int launch_plane_tv(const Plane& plane, float* partial_sums, float* out, cudaStream_t stream) {
-  const int64_t blocks = std::clamp<int64_t>(plane.n_v, 1, kPlaneTvPartialSums);
-  const auto kernel = comes_in_fours(plane.channels, plane.values) ? plane_tv<4> : plane_tv<1>;
-  if (const cudaError_t error = NERF_SSIM_LAUNCH(
-          kernel, blocks_for(blocks, 1), kThreads, stream, plane, tv_factors(plane), partial_sums))
-    return error;
-  return NERF_SSIM_LAUNCH(add_partial_sums, 1, kThreads, stream, partial_sums, blocks, out);
+int launch_planes_tv(const Planes& planes, float* partial_sums, float* out, cudaStream_t stream) {
+  const int64_t rows = std::clamp<int64_t>(most_rows(planes), 1, kPlaneTvPartialSums);
+  const auto kernel = come_in_fours(planes, {}) ? planes_tv<4> : planes_tv<1>;
+  const dim3 grid(blocks_for(rows, 1), static_cast<unsigned>(std::max<int64_t>(1, planes.count)));
+  if (planes.count > 0)
+    if (const cudaError_t error =
+            NERF_SSIM_LAUNCH(kernel, grid, kThreads, stream, planes, tv_factors(planes), partial_sums))
+      return error;
+  return NERF_SSIM_LAUNCH(
+      add_planes, 1, kThreads, stream, partial_sums, rows, planes.count, planes.first_factor, planes.second_factor,
+      out);
 }
 
-int launch_plane_tv_backward(const Plane& plane, const float* scale, float* gradient, cudaStream_t stream) {
-  if (plane.n_v * row_of(plane) == 0) return cudaSuccess;
-  const bool in_fours = comes_in_fours(plane.channels, plane.values, gradient);
-  const auto kernel = in_fours ? plane_tv_backward<4> : plane_tv_backward<1>;
-  return NERF_SSIM_LAUNCH(
-      kernel, blocks_for(plane.n_v, 1), kThreads, stream, plane, tv_factors(plane), scale, gradient);
+int launch_planes_tv_backward(
+    const Planes& planes, const float* scale, const PlaneGradients& gradients, cudaStream_t stream) {
+  if (most_rows(planes) == 0) return cudaSuccess;
+  const auto kernel = come_in_fours(planes, gradients) ? planes_tv_backward<4> : planes_tv_backward<1>;
+  const dim3 grid(blocks_for(most_rows(planes), 1), static_cast<unsigned>(planes.count));
+  return NERF_SSIM_LAUNCH(kernel, grid, kThreads, stream, planes, tv_factors(planes), scale, gradients);
 }
 
 int launch_resize_plane(const Plane& plane, int64_t n_v, int64_t n_u, float* out, cudaStream_t stream) {

@@ -25,15 +25,28 @@ void resize_plane(const Plane&, int64_t n_v, int64_t n_u, float* out, int thread
 
 }  // namespace cpu
 
-constexpr int64_t kPlaneTvPartialSums = 1024;
+constexpr int kMostPlanes = 3;  // that one launch takes: those of a grid
+constexpr int64_t kPlaneTvPartialSums = 1024;  // of each plane
+
+// Up to kMostPlanes planes, and up to two factors by which the sum of their total variations is multiplied in turn.
+struct Planes {
+  const float* values[kMostPlanes];
+  int64_t n_v[kMostPlanes], n_u[kMostPlanes], channels[kMostPlanes];
+  int64_t count;
+  float first_factor, second_factor;
+};
+
+struct PlaneGradients {
+  float* values[kMostPlanes];
+};
 
 extern "C" {
 
-// out[0], added in a fixed order. `partial_sums` is scratch of kPlaneTvPartialSums floats.
-int launch_plane_tv(const Plane&, float* partial_sums, float* out, cudaStream_t);
+// out[0], added in a fixed order. `partial_sums` is scratch of kPlaneTvPartialSums floats a plane.
+int launch_planes_tv(const Planes&, float* partial_sums, float* out, cudaStream_t);
 
 // `scale` [] is device memory.
-int launch_plane_tv_backward(const Plane&, const float* scale, float* gradient, cudaStream_t);
+int launch_planes_tv_backward(const Planes&, const float* scale, const PlaneGradients&, cudaStream_t);
 
 int launch_resize_plane(const Plane&, int64_t n_v, int64_t n_u, float* out, cudaStream_t);
 }

@@ -11,6 +11,7 @@ from nerf_ssim.models.config import read, require_scene
 
 if TYPE_CHECKING:
     from nerf_ssim.evaluation.scores import Scores
+    from nerf_ssim.training.session import Session
 
 
 def run(argv: Sequence[str]) -> int:
@@ -21,19 +22,14 @@ def run(argv: Sequence[str]) -> int:
     notes: list[str] = []
     # Imported here: `--help` and a wrong option should not wait for torch.
     from nerf_ssim.datasets.scene import reading_lines
+    from nerf_ssim.runs.determinism import repeatable
     from nerf_ssim.runs.device import start_line
-    from nerf_ssim.runs.interrupts import GracefulStop, ended_by_signals, exit_code_of
-    from nerf_ssim.runs.progress import Progress
     from nerf_ssim.runs.resuming import config_to_resume
-    from nerf_ssim.training.endings import advising, decline_note
-    from nerf_ssim.training.loop import train
-    from nerf_ssim.training.scoring import score_run
     from nerf_ssim.training.session import Session
 
     if config is None:
         config, notes = config_to_resume(given)
     session = Session(require_scene(config))
-    label = config.run.expname
     print(start_line(session.config.run.device))
     for note in (*notes, *session.folder.notes, *reading_lines(session.scene)):
         print(note)
@@ -42,6 +38,19 @@ def run(argv: Sequence[str]) -> int:
     precision = session.decoder_precision
     if precision["ran"] != precision["asked"]:
         print(f"decoder_precision {precision['asked']}: runs in {precision['ran']} ({precision['reason']})")
+    with repeatable(session.config.run.deterministic):
+        return train_and_score(session)
+
+
+def train_and_score(session: Session) -> int:
+    """The session's updates and its scores; returns the exit code."""
+    from nerf_ssim.runs.interrupts import GracefulStop, ended_by_signals, exit_code_of
+    from nerf_ssim.runs.progress import Progress
+    from nerf_ssim.training.endings import advising, decline_note
+    from nerf_ssim.training.loop import train
+    from nerf_ssim.training.scoring import score_run
+
+    label = session.config.run.expname
     with GracefulStop() as stop, advising(session):
         with session.open_log() as log, Progress(session.last_iteration, session.iteration, label) as progress:
             train(session, log, progress, stop)

@@ -34,6 +34,11 @@ class CommonRunConfig(Section):
         must="auto, cpu, cuda or cuda:NUMBER",
         may_change=True,
     )
+    deterministic: bool = option(
+        False,
+        "the same bits at every run on a GPU too: sums in a fixed order instead of atomics, which take longer",
+        may_change=True,
+    )
     n_iters: int = option(
         30000, "iterations that every schedule is laid out for", at_least=1, at_most=10**8, alias="N_iters"
     )

@@ -20,6 +20,7 @@ from nerf_ssim.images.scores import LEVELS
 from nerf_ssim.images.session import ImageSession, network_precision, read_target
 from nerf_ssim.images.target import ImageTarget
 from nerf_ssim.runs.checkpoints import CheckpointFolder, load_checkpoint, saved_config
+from nerf_ssim.runs.determinism import repeatable
 from nerf_ssim.runs.device import backend_record, choose_device
 from nerf_ssim.runs.folder import run_path
 from nerf_ssim.runs.interrupts import GracefulStop
@@ -52,7 +53,11 @@ def run_fit(
     for change in session.folder.changed_circumstances():
         print(f"{session.folder.path}: {change}")
     label = f"{config.run.expname} {session.target.name}"
-    with session.open_log() as log, Progress(session.last_iteration, session.iteration, label) as progress:
+    with (
+        repeatable(config.run.deterministic),
+        session.open_log() as log,
+        Progress(session.last_iteration, session.iteration, label) as progress,
+    ):
         ending = fit(session, log, progress, stop, is_hopeless=is_hopeless)
     if ending == "interrupted":
         return {"ended": ending, "stopped_at": session.iteration}

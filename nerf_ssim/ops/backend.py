@@ -63,7 +63,7 @@ def implementation(op: str, *tensors: Tensor | None) -> Implementation:
         ConfigError: `NERF_SSIM_BACKEND=native` where native code cannot serve, or an unknown value of it.
     """
     mode = _mode()
-    if mode == "reference":
+    if mode == "reference" or not _is_meant_for(op, tensors):
         return "reference"
     reason = _why_not_native(op, tensors)
     if reason and mode == "native":
@@ -72,10 +72,15 @@ def implementation(op: str, *tensors: Tensor | None) -> Implementation:
 
 
 def describe(device: torch.device | str = "cpu") -> dict[str, tuple[Implementation, str]]:
-    """For each op: the implementation that a float32 call on `device` uses, and the reason."""
+    """For each op: the implementation that a float32 call on `device` uses, and the reason.
+
+    Ops are left out whose kernels are made for other devices, because plain PyTorch is as good here.
+    """
     mode, kind = _mode(), torch.device(device).type
     table: dict[str, tuple[Implementation, str]] = {}
-    for op in declared():
+    for op, declaration in declared().items():
+        if kind in _KEYS and kind not in declaration.devices:
+            continue
         reason = "NERF_SSIM_BACKEND=reference" if mode == "reference" else _why_not_there(op, kind)
         table[op] = ("reference", reason) if reason else ("native", f"compiled {_KEYS.get(kind, kind)} kernel")
     return table
@@ -111,6 +116,15 @@ def _mode() -> str:
     if mode not in ("auto", "reference", "native"):
         raise ConfigError(f"NERF_SSIM_BACKEND={mode}: choose auto, reference or native")
     return mode
+
+
+def _is_meant_for(op: str, tensors: tuple[Tensor | None, ...]) -> bool:
+    """Whether kernels of `op` are made for the tensors' device."""
+    declaration = _declared.get(op)
+    if declaration is None or len(declaration.devices) == len(_KEYS):
+        return True
+    device = next((tensor.device.type for tensor in tensors if tensor is not None), "cpu")
+    return device in declaration.devices
 
 
 def _why_not_native(op: str, tensors: tuple[Tensor | None, ...]) -> str:

@@ -41,7 +41,14 @@ def results_and_gradients(op: Op, function: Callable[..., Any], args: Sequence[A
         variable.requires_grad_()
     returned = function(*args)
     if op.in_place:
-        return {name: each for name, each in zip(op.arguments, args, strict=False) if isinstance(each, Tensor)}
+        pairs = zip(op.arguments, args, strict=False)
+        lists = ((name, each if isinstance(each, list) else [each]) for name, each in pairs)
+        return {
+            f"{name} {place}": each
+            for name, values in lists
+            for place, each in enumerate(values)
+            if isinstance(each, Tensor)
+        }
     results = (returned,) if isinstance(returned, Tensor) else tuple(returned)
     found = {f"result {place}": each.detach() for place, each in enumerate(results)}
     differentiable = [results[place] for place in op.differentiable_results]

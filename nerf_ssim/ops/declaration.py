@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.errors import DerivativeError
-from nerf_ssim.ops import backend
+from nerf_ssim.ops import autocast, backend
 from nerf_ssim.ops.calls import Call, Gradient, flattened
 from nerf_ssim.ops.compilation import register_for_compilation
 from nerf_ssim.ops.differentiation import Differentiable, has_tangent
@@ -53,6 +53,7 @@ class Op:
         flags: how many of the forward operator's last arguments say which gradients will be wanted.
         dtypes: floating dtypes that the kernels take.
         of_any_dtype: names of arguments of which that is not asked.
+        devices: kinds of device that kernels are made for; elsewhere the reference is what is meant to serve.
         is_constant: whether the results count as constants, so that asking for a derivative of them is an error.
         first_derivative_only: whether the reference too has only the first derivative, in reverse mode.
         in_place: whether it changes its arguments instead of returning something.
@@ -74,6 +75,7 @@ class Op:
     flags: int = 0
     dtypes: tuple[torch.dtype, ...] = (torch.float32,)
     of_any_dtype: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ("cpu", "cuda")
     is_constant: bool = False
     first_derivative_only: bool = False
     in_place: bool = False
@@ -110,6 +112,9 @@ class Op:
             resource: what the op's own `forward` and `gradient` work with beside tensors, such as memory to use again.
         """
         tensors = [value for value in flattened(args)[0] if isinstance(value, Tensor)]
+        if not torch.compiler.is_compiling() and autocast.is_on(tensors):
+            with autocast.off(tensors):
+                return self(*autocast.in_float32(args), resource=resource)
         if not torch.compiler.is_compiling() and has_tangent(tensors):
             if self.first_derivative_only:
                 raise DerivativeError(f"{self.name}: has no derivative in forward mode; take it in reverse mode")
@@ -117,6 +122,7 @@ class Op:
         if torch.is_grad_enabled() and self._wants_other_gradient(args):
             return self._by_reference(args, "gradient")
         if backend.implementation(self.name, *self._asked_about(args, tensors)) == "reference":
+            refuse_mixed_devices(self, args)
             return self.reference(*args)
         return self.natively(*args, resource=resource)
 
@@ -201,6 +207,20 @@ class Op:
         if self.in_place or self.is_constant:
             raise DerivativeError(f"{self.name}: has no {wanted}, its results are constants; detach what it is given")
         return self.reference(*args)
+
+
+def refuse_mixed_devices(op: Op, args: Sequence[Any]) -> None:
+    """Raises ValueError, which names the argument, where tensors are on different devices; scalars may be anywhere."""
+    first: tuple[str, torch.device] | None = None
+    for name, value in zip(op.arguments, args, strict=False):
+        for each in value if isinstance(value, (list, tuple)) else (value,):
+            if not isinstance(each, Tensor) or each.dim() == 0:
+                continue
+            first = first or (name, each.device)
+            if each.device != first[1]:
+                raise ValueError(
+                    f"{op.name}: {name} is on {each.device}, {first[0]} on {first[1]}; move them to one device"
+                )
 
 
 def declare(op: Op) -> Op:

@@ -15,48 +15,71 @@ from nerf_ssim.ops.declaration import Op, declare
 from nerf_ssim.ops.example_values import uniform
 from nerf_ssim.ops.reference import total_variation as reference
 
+MOST_PLANES = 3
+"""The most planes that a native call takes: those of a grid."""
 
-def plane_tv(plane: Tensor) -> Tensor:
-    """Smoothness penalty of a plane.
+
+def planes_tv(planes: Sequence[Tensor], scale: float = 1.0, weight: float = 1.0) -> Tensor:
+    """Smoothness penalty of a grid's planes, as a loss term.
 
     Args:
-        plane: `[n_v, n_u, C]`.
+        planes: one to three `[n_v, n_u, C]`.
+        scale, weight: the sum is multiplied by the first and then by the second.
     Returns:
-        The scalar `2 * (mean squared difference along v + mean squared difference along u)`, differentiable. A side
-        of length one adds nothing.
+        `scale * weight` times the sum over planes of `2 * (mean squared difference along v + mean squared difference
+        along u)`, a differentiable scalar. A side of length one adds nothing.
     Raises:
-        ValueError: a plane that is not three-dimensional.
+        ValueError: a plane that is not three-dimensional, or another number of planes.
     """
-    if plane.dim() != 3:
-        raise ValueError(f"plane: expected [n_v, n_u, C], not {tuple(plane.shape)}")
-    return PLANE_TV(plane)
+    if not 1 <= len(planes) <= MOST_PLANES:
+        raise ValueError(f"planes: expected one to {MOST_PLANES}, not {len(planes)}")
+    for plane in planes:
+        if plane.dim() != 3:
+            raise ValueError(f"plane: expected [n_v, n_u, C], not {tuple(plane.shape)}")
+    return PLANES_TV(list(planes), [scale, weight])
+
+
+def plane_tv(plane: Tensor) -> Tensor:
+    """Smoothness penalty of one plane `[n_v, n_u, C]`; see `planes_tv`."""
+    return planes_tv((plane,))
 
 
 def line_tv(line: Tensor) -> Tensor:
     """Smoothness penalty of a line `[n, C]`: the scalar `2 * mean squared difference of neighbours`."""
+    return planes_tv((as_plane(line),))
+
+
+def as_plane(line: Tensor) -> Tensor:
+    """A line `[n, C]` as a plane of width one, which has the same penalty."""
     if line.dim() != 2:
         raise ValueError(f"line: expected [n, C], not {tuple(line.shape)}")
-    return plane_tv(line[:, None])
+    return line[:, None]
 
 
 def _gradient(call: GradientCall) -> Sequence[Tensor]:
-    return (torch.ops.nerf_ssim.plane_tv_backward(*call.upstream, *call.args),)
+    return torch.ops.nerf_ssim.planes_tv_backward(*call.upstream, *call.args)
 
 
-def _examples() -> Iterator[tuple[Tensor]]:
-    for shape in ((5, 7, 3), (1, 4, 2), (33, 1, 16)):
-        yield (uniform(*shape),)
+def _examples() -> Iterator[tuple[list[Tensor], list[float]]]:
+    for shapes, factors in (
+        (((5, 7, 3), (1, 4, 2)), [0.5, 3.0]),
+        (((33, 1, 16),), [1.0, 1.0]),
+        (((4, 5, 8), (6, 4, 8), (5, 6, 4)), [1e-2, 0.1]),
+    ):
+        yield [uniform(*shape, seed=seed) for seed, shape in enumerate(shapes)], factors
 
 
-PLANE_TV = declare(
+PLANES_TV = declare(
     Op(
-        name="plane_tv",
+        name="planes_tv",
         operators={
-            "plane_tv(Tensor plane) -> Tensor": lambda plane: plane.new_empty(()),
-            "plane_tv_backward(Tensor grad, Tensor plane) -> Tensor": lambda _, plane: plane.new_empty(plane.shape),
+            "planes_tv(Tensor[] planes, float[] factors) -> Tensor": lambda planes, _: planes[0].new_empty(()),
+            "planes_tv_backward(Tensor grad, Tensor[] planes, float[] factors) -> Tensor[]": (
+                lambda _, planes, factors: [plane.new_empty(plane.shape) for plane in planes]
+            ),
         },
-        reference=reference.plane_tv,
-        differentiable=("plane",),
+        reference=reference.planes_tv,
+        differentiable=("planes",),
         gradient=_gradient,
         examples=_examples,
     )

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from nerf_ssim.datasets.scene import Views
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.rays.cameras import Rays, pixel_rays
+from nerf_ssim.ops.pixel_rays import pixel_rays
+from nerf_ssim.ops.transfer import sent_to
+from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.rays.permutation import KeyedPermutation
 
 __all__ = ["PixelBatches", "RayBatch"]
@@ -35,7 +37,8 @@ class PixelBatches:
     dropped, as in the published sampler. Images stay uint8 and rays are made for the batch only; the order is a keyed
     permutation, and kept pixels are one bit each, so memory does not grow beyond the images themselves.
 
-    Images, cameras and order are on one device, so a batch is never copied from the host.
+    Images, cameras and order are on one device, so a batch of an epoch is never copied from the host. What is random
+    is drawn on the CPU whatever the device.
     """
 
     def __init__(self, views: Views, batch_size: int, generator: torch.Generator) -> None:
@@ -91,11 +94,7 @@ class PixelBatches:
 
     def rays_of(self, pixels: Tensor) -> Rays:
         """Rays through the centres of `pixels` (flat indices over views, rows, columns)."""
-        area = self.views.height * self.views.width
-        view = pixels // area
-        row = (pixels % area) // self.views.width
-        column = pixels % self.views.width
-        return pixel_rays(self.views.c2w[view], self.views.K[view], column + 0.5, row + 0.5)
+        return self._batch_of(pixels).rays
 
     def state_dict(self) -> dict:
         """Position in the epoch and the kept pixels, as plain values and tensors."""
@@ -138,14 +137,15 @@ class PixelBatches:
         self.batches_left = self.kept // self.batch_size
 
     def _batch_of(self, pixels: Tensor) -> RayBatch:
-        return RayBatch(self.rays_of(pixels), self.views.images.view(-1, 3)[pixels].float() / 255.0)
+        origins, directions, rgb = pixel_rays(pixels, self.views.images, self.views.c2w, self.views.K)
+        return RayBatch(Rays(origins, directions), rgb)
 
     def _random_pixels(self) -> Tensor:
         found: list[Tensor] = []
         missing = self.batch_size
         while missing > 0:
             size = self.batch_size if self.kept_bits is None else 2 * missing * self.total // max(self.kept, 1) + 1
-            drawn = torch.randint(self.total, (size,), generator=self.generator, device=self.device)
+            drawn = sent_to(self.device, torch.randint(self.total, (size,), generator=self.generator))
             found.append(drawn if self.kept_bits is None else drawn[self._is_kept(drawn)][:missing])
             missing -= found[-1].numel()
         return torch.cat(found)

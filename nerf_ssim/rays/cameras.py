@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nerf_ssim.ops.reference.pixel_rays import image_directions, rays_through
+
 __all__ = ["Rays", "camera_rays", "image_directions", "pixel_rays"]
 
 
@@ -35,19 +37,7 @@ def pixel_rays(c2w: Tensor, K: Tensor, x: Tensor, y: Tensor) -> Rays:
     Returns:
         `Rays` with unit directions (the published Replica loader normalises them too, so that steps are scene lengths).
     """
-    in_camera = torch.nn.functional.normalize(image_directions(K, x, y), dim=-1)
-    directions = (c2w[:, :3, :3] * in_camera[:, None, :]).sum(-1)
-    return Rays(c2w[:, :3, 3].expand_as(directions), directions)
-
-
-def image_directions(K: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Directions `[rays, 3]` through image points in the camera's own axes, of length 1 along the optical axis.
-
-    Args: as for `pixel_rays`.
-    """
-    down = (y - K[:, 1, 2]) / K[:, 1, 1]
-    right = (x - K[:, 0, 2] - K[:, 0, 1] * down) / K[:, 0, 0]
-    return torch.stack([right, down, torch.ones_like(right)], dim=-1)
+    return Rays(*rays_through(c2w, K, x, y))
 
 
 def camera_rays(c2w: Tensor, K: Tensor, height: int, width: int) -> Rays:

@@ -33,7 +33,7 @@ class KeyedPermutation:
     @classmethod
     def draw(cls, count: int, generator: torch.Generator) -> KeyedPermutation:
         """A permutation of `range(count)` with keys from `generator`."""
-        keys = torch.randint(0, MIX_BITS, (ROUNDS,), generator=generator, device=generator.device)
+        keys = torch.randint(0, MIX_BITS, (ROUNDS,), generator=generator)
         return cls(count, keys.tolist())
 
     def __call__(self, positions: Tensor) -> Tensor:

@@ -13,9 +13,6 @@ from torch import Tensor
 from nerf_ssim.errors import CheckpointError
 from nerf_ssim.runs.schema import Schema, Unsound, at, tensor
 
-ON_THE_CPU = ("ssim", "monitor")
-"""Consumers whose numbers are drawn on the CPU, so that every device sees the same orders of SSIM's pixels."""
-
 
 def stream_seed(seed: int, name: str) -> int:
     """The seed of the stream `name` under the run's `seed`: a 63-bit hash, the same in every process and version.
@@ -36,7 +33,7 @@ class ShapesOnly(torch.Generator):
 
 
 class Generators:
-    """One `torch.Generator` per consumer of randomness.
+    """One `torch.Generator` per consumer of randomness, all on the CPU, so that every device sees the same numbers.
 
     Example:
         >>> generators = Generators(20211202, ["jitter"])
@@ -45,23 +42,16 @@ class Generators:
     Args:
         seed: the run's seed, any integer.
         names: the consumers, distinct.
-        device: where the generators live, except those of `ON_THE_CPU`; their states are saved on the CPU.
     Raises:
         ValueError: a name that comes twice.
     """
 
-    def __init__(self, seed: int, names: Sequence[str], device: torch.device | str = "cpu") -> None:
+    def __init__(self, seed: int, names: Sequence[str]) -> None:
         if len(set(names)) != len(names):
             raise ValueError(f"generator names must be distinct, got {tuple(names)}")
         self.seed = int(seed)
-        self.device = torch.device(device)
         self._sketch: ShapesOnly | None = None
-        self._streams = {
-            name: torch.Generator(device="cpu" if name in ON_THE_CPU else self.device).manual_seed(
-                stream_seed(self.seed, name)
-            )
-            for name in names
-        }
+        self._streams = {name: torch.Generator().manual_seed(stream_seed(self.seed, name)) for name in names}
 
     def __getitem__(self, name: str) -> torch.Generator:
         try:
@@ -110,7 +100,7 @@ class Generators:
         that nothing drew from.
 
         Raises:
-            CheckpointError: a generator without a state, or one of another device.
+            CheckpointError: a generator without a state, or a state of something else.
         """
         if missing := sorted(set(self._streams) - set(states)):
             raise CheckpointError(f"random generator states don't fit this run (missing: {', '.join(missing)})")
@@ -118,11 +108,11 @@ class Generators:
         # Rehearsed on fresh generators first: a state that doesn't fit must not leave half of the streams moved.
         for name, state in states.items():
             try:
-                torch.Generator(device=self._streams[name].device).set_state(state)
+                torch.Generator().set_state(state)
             except (RuntimeError, TypeError) as error:
                 raise CheckpointError(
-                    f"the state of random generator {name!r} doesn't fit device {self.device}; "
-                    "resume on the kind of device that the run was started on"
+                    f"the state of random generator {name!r} is not of a generator on the CPU; versions before 0.2.0 "
+                    "drew on the GPU: go on with the version that wrote it, or train anew"
                 ) from error
         for name, state in states.items():
             self._streams[name].set_state(state)

@@ -14,6 +14,7 @@ from nerf_ssim.ops.number_kinds import whole_number
 from nerf_ssim.ops.reference.ssim import s3im_image
 from nerf_ssim.ops.ssim import SsimStatistics, s3im
 from nerf_ssim.ops.ssim_window import SsimMix, SsimWindow
+from nerf_ssim.ops.transfer import sent_to
 from nerf_ssim.ssim.orders import draw_orders, drawn_orders
 from nerf_ssim.ssim.pairs import largest_value, promoted, refuse_another_range
 from nerf_ssim.ssim.parts import gradient_parts
@@ -88,6 +89,7 @@ class S3IM(nn.Module):
         self.window.map_size(self.patch_height, self.patch_width * self.repeat)
         self.any_batch = any_batch
         self._state = torch.Generator().manual_seed(seed).get_state()
+        self._ahead: tuple[Tensor, Tensor] | None = None  # orders drawn already, and the state before them
 
     def forward(self, rendered: Tensor, target: Tensor) -> Tensor:
         """The loss of `rendered, target [rays, 3]`, `patch_height * patch_width` of them; draws new orders."""
@@ -118,11 +120,14 @@ class S3IM(nn.Module):
         rays = height * width
         if rays < len(rendered):
             rendered, target = rendered[:rays], target[:rays]
-        orders = self.draw_orders(generator, rays)
-        if rendered.is_cuda and not torch.compiler.is_compiling():  # pinned, so that the copy waits for nothing
-            orders = orders.pin_memory()
-        orders = orders.to(rendered.device, non_blocking=True)
+        draws_ahead = generator is None and not torch.compiler.is_compiling()
+        if draws_ahead:
+            orders = self._next_orders(rays, rendered.device)
+        else:
+            orders = sent_to(rendered.device, self.draw_orders(generator, rays))
         loss, statistics = s3im(rendered, target, orders, height, self.window)
+        if draws_ahead:  # while a GPU is still at what came before
+            self._draw_ahead(rays, rendered.device)
         if not measures_parts:
             return S3imResult(loss, statistics)
         x, y = (s3im_image(colours, orders, height) for colours in (target, rendered))
@@ -138,16 +143,33 @@ class S3IM(nn.Module):
         rays = self.patch_height * self.patch_width if rays is None else rays
         if generator is not None:
             return drawn_orders(generator, self.repeat, rays)
+        self._forget_ahead()
         return draw_orders(self._state, self.repeat, rays)
 
+    def _draw_ahead(self, rays: int, device: torch.device) -> None:
+        before = self.get_state()
+        self._ahead = before, sent_to(device, self.draw_orders(None, rays))
+
+    def _next_orders(self, rays: int, device: torch.device) -> Tensor:
+        if self._ahead is None or self._ahead[1].shape[1] != rays:
+            self._draw_ahead(rays, device)
+        assert self._ahead is not None
+        (_, orders), self._ahead = self._ahead, None
+        return orders.to(device)
+
+    def _forget_ahead(self) -> None:
+        if self._ahead is not None:
+            (self._state, _), self._ahead = self._ahead, None
+
     def get_state(self) -> Tensor:
-        """The generator's state, a uint8 tensor."""
-        return self._state.clone()
+        """The generator's state before the orders that the next call will use, a uint8 tensor."""
+        return self._state.clone() if self._ahead is None else self._ahead[0].clone()
 
     def set_state(self, state: Tensor) -> None:
         """Continue with the orders that follow a state from `get_state`."""
         generator = torch.Generator()
         generator.set_state(state.cpu())  # refuses what is no state
+        self._ahead = None
         self._state = generator.get_state()
 
     def get_extra_state(self) -> Tensor:

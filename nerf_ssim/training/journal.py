@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from nerf_ssim.errors import HaltedTraining
@@ -79,10 +80,10 @@ class Journal:
         Raises:
             HaltedTraining: a loss term that is not finite, with its iteration and name; the rows before it are written.
         """
-        rows, self.pending = self.pending, []
+        pending, self.pending = self.pending, []
         errors = []
-        for iteration, row, is_written in rows:
-            values = {name: float(value) for name, value in row.items()}
+        rows = read_together([row for _, row, _ in pending])
+        for (iteration, _, is_written), values in zip(pending, rows, strict=True):
             values["psnr_train"] = psnr_of(values["mse"])
             bad = [name for name in self.terms if name in values and not math.isfinite(values[name])]
             if bad:
@@ -95,6 +96,21 @@ class Journal:
                 )
         if errors:
             self.psnr_train = psnr_of(sum(errors) / len(errors))
+
+
+def read_together(rows: Sequence[Row]) -> list[dict[str, float]]:
+    """The rows as plain numbers. All tensors of a kind come from their device in one copy, which waits once."""
+    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for row in rows:
+        for value in row.values():
+            if isinstance(value, Tensor):
+                kinds.setdefault((value.device, value.dtype), []).append(value)
+    numbers = {kind: iter(torch.stack(values).tolist()) for kind, values in kinds.items()}
+
+    def read(value: Tensor | float) -> float:
+        return float(next(numbers[value.device, value.dtype]) if isinstance(value, Tensor) else value)
+
+    return [{name: read(value) for name, value in row.items()} for row in rows]
 
 
 def defined(value: Tensor | float) -> float | None:

@@ -109,7 +109,7 @@ class Session:
 
 def make_generators(config: Config[ModelOptions]) -> Generators:
     """The random generators of a run: of its batches, of its luminance monitor, and those that its model asks for."""
-    return Generators(config.run.seed, ("pixels", "monitor", *config.model.streams), config.run.device)
+    return Generators(config.run.seed, ("pixels", "monitor", *config.model.streams))
 
 
 def scene_on(scene: Scene, device: str) -> Scene:

@@ -7,12 +7,20 @@ import torch
 from simulator import Case, Kernel, Mutation, single, unwritten
 
 from nerf_ssim.ops.reference.resize import resize_plane
-from nerf_ssim.ops.reference.total_variation import plane_tv
+from nerf_ssim.ops.reference.total_variation import planes_tv
 
-PARTIAL_SUMS = 1024  # scratch that launch_plane_tv wants
-# Channels in fours and single, several turns of a block along a row, a line, sides of length one.
-SHAPES = [(7, 5, 16), (3, 90, 12), (5, 6, 3), (37, 1, 4), (1, 9, 2), (1, 1, 5), (2, 1, 1)]
-MOST_BLOCKS = (1030, 2, 1)  # more rows than blocks
+PARTIAL_SUMS = 1024  # a plane, scratch that launch_planes_tv wants
+MOST_PLANES = 3
+FACTORS = (1e-2, 0.5)
+# Channels in fours and single, several turns of a block along a row, a line, sides of length one; three planes of
+# different sizes together, of which one is not in fours.
+SETS = [
+    ((7, 5, 16), (3, 90, 12), (5, 6, 8)),
+    ((5, 6, 3),),
+    ((37, 1, 4), (1, 9, 2)),
+    ((1, 1, 5), (2, 1, 1), (4, 3, 4)),
+]
+MOST_BLOCKS = ((1030, 2, 1), (3, 2, 1))  # more rows than blocks
 
 
 def random_plane(shape: tuple[int, int, int]) -> torch.Tensor:
@@ -21,46 +29,68 @@ def random_plane(shape: tuple[int, int, int]) -> torch.Tensor:
 
 
 def as_struct(plane: torch.Tensor) -> dict:
-    """The plane as the launchers take it."""
+    """A plane as the launchers take it."""
     return {"values": single(plane), **dict(zip(("n_v", "n_u", "channels"), plane.shape, strict=True))}
 
 
+def padded(values: list, nothing: object) -> tuple:
+    """The values as an array in the launchers' structs, which always have places for three planes."""
+    return (*values, *[nothing] * (MOST_PLANES - len(values)))
+
+
+def planes_struct(planes: list[torch.Tensor]) -> dict:
+    """Planes and factors as the launchers take them."""
+    return {
+        "values": padded([single(plane) for plane in planes], None),
+        **{
+            name: padded([plane.shape[side] for plane in planes], 0)
+            for side, name in enumerate(("n_v", "n_u", "channels"))
+        },
+        "count": len(planes),
+        "first_factor": FACTORS[0],
+        "second_factor": FACTORS[1],
+    }
+
+
 def forward_cases() -> list[Case]:
-    """Every shape; one of them with more rows than a launch has blocks."""
-    return [
-        Case(
-            name=str(shape),
-            launcher="launch_plane_tv",
-            arguments={
-                "plane": as_struct(random_plane(shape)),
-                "partial_sums": unwritten(PARTIAL_SUMS),
-                "out": unwritten(1),
-            },
-            expected={"out": plane_tv(random_plane(shape)).reshape(1).numpy()},
-            elements=shape[0] * shape[1] * shape[2] if shape == SHAPES[1] else 0,
-            floor=(4, 0),
+    """Every set of planes; one of them with more rows than a launch has blocks."""
+    cases = []
+    for shapes in [*SETS, MOST_BLOCKS]:
+        planes = [random_plane(shape) for shape in shapes]
+        cases.append(
+            Case(
+                name=" ".join(map(str, shapes)),
+                launcher="launch_planes_tv",
+                arguments={
+                    "planes": planes_struct(planes),
+                    "partial_sums": unwritten(MOST_PLANES * PARTIAL_SUMS),
+                    "out": unwritten(1),
+                },
+                expected={"out": planes_tv(planes, FACTORS).reshape(1).numpy()},
+                elements=sum(plane.numel() for plane in planes) if shapes == SETS[0] else 0,
+                floor=(4, 0),
+            )
         )
-        for shape in [*SHAPES, MOST_BLOCKS]
-    ]
+    return cases
 
 
 def backward_cases() -> list[Case]:
-    """Every shape, with an upstream gradient that is not one."""
+    """Every set of planes, with an upstream gradient that is not one."""
     cases = []
-    for shape in SHAPES:
-        plane = random_plane(shape).requires_grad_()
-        (plane_tv(plane) * -0.75).backward()
+    for shapes in SETS:
+        planes = [random_plane(shape).requires_grad_() for shape in shapes]
+        (planes_tv(planes, FACTORS) * -0.75).backward()
         cases.append(
             Case(
-                name=str(shape),
-                launcher="launch_plane_tv_backward",
+                name=" ".join(map(str, shapes)),
+                launcher="launch_planes_tv_backward",
                 arguments={
-                    "plane": as_struct(plane),
+                    "planes": planes_struct(planes),
                     "scale": np.array([-0.75], dtype=np.float32),
-                    "gradient": unwritten(*shape),
+                    "gradients": {"values": padded([unwritten(*shape) for shape in shapes], None)},
                 },
-                expected={"gradient": plane.grad.numpy()},
-                elements=plane.numel() if shape == SHAPES[1] else 0,
+                expected={"gradients": {"values": tuple(plane.grad.numpy() for plane in planes)}},
+                elements=sum(plane.numel() for plane in planes) if shapes == SETS[0] else 0,
                 floor=(4, 4),
             )
         )
@@ -99,12 +129,13 @@ def resize_cases() -> list[Case]:
 
 KERNELS = [
     Kernel(
-        name="plane_tv",
+        name="planes_tv",
         source="planes.cu",
-        what="Total variation of a plane or line. A block owns every 1024th row, its threads go along it four "
-        "channels at a time and read each value with its neighbours at larger u and v, which the caches hold. One "
-        "float a block goes to scratch and a second kernel adds those in a fixed order, so there are no atomics.",
-        entries=("plane_tv<4>", "plane_tv<1>", "add_partial_sums"),
+        what="Total variation of a grid's planes or lines, together. A block owns every so many rows of a plane, its "
+        "threads go along them four channels at a time and read each value with its neighbours at larger u and v, "
+        "which the caches hold. One float a block goes to scratch and a second kernel adds those in a fixed order, so "
+        "there are no atomics.",
+        entries=("planes_tv<4>", "planes_tv<1>", "add_planes"),
         cases=forward_cases,
         mutations=(
             Mutation(
@@ -121,17 +152,31 @@ KERNELS = [
             ),
             Mutation(
                 "the counts of the sides swapped",
-                "factors.along_u * along_u + factors.along_v * along_v",
-                "factors.along_v * along_u + factors.along_u * along_v",
+                "factors.along_u[blockIdx.y] * along_u + factors.along_v[blockIdx.y] * along_v",
+                "factors.along_v[blockIdx.y] * along_u + factors.along_u[blockIdx.y] * along_v",
                 "value",
             ),
             Mutation(
-                "one block too few",
-                "kernel, blocks_for(blocks, 1)",
-                "kernel, blocks_for(std::max<int64_t>(1, blocks - 1), 1)",
+                "counts of the first plane for all",
+                "factors.along_u[blockIdx.y] * along_u",
+                "factors.along_u[0] * along_u",
                 "value",
             ),
-            Mutation("every block writes one sum", "partial_sums[blockIdx.x] = sum", "partial_sums[0] = sum", "race"),
+            Mutation(
+                "second factor forgotten",
+                "__fmul_rn(__fmul_rn(total, first_factor), second_factor)",
+                "__fmul_rn(total, first_factor)",
+                "value",
+            ),
+            Mutation(
+                "every plane's sums in one place", "blockIdx.y * kPlaneTvPartialSums + blockIdx.x", "blockIdx.x", "race"
+            ),
+            Mutation(
+                "sums of warps written too early",
+                "    __syncthreads();  // before the warps' sums",
+                "    // before the warps' sums",
+                "race",
+            ),
             Mutation(
                 "no barrier before the warps are added",
                 "  __syncthreads();\n  if (thread >= kWarpLanes)",
@@ -142,11 +187,11 @@ KERNELS = [
         ),
     ),
     Kernel(
-        name="plane_tv_backward",
+        name="planes_tv_backward",
         source="planes.cu",
         what="Its gradient. One thread owns four channels of a node and adds what the four neighbours pull; the "
         "upstream gradient is read from the device, so that the host need not wait for it.",
-        entries=("plane_tv_backward<4>", "plane_tv_backward<1>"),
+        entries=("planes_tv_backward<4>", "planes_tv_backward<1>"),
         cases=backward_cases,
         mutations=(
             Mutation(
@@ -163,7 +208,13 @@ KERNELS = [
                 "value",
             ),
             Mutation(
-                "upstream gradient forgotten", "2.0f * factors.along_v * *scale", "2.0f * factors.along_v", "value"
+                "upstream gradient forgotten",
+                "__fmul_rn(*upstream, planes.second_factor)",
+                "planes.second_factor",
+                "value",
+            ),
+            Mutation(
+                "all gradients in the first plane's", "gradients.values[blockIdx.y]", "gradients.values[0]", "value"
             ),
         ),
     ),

@@ -6,6 +6,7 @@ import mmap
 
 import numpy as np
 import pytest
+from kernels_adam import as_struct
 from simulated_call import Run, call
 from simulator import library_of, missing_tool
 
@@ -81,8 +82,12 @@ def test_last_node_of_a_vast_voxel_grid_is_sampled_and_updated():
 def test_last_elements_of_a_vast_parameter_are_updated():
     arrays = {name: vast(BEYOND) for name in ("param", "grad", "exp_avg", "exp_avg_sq")}
     arrays["grad"][-5:] = 1.0
-    arguments = {"step": {**FACTORS, "step_size": 0.5}, "state": {**arrays, "count": BEYOND}}
-    launch("adam.cu", "launch_adam_step", arguments, (BEYOND // 256, 1))
+    arguments = {
+        "shared": FACTORS,
+        "corrects_root": True,
+        "all": as_struct([arrays], [(FACTORS["root_correction"], 0.5)]),
+    }
+    launch("adam.cu", "launch_adam_steps", arguments)  # rows of blocks stride: the first one comes round to the end
     np.testing.assert_allclose(arrays["param"][-5:], -0.5, rtol=1e-5)
 
 
@@ -98,7 +103,17 @@ def test_last_row_of_a_vast_plane_is_resampled_and_regularised():
     np.testing.assert_allclose(out[-1, -2:, 0], [0.0, 2.0])
     gradient = vast(n_v, n_u, channels)
     scale = np.array([1e9], np.float32)
-    launch("planes.cu", "launch_plane_tv_backward", {**values, "scale": scale, "gradient": gradient}, last_row)
+    planes = {
+        "values": (plane, None, None),
+        "n_v": (n_v, 0, 0),
+        "n_u": (n_u, 0, 0),
+        "channels": (channels, 0, 0),
+        "count": 1,
+        "first_factor": 1.0,
+        "second_factor": 1.0,
+    }
+    arguments = {"planes": planes, "scale": scale, "gradients": {"values": (gradient, None, None)}}
+    launch("planes.cu", "launch_planes_tv_backward", arguments, last_row)
     exact = 4e9 * 2.0 * (1 / ((n_v - 1) * n_u * channels) + 1 / (n_v * (n_u - 1) * channels))
     np.testing.assert_allclose(gradient[-1, -1], exact, rtol=1e-5)
 

@@ -16,7 +16,7 @@ from nerf_ssim.ops.declaration import Op
 
 def test_every_op_says_what_it_uses_and_why():
     table = backend.describe()
-    assert {"vm_density", "vm_features", "march_box", "composite", "plane_tv"} <= set(table)
+    assert {"vm_density", "vm_features", "march_box", "composite", "planes_tv"} <= set(table)
     assert all(choice in ("native", "reference") and reason for choice, reason in table.values())
 
 

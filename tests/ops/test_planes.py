@@ -7,7 +7,7 @@ from native_parity import assert_equal_to_rounding, require_native, threads, val
 from nerf_ssim.ops.reference import resize as resize_reference
 from nerf_ssim.ops.reference import total_variation as tv_reference
 from nerf_ssim.ops.resize import resize_line, resize_plane
-from nerf_ssim.ops.total_variation import line_tv, plane_tv
+from nerf_ssim.ops.total_variation import line_tv, plane_tv, planes_tv
 
 SHAPES = [(5, 7, 3), (1, 4, 16), (6, 1, 2), (1, 1, 5), (90, 70, 16)]
 
@@ -30,7 +30,7 @@ def test_tv_is_twice_the_sum_of_the_two_mean_squared_differences(backend, monkey
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_native_tv_equals_float64_reference(shape, n_threads):
-    require_native("plane_tv")
+    require_native("planes_tv")
     plane, exact_plane = random_plane(shape), random_plane(shape).detach().double().requires_grad_()
     with threads(n_threads):
         actual = value_and_gradients(lambda: plane_tv(plane), [plane])
@@ -73,8 +73,9 @@ def test_resizing_is_differentiable():
 
 
 def test_native_operators_pass_opcheck():
-    require_native("plane_tv")
-    torch.library.opcheck(torch.ops.nerf_ssim.plane_tv.default, (random_plane((3, 4, 2)),))
+    require_native("planes_tv")
+    planes = [random_plane((3, 4, 2)), random_plane((2, 5, 4))]
+    torch.library.opcheck(torch.ops.nerf_ssim.planes_tv.default, (planes, [0.01, 3.0]))
     torch.library.opcheck(torch.ops.nerf_ssim.resize_plane.default, (random_plane((3, 4, 2)).detach(), 5, 6))
 
 
@@ -88,3 +89,18 @@ def test_wrong_shapes_are_refused():
             call()
     with pytest.raises(ValueError):
         resize_plane(torch.ones(3, 3, 1), (0, 3))
+
+
+def test_planes_together_are_the_planes_one_by_one_to_the_last_bit():
+    """A step gives the same weights as when every plane's term was an operator of its own."""
+    planes = [random_plane(shape).detach().requires_grad_() for shape in ((9, 5, 16), (7, 5, 16), (7, 9, 16))]
+    together = planes_tv(planes, 1e-2, 0.37)
+    alone = 0.37 * (1e-2 * ((plane_tv(planes[0]) + plane_tv(planes[1])) + plane_tv(planes[2])))
+    assert torch.equal(together, alone)
+    for a, b in zip(torch.autograd.grad(together, planes), torch.autograd.grad(alone, planes), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_number_of_planes_that_no_grid_has_is_refused():
+    with pytest.raises(ValueError, match="one to 3, not 4"):
+        planes_tv([torch.ones(2, 2, 1)] * 4)

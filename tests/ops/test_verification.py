@@ -27,20 +27,20 @@ def clean(monkeypatch, tmp_path):
     monkeypatch.setattr(verification, "_verdicts", {})
 
 
-def halved(needs, resource, plane):
-    return torch.ops.nerf_ssim.plane_tv(plane) / 2
+def halved(needs, resource, planes, factors):
+    return torch.ops.nerf_ssim.planes_tv(planes, factors) / 2
 
 
 def doubled(call):
-    return [2 * torch.ops.nerf_ssim.plane_tv_backward(*call.upstream, *call.args)]
+    return [2 * each for each in torch.ops.nerf_ssim.planes_tv_backward(*call.upstream, *call.args)]
 
 
 def failing(*_):
     return torch.zeros(2) @ torch.zeros(3)
 
 
-def not_a_number(needs, resource, plane):
-    return torch.ops.nerf_ssim.plane_tv(plane) * float("nan")
+def not_a_number(needs, resource, planes, factors):
+    return torch.ops.nerf_ssim.planes_tv(planes, factors) * float("nan")
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def not_a_number(needs, resource, plane):
     ],
 )
 def test_a_kernel_that_is_wrong_on_purpose_is_found(monkeypatch, changes, said):
-    require_native("plane_tv")
-    monkeypatch.setitem(backend._declared, "plane_tv", replace(backend.declared()["plane_tv"], **changes))
-    others = [op for op in backend.declared() if op != "plane_tv"]
+    require_native("planes_tv")
+    monkeypatch.setitem(backend._declared, "planes_tv", replace(backend.declared()["planes_tv"], **changes))
+    others = [op for op in backend.declared() if op != "planes_tv"]
     records = list(verification._records("cpu", others))
     found = next(record for record in records if "op" in record or "error" in record)
     assert said in str(found.get("reason", found.get("error")))
@@ -76,13 +76,13 @@ def process(monkeypatch, tmp_path):
 TELL = "def tell(**record): print(json.dumps(record), flush=True)\n"
 WRONG = """
 tell(begins="device"); tell(begins="extension"); tell(compared=3)
-tell(begins="plane_tv"); tell(op="plane_tv", reason="example 1: result 0 is off by 1, of 0.1 allowed")
+tell(begins="planes_tv"); tell(op="planes_tv", reason="example 1: result 0 is off by 1, of 0.1 allowed")
 tell(begins="siren"); tell(op="siren", reason="")
 tell(finished=True)
 """
 CRASHING = """
 tell(begins="device"); tell(begins="extension"); tell(compared=3)
-for op in ("plane_tv", "siren", "s3im"):
+for op in ("planes_tv", "siren", "s3im"):
     if op in left_out: continue
     tell(begins=op)
     if op == "siren": os.abort()
@@ -117,22 +117,22 @@ def test_a_comparison_that_does_not_start_is_no_fault_of_the_gpu(process):
 
 
 def test_right_kernels_agree_and_doctor_says_so(capsys):
-    require_native("plane_tv")
+    require_native("planes_tv")
     assert command.main(["doctor", "--check"]) == 0
     native = sum(how == "native" for how, _ in backend.describe().values())
     assert f"{native} of {native} agree" in capsys.readouterr().out
 
 
 def test_doctor_check_names_a_wrong_kernel_which_plain_pytorch_serves_then(process, capsys):
-    require_native("plane_tv")
+    require_native("planes_tv")
     process(WRONG)
     assert command.main(["doctor", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert any("plane_tv on cpu" in line and "is off by 1" in line for line in lines)
+    assert any("planes_tv on cpu" in line and "is off by 1" in line for line in lines)
     assert any("2 of 3 agree" in line for line in lines)
-    assert any("plane_tv" in line and "reference (its kernel disagrees" in line for line in lines)
-    assert backend.implementation("plane_tv", torch.ones(1)) == "reference"
-    assert "1 in plain PyTorch: plane_tv (its kernel disagrees" in run_device.start_line("cpu")
+    assert any("planes_tv" in line and "reference (its kernel disagrees" in line for line in lines)
+    assert backend.implementation("planes_tv", torch.ones(1)) == "reference"
+    assert "1 in plain PyTorch: planes_tv (its kernel disagrees" in run_device.start_line("cpu")
 
 
 @pytest.fixture
@@ -148,14 +148,14 @@ def gpu(monkeypatch):
 
 
 def test_the_first_start_on_a_gpu_compares_and_later_ones_remember(process, gpu, monkeypatch):
-    require_native("plane_tv")
+    require_native("planes_tv")
     process(WRONG)
     assert run_device.choose_device("auto") == "cuda"
     assert run_device.choose_device("cuda:0") == "cuda:0"
     assert gpu == ["cuda"], "the second start remembers, by GPU and not by the name asked for"
-    assert backend.describe("cuda")["plane_tv"][1].startswith("its kernel disagrees")
+    assert backend.describe("cuda")["planes_tv"][1].startswith("its kernel disagrees")
     line = run_device.start_line("cuda")
-    assert "plane_tv (its kernel disagrees" in line and GPU["gpu"] in line and "native CUDA kernels" in line
+    assert "planes_tv (its kernel disagrees" in line and GPU["gpu"] in line and "native CUDA kernels" in line
     monkeypatch.setattr(verification, "_verdicts", {})
     monkeypatch.setitem(GPU, "driver", "590.2")
     run_device.choose_device("cuda")
@@ -171,7 +171,7 @@ def test_where_cuda_does_not_compute_the_run_goes_to_the_processor_and_says_so(p
 
 
 def test_a_damaged_memory_or_a_folder_that_cannot_be_written_only_costs_the_comparison(tmp_path, monkeypatch):
-    verdict = Verdict(3, {"plane_tv": "it disagrees"})
+    verdict = Verdict(3, {"planes_tv": "it disagrees"})
     verification.remember(GPU, verdict)
     assert verification.remembered(GPU) == verdict
     file = tmp_path / "cache" / "nerf_ssim" / "verified.json"

@@ -6,42 +6,34 @@ import io
 import traceback
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
 from tiny_scene import tiny_config, write_tiny_scene
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import nerf_ssim
-from nerf_ssim.models.dvgo import contracted as dvgo_contracted
-from nerf_ssim.models.dvgo import field as dvgo
-from nerf_ssim.models.parts import rendering
-from nerf_ssim.models.tensorf import field as tensorf
 from nerf_ssim.ops import backend
-from nerf_ssim.ops.contracted import ContractedSamples
-from nerf_ssim.ops.marching import Samples
-from nerf_ssim.rays.batches import AHEAD, RayBatch
-from nerf_ssim.rays.cameras import Rays
+from nerf_ssim.rays.batches import AHEAD
 from nerf_ssim.runs.interrupts import GracefulStop
 from nerf_ssim.runs.progress import Progress
+from nerf_ssim.training import journal
 from nerf_ssim.training.loop import train
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
+from tests.training.launches import as_on_a_gpu, move_to_meta
 
 PACKAGE = str(Path(nerf_ssim.__file__).parent)
 # Operators whose result the CPU reads: on a GPU it waits there until everything before is done.
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique"}
-# The places where a step may do so. A new place is a slower GPU. (The marchers wait too, inside their operators.)
+# The places where a step may do so. A new place is a slower GPU. (The marchers and the choice of samples wait too,
+# inside their operators.)
 ALLOWED = {
-    ("parts/thinning.py", "above_threshold"): "how many samples get a colour",
     ("dvgo/bounded.py", "march"): "how many samples the mask lets through",
     ("rays/batches.py", "_look_ahead"): f"where the walk to the next {AHEAD} batches ends",
     ("rays/permutation.py", "__call__"): "how many positions of that walk fall outside the pixels and walk on",
     # What follows never waits: the tensors are the CPU's.
     ("ops/compositing.py", "check_offsets"): "offsets are checked on the CPU only",
-    ("dvgo/optimizer.py", "_update"): "the number of updates, which is kept on the CPU",
+    ("tensorf/recipe.py", "render"): "the coin of the background",
 }
 ONCE_IN_A_WHILE = {place for place in ALLOWED if place[0].startswith("rays/")}
 MODELS = ("tensorf", "dvgo", "bounded dvgo")
@@ -87,7 +79,7 @@ def test_a_step_waits_for_the_device_only_where_it_is_known_to(model, scene, tmp
             take_step(session.recipe, session.batches, session.s3im, 1.0, iteration)
         steps.append(reads.places)
     assert set().union(*steps) <= set(ALLOWED)
-    assert steps[0]["parts/thinning.py", "above_threshold"] == 1, "the count itself does not work"
+    assert steps[0]["ops/compositing.py", "check_offsets"] >= 3, "the count itself does not work"
     later = set(steps[1]) | set(steps[2])
     assert not later & ONCE_IN_A_WHILE, "pixels are found ahead"
 
@@ -102,64 +94,28 @@ def test_the_loop_itself_waits_only_when_it_reports_and_saves(model, scene, tmp_
     monkeypatch.setattr(
         bar, "update", lambda **_: beside_steps.append({place[0] for place in set(reads.places) - set(ALLOWED)})
     )
+    read = journal.read_together
+
+    def read_and_noted(rows):
+        reads.places["training/journal.py", "flush"] += 1  # one copy, which no operator shows on a CPU
+        return read(rows)
+
+    monkeypatch.setattr(journal, "read_together", read_and_noted)
     with GracefulStop() as stop, session.open_log() as log, bar as progress, reads:
         train(session, log, progress, stop)
     assert beside_steps == [set()] * 5 + [{"training/journal.py"}]
 
 
-N_RAYS, PER_RAY = 64, 5
-WITHOUT_CUDA_KERNEL = ("decode_color",)
-
-
-def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.empty(shape, dtype=dtype, device="meta")
-
-
-def marched(*_: object, **__: object) -> dict[str, Tensor]:
-    """As many samples on each ray, where the number of samples would depend on data."""
-    n = N_RAYS * PER_RAY
-    integers = {"ray_index": empty(n, dtype=torch.int64), "ray_offsets": empty(N_RAYS + 1, dtype=torch.int64)}
-    return {"coords": empty(n, 3), "t": empty(n), **integers}
-
-
-@pytest.fixture()
-def on_meta(monkeypatch):
-    """The ops as a GPU would serve them, on a device without data: reading it, or mixing devices, is an error."""
-
-    def served(op: str, *_: Tensor | None) -> str:
-        return "reference" if op in WITHOUT_CUDA_KERNEL else "native"
-
-    monkeypatch.setattr(backend, "implementation", served)
-    monkeypatch.setattr(tensorf, "march_box", lambda *_: Samples(**marched(), delta=empty(N_RAYS * PER_RAY)))
-    monkeypatch.setattr(dvgo_contracted, "march_contracted", lambda *_, **__: ContractedSamples(**marched()))
-    # Which samples get a colour depends on their weights: here, the first half.
-    half = empty(N_RAYS * PER_RAY // 2, dtype=torch.int64)
-    for module in (rendering, dvgo):
-        monkeypatch.setattr(module, "above_threshold", lambda weights, _: (half, weights[half]))
-
-
-def moved_to_meta(session: Session) -> None:
-    """The field without its data, and an optimiser for it."""
-    recipe = session.recipe
-    recipe.field.to("meta")
-    if session.config.model.model == "tensorf":
-        recipe.optimizer = recipe.optimizer_of(recipe.field)
-    else:
-        recipe.field.mask = recipe.field.mask.to("meta")
-        recipe.optimizer = recipe._make_optimizer()
-
-
 @needs_native
 @pytest.mark.parametrize("model", ["tensorf", "dvgo"])
-def test_whole_steps_run_without_data_on_one_device(model, scene, tmp_path, on_meta):
+def test_whole_steps_run_without_data_on_one_device(model, scene, tmp_path):
     """Batch, render, all losses, backward, optimiser; twice, the second time with the moments of the first."""
     session = Session(tiny_config(scene, tmp_path, model, **NO_MILESTONES[model]))
-    moved_to_meta(session)
-    parameters = list(session.recipe.field.parameters())
-    batch = RayBatch(Rays(empty(N_RAYS, 3), empty(N_RAYS, 3)), empty(N_RAYS, 3))
-    batches = SimpleNamespace(next=lambda: batch)
-    for iteration in range(2):
-        step = take_step(session.recipe, batches, session.s3im, 1.0, iteration)
+    with as_on_a_gpu():
+        move_to_meta(session)
+        parameters = list(session.recipe.field.parameters())
+        for iteration in range(2):
+            step = take_step(session.recipe, session.batches, session.s3im, 1.0, iteration)
     assert {"mse", "ssim"} < set(step.terms)
     assert {term.device.type for term in step.terms.values()} == {"meta"}
     states = [session.recipe.optimizer.state[parameter] for parameter in parameters]

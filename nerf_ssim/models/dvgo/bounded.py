@@ -42,8 +42,11 @@ class BoundedDVGO(VoxelField):
         kept = nearest_occupied(self.mask, coords).nonzero()[:, 0]  # once: a GPU waits for how many there are
         counts = torch.bincount(ray_index[kept], minlength=len(rays))
         offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-        # There is no distortion loss in a box, so places need no order.
-        return VoxelSamples(coords[kept], t[kept], ray_index[kept], offsets, torch.zeros_like(t[kept]), 0.0)
+        return VoxelSamples(coords[kept], t[kept], ray_index[kept], offsets, unit=1.0, spacing=0.0)
+
+    def places(self, t: Tensor) -> Tensor:
+        """Zeros: there is no distortion loss in a box, so places need no order."""
+        return torch.zeros_like(t)
 
     def to_world(self, coords: Tensor) -> Tensor:
         """`coords [n, 3]` in [-1, 1] of the box as world points."""

@@ -68,7 +68,7 @@ class BoundedRecipe(DvgoRecipe):
         box = fine_box(coarse, dvgo.bbox_thres, dvgo.world_bound_scale, iteration)
         self.stage, self.rates_start_at = self.stages[-1], iteration
         self.threshold = self.stage.threshold_at(0)
-        self.field = self._make_field(box)
+        self.field = self._placed_field(box)
         self.field.open_where(coarse, dvgo.mask_cache_thres)
         self.optimizer = self._make_optimizer()
         share = batches.keep_where(self.field.meets_mask)

@@ -27,8 +27,11 @@ class ContractedDVGO(VoxelField):
         generator: draws the network's initial weights.
 
     Attributes:
+        centre: of the ball, world coordinates `[3]`.
         radius: of the ball, scene units.
     """
+
+    centre: Tensor
 
     def __init__(
         self,
@@ -43,17 +46,14 @@ class ContractedDVGO(VoxelField):
         super().__init__(settings, aabb, ends - -ends, num_voxels, generator)
         self.bg_len = bg_len
         self.radius: float = ((aabb[1] - aabb[0]) * 0.5)[0].item()
-
-    @property
-    def centre(self) -> Tensor:
-        """The centre of the ball, world coordinates `[3]`."""
-        return (self.aabb[0] + self.aabb[1]) * 0.5
+        self.register_buffer("centre", (aabb[0] + aabb[1]) * 0.5, persistent=False)
+        self._distances: Tensor | None = None
 
     def march(self, rays: Rays) -> VoxelSamples:
         """The same places on every ray: even ones up to 2 radii, then ones that are even in inverse distance."""
         length = 2 * (1 + self.bg_len)
         step, world_len = self.settings.stepsize, self.resolution[0]
-        t = ray_distances(int(2 / length * world_len / step) + 1, like=rays.origins)
+        t = self._places_of_rays(int(2 / length * world_len / step) + 1, like=rays.origins)
         samples = march_contracted(
             (rays.origins - self.centre) / self.radius,
             rays.directions,
@@ -62,10 +62,18 @@ class ContractedDVGO(VoxelField):
             min_distance=length / world_len * step * CLOSEST_PLACES,
             mask=self.mask,
         )
-        place = 1 - 1 / (1 + samples.t)
-        return VoxelSamples(
-            samples.coords, samples.t * self.radius, samples.ray_index, samples.ray_offsets, place, 1 / len(t)
-        )
+        return VoxelSamples(*samples, unit=self.radius, spacing=1 / len(t))
+
+    def places(self, t: Tensor) -> Tensor:
+        """Distances in radii, drawn into [0, 1)."""
+        return 1 - 1 / (1 + t)
+
+    def _places_of_rays(self, n: int, like: Tensor) -> Tensor:
+        """`ray_distances`, kept from one call to the next: they change with the resolution only."""
+        kept = self._distances
+        if kept is None or len(kept) != 2 * n or kept.device != like.device:
+            self._distances = kept = ray_distances(n, like)
+        return kept
 
     def to_world(self, coords: Tensor) -> Tensor:
         """`coords [n, 3]` in [-1, 1] of the grid's cube as world points; infinite beyond what rays reach."""

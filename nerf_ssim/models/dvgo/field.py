@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from nerf_ssim.models.parts.decoders import linear, make_voxel_decoder
 from nerf_ssim.models.parts.grids import make_grid
-from nerf_ssim.models.parts.rendering import Render
-from nerf_ssim.models.parts.thinning import above_threshold
+from nerf_ssim.models.parts.rendering import Render, depth_of
 from nerf_ssim.models.parts.voxel_grid import VoxelGrid, node_coords
 from nerf_ssim.ops.alpha_compositing import composite_voxels, voxel_alpha
 from nerf_ssim.ops.compositing import accumulate
+from nerf_ssim.ops.selection import select_samples
 from nerf_ssim.ops.voxels import nearest_occupied
 from nerf_ssim.rays.cameras import Rays
 
@@ -53,15 +53,14 @@ class VoxelSettings:
 
 @dataclass(frozen=True)
 class VoxelSamples:
-    """Packed samples: `coords [S, 3]` in [-1, 1] of the grid's box, `t [S]` in scene units, the ray of each and where
-    each ray's begin. `place [S]` orders them in [0, 1) and `spacing` is how far apart places are, for the distortion
-    loss."""
+    """Packed samples: `coords [S, 3]` in [-1, 1] of the grid's box, distance `t [S]` in so many scene units of `unit`,
+    the ray of each and where each ray's begin. `spacing` is how far apart the places of `VoxelField.places` are."""
 
     coords: Tensor
     t: Tensor
     ray_index: Tensor
     ray_offsets: Tensor
-    place: Tensor
+    unit: float
     spacing: float
 
 
@@ -100,6 +99,7 @@ class VoxelField(nn.Module, ABC):
     name = "dvgo"
     aabb: Tensor
     extent: Tensor
+    mask: Tensor
 
     def __init__(
         self, settings: VoxelSettings, aabb: Tensor, extent: Tensor, num_voxels: int, generator: torch.Generator
@@ -124,7 +124,8 @@ class VoxelField(nn.Module, ABC):
             precision=settings.decoder_precision,
             generator=generator,
         )
-        self.mask = torch.ones(self.resolution, dtype=torch.bool, device=generator.device)
+        open_everywhere = torch.ones(self.resolution, dtype=torch.bool, device=generator.device)
+        self.register_buffer("mask", open_everywhere, persistent=False)
 
     @property
     def network(self) -> list[nn.Parameter]:
@@ -135,12 +136,19 @@ class VoxelField(nn.Module, ABC):
     def march(self, rays: Rays) -> VoxelSamples:
         """The samples of `rays` that the mask lets through."""
 
-    def render(self, rays: Rays, *, threshold: float, background: Tensor | float) -> VoxelRender:
+    @abstractmethod
+    def places(self, t: Tensor) -> Tensor:
+        """What orders samples at distances `t [n]`, as `march` gives them, in [0, 1) for the distortion loss."""
+
+    def render(
+        self, rays: Rays, *, threshold: float, background: Tensor | float, with_depth: bool = True
+    ) -> VoxelRender:
         """Colours of `rays`.
 
         Args:
             threshold: samples count if their opacity exceeds it, and have their colour evaluated if their weight does.
             background: behind the rays: a grey level, or colours `[rays, 3]`.
+            with_depth: whether the depth is wanted too.
         """
         samples, n_rays = self.march(rays), len(rays)
         composited = composite_voxels(
@@ -150,23 +158,25 @@ class VoxelField(nn.Module, ABC):
             interval=self.settings.stepsize * self.voxel_size_ratio,
             alpha_threshold=threshold,
         )
-        coloured, weights = above_threshold(composited.weights, threshold)
-        ray_index = samples.ray_index[coloured]
-        point_rgb = self.color(samples.coords[coloured], rays.directions[ray_index])
-        rgb = accumulate(weights, point_rgb, ray_index, n_rays) + composited.background[:, None] * background
-        with torch.no_grad():
-            depth = accumulate(composited.weights, samples.t[:, None], samples.ray_index, n_rays)[:, 0]
+        weights, coloured = select_samples(
+            composited.weights, samples.ray_index, samples.coords, rays.directions, threshold, samples.t
+        )
+        point_rgb = self.color(coloured.coords, coloured.directions)
+        rgb = accumulate(weights, point_rgb, coloured.ray_index, n_rays) + composited.background[:, None] * background
+        depth = None
+        if with_depth:
+            depth = depth_of(composited.weights, samples.t * samples.unit, samples.ray_index, n_rays)
         return VoxelRender(
             rgb=rgb,
             opacity=1 - composited.background,
             depth=depth,
             n_samples=samples.t.numel(),
-            n_coloured=coloured.numel(),
+            n_coloured=weights.numel(),
             background=composited.background,
             weights=weights,
             point_rgb=point_rgb,
-            ray_index=ray_index,
-            place=samples.place[coloured],
+            ray_index=coloured.ray_index,
+            place=self.places(coloured.t),
             spacing=samples.spacing,
         )
 
@@ -240,12 +250,13 @@ class VoxelField(nn.Module, ABC):
         self.shift = state["shift"]
 
     def _set_voxels(self, num_voxels: int) -> None:
-        """Takes over a number of voxels, and what follows from it: a GPU waits here rather than at each render."""
+        """Takes over a number of voxels, and what follows from it, on the CPU: a GPU would round otherwise."""
         self.num_voxels = num_voxels
-        side = voxel_side(self.extent, num_voxels)
-        self.resolution: list[int] = (self.extent / side).long().tolist()
+        extent = self.extent.cpu()
+        side = voxel_side(extent, num_voxels)
+        self.resolution: list[int] = (extent / side).long().tolist()
         self.voxel_size: float = side.item()
-        self.voxel_size_ratio: float = (side / voxel_side(self.extent, self.settings.num_voxels_base)).item()
+        self.voxel_size_ratio: float = (side / voxel_side(extent, self.settings.num_voxels_base)).item()
 
 
 def initial_shift(alpha_init: float) -> float:

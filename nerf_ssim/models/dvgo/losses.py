@@ -1,4 +1,4 @@
-"""DVGO's losses of a render beside MSE and SSIM, unweighted."""
+"""DVGO's losses of a render that want to know more than its tensors, unweighted."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from torch import Tensor
 
 from nerf_ssim.models.dvgo.field import VoxelRender
 from nerf_ssim.ops.alpha_compositing import distortion_loss
+from nerf_ssim.ops.ray_losses import point_error
 
-__all__ = ["background_entropy", "distortion", "point_color_error"]
-
-SURE = 1e-6  # probabilities are kept this far from 0 and 1
-
-
-def background_entropy(background: Tensor) -> Tensor:
-    """Mean entropy (nats) of "the ray goes through": its light left `background [rays]` as a probability."""
-    p = background.clamp(SURE, 1 - SURE)
-    return -(p * p.log() + (1 - p) * (1 - p).log()).mean()
+__all__ = ["distortion", "point_color_error"]
 
 
 def point_color_error(render: VoxelRender, target: Tensor) -> Tensor:
@@ -23,8 +16,7 @@ def point_color_error(render: VoxelRender, target: Tensor) -> Tensor:
 
     Weights are constants here: colours learn from it, density does not.
     """
-    error = (render.point_rgb - target[render.ray_index]).square().sum(-1)
-    return (error * render.weights.detach()).sum() / len(target)
+    return point_error(render.point_rgb, render.weights.detach(), render.ray_index, target)
 
 
 def distortion(render: VoxelRender) -> Tensor:

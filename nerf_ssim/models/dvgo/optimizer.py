@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nerf_ssim.models.parts.optimizers import BETAS
+from nerf_ssim.models.parts.optimizers import BETAS, counted_on
+from nerf_ssim.ops.adam import adam_steps
 from nerf_ssim.ops.voxel_adam import voxel_adam_step
 from nerf_ssim.ops.voxels import GradientPool
 
@@ -69,17 +70,46 @@ class VoxelAdam(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        plain: list[tuple[nn.Parameter, dict]] = []
         for group in self.param_groups:
             for param in group["params"]:
-                self._update(param, group)
+                if param.grad is None:
+                    continue
+                if self._is_plain(param, group):
+                    plain.append((param, group))
+                else:
+                    self._update(param, group)
+        self._update_together(plain)
         return loss
+
+    def _is_plain(self, param: nn.Parameter, group: dict) -> bool:
+        """Whether a parameter has nothing but Adam's update: no idle elements, total variation, rates or pool."""
+        has_rates = "rates" in self._state_of(param)
+        return not (group["skip_zero"] or group["tv_weight"] > 0 or has_rates or param in self._pools)
+
+    def _update_together(self, plain: list[tuple[nn.Parameter, dict]]) -> None:
+        """The update of plain parameters, on a GPU in one launch."""
+        states = [self._state_of(param) for param, _ in plain]
+        adam_steps(
+            [param for param, _ in plain],
+            [param.grad for param, _ in plain],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            rates=[group["lr"] for _, group in plain],
+            steps=counted_on(states),
+            beta1=self.defaults["betas"][0],
+            beta2=self.defaults["betas"][1],
+            eps=self.defaults["eps"],
+            corrects_root=False,
+        )
+        for param, _ in plain:
+            param.grad = None
 
     def _update(self, param: nn.Parameter, group: dict) -> None:
         gradient = param.grad
-        if gradient is None:
-            return
+        assert gradient is not None
         state, pool = self._state_of(param), self._pools.get(param)
-        state["step"] += 1
+        (step,) = counted_on([state])
         beta1, beta2 = group["betas"]
         tensors = [param, gradient, state["exp_avg"], state["exp_avg_sq"]]
         if group["tv_weight"] > 0:
@@ -90,7 +120,7 @@ class VoxelAdam(torch.optim.Optimizer):
             beta1=beta1,
             beta2=beta2,
             eps=group["eps"],
-            step=int(state["step"].item()),
+            step=step,
             skip_zero=group["skip_zero"],
             tv_weights=(group["tv_weight"],) * 3 if group["tv_weight"] > 0 else None,
             tv_dense=group["tv_dense"],

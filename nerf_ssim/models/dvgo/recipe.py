@@ -17,13 +17,15 @@ from nerf_ssim.datasets.scene import Scene
 from nerf_ssim.models.config import Config
 from nerf_ssim.models.dvgo.contracted import ContractedDVGO
 from nerf_ssim.models.dvgo.field import VoxelField, VoxelRender
-from nerf_ssim.models.dvgo.losses import background_entropy, distortion, point_color_error
+from nerf_ssim.models.dvgo.losses import distortion, point_color_error
 from nerf_ssim.models.dvgo.optimizer import VoxelAdam, VoxelGroup
 from nerf_ssim.models.dvgo.options import DvgoOptions
 from nerf_ssim.models.dvgo.stages import Stage, fine_stage
 from nerf_ssim.models.dvgo.state import check_state
 from nerf_ssim.models.parts.optimizers import restore_optimizer, set_learning_rates
 from nerf_ssim.models.parts.voxel_grid import VoxelGrid
+from nerf_ssim.ops.ray_losses import light_entropy
+from nerf_ssim.ops.transfer import sent_to
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.bounds import camera_cube
 from nerf_ssim.rays.cameras import Rays
@@ -56,7 +58,7 @@ class DvgoRecipe(ABC):
         self.rates_start_at = self.stage.starts_at  # the iteration from which the learning rates decay
         self.threshold = self.stage.threshold_at(0)  # of the last step, which masks are made with
         # A model that came without its data has no views, and its box comes with its state.
-        self.field = self._make_field(self._first_box() if len(scene.train) else scene.aabb)
+        self.field = self._placed_field(self._first_box() if len(scene.train) else scene.aabb)
         self.optimizer = self._make_optimizer()
 
     @abstractmethod
@@ -69,7 +71,12 @@ class DvgoRecipe(ABC):
 
     @abstractmethod
     def _make_field(self, aabb: Tensor) -> VoxelField:
-        """The stage's field at its present number of voxels."""
+        """The stage's field at its present number of voxels, its weights where they are drawn."""
+
+    def _placed_field(self, aabb: Tensor) -> VoxelField:
+        """The same where the run computes, or with shapes only where nothing is drawn."""
+        field = self._make_field(aabb.cpu())
+        return field if self.generators["init"].device.type == "meta" else field.to(self.config.run.device)
 
     @abstractmethod
     def prepare(self, batches: PixelBatches) -> None:
@@ -99,9 +106,9 @@ class DvgoRecipe(ABC):
         """The training render: nothing is jittered; behind each ray is a random colour, or the tests' background."""
         background: Tensor | float = self.white_bg
         if self.config.model.rand_bkgd:
-            shape, device = (len(rays), 3), rays.origins.device
-            background = torch.rand(shape, generator=self.generators["background"], device=device)
-        return self.field.render(rays, threshold=self.threshold, background=background)
+            drawn = torch.rand((len(rays), 3), generator=self.generators["background"])
+            background = sent_to(rays.origins.device, drawn)
+        return self.field.render(rays, threshold=self.threshold, background=background, with_depth=False)
 
     def render_test(self, rays: Rays, *, final: bool) -> VoxelRender:
         """The test render, which samples as training does; colours are clamped to [0, 1]."""
@@ -115,7 +122,7 @@ class DvgoRecipe(ABC):
         if stage.distortion_weight > 0:
             terms["distortion"] = stage.distortion_weight * distortion(render)
         if stage.entropy_weight > 0:
-            terms["entropy_last"] = stage.entropy_weight * background_entropy(render.background)
+            terms["entropy_last"] = stage.entropy_weight * light_entropy(render.background)
         if stage.point_weight > 0:
             terms["rgbper"] = stage.point_weight * point_color_error(render, target)
         return terms
@@ -155,7 +162,7 @@ class DvgoRecipe(ABC):
         self.stage = self.stages[state["stage"]]
         self.scalings_done = state["scalings_done"]
         self.rates_start_at, self.threshold = state["rates_start_at"], state["threshold"]
-        self.field = self._make_field(state["field"]["aabb"].to(self.config.run.device))
+        self.field = self._placed_field(state["field"]["aabb"])
         self.optimizer = self._make_optimizer()
 
     def take_over(
@@ -172,7 +179,7 @@ class DvgoRecipe(ABC):
         last = self.stage.scalings[scalings_done - 1] - 1 if scalings_done else 0
         self.rates_start_at = self.stage.starts_at + last
         self.threshold = self.stage.threshold_at(self.stage.step_of(iteration) - 1)
-        self.field = self._make_field(field["aabb"].to(self.config.run.device))
+        self.field = self._placed_field(field["aabb"])
         self.field.load_state(field)
         self.optimizer = self._make_optimizer()
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nerf_ssim.models.parts.voxel_grid import VoxelGrid
 from nerf_ssim.ops import grids as grid_ops
 from nerf_ssim.ops.resize import resize_line, resize_plane
-from nerf_ssim.ops.total_variation import line_tv, plane_tv
+from nerf_ssim.ops.total_variation import as_plane, planes_tv
 
 __all__ = ["PLANE_AXES", "LINE_AXES", "CPGrid", "Grid", "VMGrid", "make_grid"]
 
@@ -82,9 +82,9 @@ class VMGrid(nn.Module):
             slices[self.lines[m]] = (slice(start[w], stop[w]),)
         return slices
 
-    def total_variation(self) -> Tensor:
-        """Total variation of the three planes, as weighed by the published code (lines are left out there)."""
-        return self.tv_scale * reduce(torch.add, (plane_tv(plane) for plane in self.planes))
+    def total_variation(self, weight: float = 1.0) -> Tensor:
+        """`weight` times the planes' total variation as weighed by the published code, which leaves out lines."""
+        return planes_tv(tuple(self.planes), self.tv_scale, weight)
 
     def l1(self) -> Tensor:
         """Sum over planes and lines of the mean absolute value."""
@@ -138,9 +138,9 @@ class CPGrid(nn.Module):
         """For each parameter, the part that a crop to cells `start … stop` (x, y, z; stop excluded) keeps."""
         return {self.lines[axis]: (slice(start[axis], stop[axis]),) for axis in range(3)}
 
-    def total_variation(self) -> Tensor:
-        """Total variation of the three lines, as weighed by the published code."""
-        return self.tv_scale * reduce(torch.add, (line_tv(line) for line in self.lines))
+    def total_variation(self, weight: float = 1.0) -> Tensor:
+        """`weight` times the total variation of the three lines, as weighed by the published code."""
+        return planes_tv([as_plane(line) for line in self.lines], self.tv_scale, weight)
 
     def l1(self) -> Tensor:
         """Sum over lines of the mean absolute value."""

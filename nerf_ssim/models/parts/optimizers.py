@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nerf_ssim.ops.adam import adam_steps
 from nerf_ssim.runs import schema
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "FusedAdam",
     "ParameterGroup",
     "adam_schema",
+    "counted_on",
     "crop_moments",
     "decay_factor",
     "make_adam",
@@ -30,7 +32,7 @@ ParameterGroup = tuple[str, list[nn.Parameter], float]
 
 
 class FusedAdam(torch.optim.Adam):
-    """PyTorch's Adam, in one pass over memory on the devices for which PyTorch has that.
+    """PyTorch's Adam, on a GPU in one launch for all groups, whose state and steps are PyTorch's.
 
     How a step is computed is no part of its state, so that a run continues on another device and with another PyTorch.
 
@@ -47,8 +49,41 @@ class FusedAdam(torch.optim.Adam):
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         super().__init__(params, lr=lr, betas=betas)
-        for group in self.param_groups:
-            group["fused"] = all(parameter.device.type in ("cpu", "cuda") for parameter in group["params"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates every parameter that has a gradient; returns what `closure` returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        updated = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        states = [self._state_of(parameter) for parameter, _ in updated]
+        numbers = counted_on(states)
+        constants = {(*group["betas"], group["eps"]) for _, group in updated}
+        for beta1, beta2, eps in sorted(constants):  # as a rule one for all groups
+            own = [i for i, (_, group) in enumerate(updated) if (*group["betas"], group["eps"]) == (beta1, beta2, eps)]
+            adam_steps(
+                [updated[i][0] for i in own],
+                [updated[i][0].grad for i in own],
+                [states[i]["exp_avg"] for i in own],
+                [states[i]["exp_avg_sq"] for i in own],
+                rates=[updated[i][1]["lr"] for i in own],
+                steps=[numbers[i] for i in own],
+                beta1=beta1,
+                beta2=beta2,
+                eps=eps,
+            )
+        return loss
+
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        """The number of updates, which is kept on the CPU, and the moments."""
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        return state
 
     def state_dict(self) -> dict[str, Any]:
         """The state, and of each group what the optimiser was given: rates, betas, eps, names."""
@@ -67,6 +102,16 @@ class FusedAdam(torch.optim.Adam):
     def _ways(self) -> set[str]:
         """The options of PyTorch's Adam that say how it computes, or that are never used here."""
         return set(self.defaults) - {"lr", "betas", "eps"}
+
+
+@torch.no_grad()
+def counted_on(states: Sequence[Mapping[str, Tensor]]) -> list[int]:
+    """Counts an update more in each parameter's state, on the CPU, and returns the numbers of the updates."""
+    if not states:
+        return []
+    numbers = [state["step"] for state in states]
+    torch._foreach_add_(numbers, 1)
+    return [int(number) for number in torch.stack(numbers).tolist()]
 
 
 def make_adam(groups: list[ParameterGroup]) -> FusedAdam:

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nerf_ssim.models.parts.thinning import above_threshold, draw_by_weight
+from nerf_ssim.models.parts.thinning import draw_by_weight
 from nerf_ssim.ops.compositing import accumulate, composite
 from nerf_ssim.ops.marching import Samples
+from nerf_ssim.ops.selection import Selected, gather_samples, select_samples
 
-__all__ = ["ColorDraws", "Render", "in_recomputed_parts", "render_samples"]
+__all__ = ["ColorDraws", "ColorOf", "Render", "depth_of", "in_recomputed_parts", "render_samples"]
+
+ColorOf = Callable[[Selected], Tensor]
+"""Some samples -> their colours `[n, 3]`."""
 
 SAMPLES_IN_A_PART = 1 << 16  # features and decoder of this many samples are in memory at once
 
@@ -31,13 +35,13 @@ class Render:
     """What a batch of rays looks like.
 
     rgb: colour `[rays, 3]` in [0, 1], differentiable. opacity: accumulated weight `[rays]`. depth: expected distance
-    `[rays]` in scene units, 0 where nothing was hit. n_samples, n_coloured: how many samples had their density and
-    their colour evaluated.
+    `[rays]` in scene units, 0 where nothing was hit, None where it was not asked for. n_samples, n_coloured: how many
+    samples had their density and their colour evaluated.
     """
 
     rgb: Tensor
     opacity: Tensor
-    depth: Tensor
+    depth: Tensor | None
     n_samples: int
     n_coloured: int
 
@@ -45,54 +49,69 @@ class Render:
 def render_samples(
     samples: Samples,
     sigma: Tensor,
-    color_of: Callable[[Tensor], Tensor],
+    directions: Tensor,
+    color_of: ColorOf,
     *,
     distance_scale: float,
     weight_threshold: float,
     background: Tensor | float,
     draws: ColorDraws | None = None,
+    with_depth: bool = True,
 ) -> Render:
     """Composites packed samples; colour is asked for only where a sample's weight exceeds the threshold.
 
     Args:
         samples: where the samples are, of `samples.ray_offsets.numel() - 1` rays.
         sigma: their density `[samples]`, >= 0.
-        color_of: indices into the samples `[n]` -> colours `[n, 3]`.
+        directions: unit directions of the rays `[rays, 3]`.
+        color_of: some of the samples, `n` of them -> their colours `[n, 3]`.
         distance_scale: factor on the distance between samples (25 in TensoRF).
         weight_threshold: samples with `weight > weight_threshold` (strictly) get a colour; the others add opacity only.
         background: grey value behind the ray, weighed by 1 - opacity: a number or a 0-dim tensor.
         draws: where given, only so many of those samples are drawn, in proportion to their weight, and colours are
             unbiased estimates (`thinning.draw_by_weight`).
+        with_depth: whether the depth is wanted, which training has no use for.
     Source: TensoRF (Chen et al. 2022), equation 1 and its published thresholds.
     """
     n_rays = samples.ray_offsets.numel() - 1
     composited = composite(sigma, samples.delta, samples.ray_offsets, distance_scale=distance_scale)
     if draws is None:
-        coloured, weights = above_threshold(composited.weights, weight_threshold)
+        weights, coloured = select_samples(
+            composited.weights, samples.ray_index, samples.coords, directions, weight_threshold
+        )
     else:
-        coloured, weights = draw_by_weight(
+        chosen, weights = draw_by_weight(
             composited.weights, samples.ray_offsets, weight_threshold, draws.count, draws.phase
         )
-    rays = samples.ray_index[coloured]
-    rgb = accumulate(weights, color_of(coloured), rays, n_rays) if coloured.numel() else sigma.new_zeros(n_rays, 3)
+        coloured = gather_samples(chosen, samples.ray_index, samples.coords, directions)
+    n_coloured = coloured.index.numel()
+    if n_coloured:
+        rgb = accumulate(weights, color_of(coloured), coloured.ray_index, n_rays)
+    else:
+        rgb = sigma.new_zeros(n_rays, 3)
     rgb = rgb + background * (1.0 - composited.opacity[:, None])
-    with torch.no_grad():
-        depth = accumulate(composited.weights, samples.t[:, None], samples.ray_index, n_rays)[:, 0]
-    return Render(rgb.clamp(0.0, 1.0), composited.opacity, depth, sigma.numel(), coloured.numel())
+    depth = depth_of(composited.weights, samples.t, samples.ray_index, n_rays) if with_depth else None
+    return Render(rgb.clamp(0.0, 1.0), composited.opacity, depth, sigma.numel(), n_coloured)
 
 
-def in_recomputed_parts(color_of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+@torch.no_grad()
+def depth_of(weights: Tensor, t: Tensor, ray_index: Tensor, n_rays: int) -> Tensor:
+    """Expected distance `[rays]`: each sample's `t [samples]` by its weight, summed over its ray."""
+    return accumulate(weights, t[:, None], ray_index, n_rays)[:, 0]
+
+
+def in_recomputed_parts(color_of: ColorOf) -> ColorOf:
     """`color_of` a part of the samples at a time, keeping nothing but the colours until backward.
 
     Backward computes each part again, so the features of only `SAMPLES_IN_A_PART` samples are ever in memory. Colours
     are the same; gradients are summed part by part and differ by rounding.
     """
 
-    def color_in_parts(index: Tensor) -> Tensor:
+    def color_in_parts(samples: Selected) -> Tensor:
         return torch.cat(
             [
                 checkpoint(color_of, part, use_reentrant=False, preserve_rng_state=False)
-                for part in index.split(SAMPLES_IN_A_PART)
+                for part in samples.split(SAMPLES_IN_A_PART)
             ]
         )
 

@@ -1,17 +1,14 @@
-"""Which of a ray's samples get a colour: all above a weight, as published, or a few of those drawn by weight."""
+"""A few of a ray's samples, drawn by weight, that get a colour instead of all above a threshold."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["above_threshold", "draw_by_weight"]
+__all__ = ["draw_by_weight"]
 
-
-def above_threshold(weights: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """The samples with `weight > threshold` (strictly), as published: their indices `[n]` and weights `[n]`."""
-    chosen = (weights.detach() > threshold).nonzero()[:, 0]
-    return chosen, weights[chosen]
+WEIGHT_UNIT = 2.0**-40
+"""Far finer than a float32's last bit at the weights that matter; 2^13 rays of it still add up exactly in float64."""
 
 
 def draw_by_weight(
@@ -37,7 +34,7 @@ def draw_by_weight(
     """
     eligible = torch.where(weights.detach() > threshold, weights.detach(), 0.0)
     # Both ends of a sample come from one running sum, in float64: so its neighbour starts exactly where it ends.
-    ends = torch.nn.functional.pad(eligible.double().cumsum(0), (1, 0))
+    ends = torch.nn.functional.pad(running_sum(eligible), (1, 0))
     ray_start = ends[ray_offsets[:-1]]
     total = ends[ray_offsets[1:]] - ray_start
     scale = torch.where(total > 0, count / total, 0.0)
@@ -49,3 +46,14 @@ def draw_by_weight(
     chosen = (picks > 0).logical_and_(eligible > 0).nonzero()[:, 0]
     expected = eligible[chosen].double() * scale[chosen]
     return chosen, weights[chosen] * (picks[chosen] / expected).to(weights.dtype)
+
+
+def running_sum(weights: Tensor) -> Tensor:
+    """Sums of `weights [n]` in [0, 1] up to and with each, float64.
+
+    Under `torch.use_deterministic_algorithms` the weights are whole numbers of `WEIGHT_UNIT`, whose sums no order of
+    addition changes: a GPU adds blocks up in any order.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        return weights.double().cumsum(0)
+    return (weights.double() / WEIGHT_UNIT).round().long().cumsum(0).double() * WEIGHT_UNIT

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nerf_ssim.ops.total_variation import line_tv, plane_tv
+from nerf_ssim.ops.total_variation import as_plane, planes_tv
 from nerf_ssim.ops.voxels import GradientPool, resize_volume, voxel_features
 
 __all__ = ["VoxelGrid", "node_coords"]
@@ -40,7 +40,7 @@ class VoxelGrid(nn.Module):
     def density(self, coords: Tensor) -> Tensor:
         """Sum over channels at `coords [samples, 3]` in [-1, 1] of the box: `[samples]`."""
         features = self.features(coords)
-        return features[:, 0] if self.n_features == 1 else features.sum(1)
+        return features.reshape(-1) if self.n_features == 1 else features.sum(1)
 
     def features(self, coords: Tensor) -> Tensor:
         """Features `[samples, channels]` at `coords [samples, 3]` in [-1, 1] of the box; zero outside."""
@@ -60,12 +60,13 @@ class VoxelGrid(nn.Module):
         """For each parameter, the part that a crop to cells `start … stop` (x, y, z; stop excluded) keeps."""
         return {self.values: tuple(map(slice, start, stop))}
 
-    def total_variation(self) -> Tensor:
-        """Twice the mean squared difference of neighbours, summed over the axes, weighed as for planes."""
+    def total_variation(self, weight: float = 1.0) -> Tensor:
+        """`weight` times twice the mean squared difference of neighbours, summed over the axes, weighed as for
+        planes."""
         x, y, z, channels = self.values.shape
-        across = plane_tv(self.values.view(x, y, z * channels))
-        along_z = line_tv(self.values.movedim(2, 0).reshape(z, -1))
-        return self.tv_scale * (across + along_z)
+        across = self.values.view(x, y, z * channels)
+        along_z = as_plane(self.values.movedim(2, 0).reshape(z, -1))
+        return planes_tv((across, along_z), self.tv_scale, weight)
 
     def l1(self) -> Tensor:
         """The mean absolute value."""

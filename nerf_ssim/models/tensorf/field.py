@@ -14,6 +14,7 @@ from nerf_ssim.models.parts.occupancy import update_occupancy
 from nerf_ssim.models.parts.rendering import ColorDraws, Render, in_recomputed_parts, render_samples
 from nerf_ssim.models.tensorf.options import TensorfOptions
 from nerf_ssim.ops.marching import OccupancyGrid, march_box
+from nerf_ssim.ops.selection import Selected
 from nerf_ssim.rays.cameras import Rays
 
 __all__ = ["CellCrop", "TensoRF", "resolution_for", "samples_per_ray"]
@@ -76,6 +77,7 @@ class TensoRF(nn.Module):
         jitter: Tensor | None = None,
         background: Tensor | float = 0.0,
         draws: ColorDraws | None = None,
+        with_depth: bool = True,
     ) -> Render:
         """Colours of `rays`.
 
@@ -84,6 +86,7 @@ class TensoRF(nn.Module):
             jitter: one offset in [0, 1) a ray `[rays]`, in steps; None for none (test).
             background: grey level behind the scene, a number or a 0-dim tensor.
             draws: which of the samples that could have a colour get one; None for all.
+            with_depth: whether the depth is wanted too.
         """
         settings = self.settings
         samples = march_box(
@@ -98,17 +101,19 @@ class TensoRF(nn.Module):
             self.occupancy,
         )
 
-        def color_of(index: Tensor) -> Tensor:
-            return self.color(samples.coords[index], rays.directions[samples.ray_index[index]])
+        def color_of(some: Selected) -> Tensor:
+            return self.color(some.coords, some.directions)
 
         return render_samples(
             samples,
             self.density(samples.coords),
+            rays.directions,
             in_recomputed_parts(color_of) if settings.recompute else color_of,
             distance_scale=settings.distance_scale,
             weight_threshold=settings.rayMarch_weight_thres,
             background=background,
             draws=draws,
+            with_depth=with_depth,
         )
 
     def density(self, coords: Tensor) -> Tensor:
@@ -189,6 +194,8 @@ class TensoRF(nn.Module):
         return {
             "aabb": self.aabb,
             "resolution": self.resolution,
+            "step_size": self.step_size,
+            "full_samples_per_ray": self.full_samples_per_ray,
             "near": self.near,
             "far": self.far,
             "weights": self.state_dict(),
@@ -202,6 +209,9 @@ class TensoRF(nn.Module):
         field = cls(
             settings, state["aabb"], state["resolution"], near=state["near"], far=state["far"], generator=unused
         )
+        # Another machine may round these otherwise; states of before 0.2.0 do not have them.
+        field.step_size = state.get("step_size", field.step_size)
+        field.full_samples_per_ray = state.get("full_samples_per_ray", field.full_samples_per_ray)
         field.load_state_dict(state["weights"])
         occupancy = state["occupancy"]
         if occupancy is not None:
@@ -209,10 +219,11 @@ class TensoRF(nn.Module):
         return field.to(device)
 
     def _set_resolution(self, resolution: Sequence[int]) -> None:
-        """Takes over a resolution of the present box, and what follows: a GPU waits here rather than at each render."""
+        """Takes over a resolution of the present box, and what follows, on the CPU: a GPU would round otherwise."""
         self.resolution = list(resolution)
-        extent = self.aabb[1] - self.aabb[0]
-        cells = torch.tensor([n - 1 for n in self.resolution], device=extent.device)
+        aabb = self.aabb.cpu()
+        extent = aabb[1] - aabb[0]
+        cells = torch.tensor([n - 1 for n in self.resolution])
         self.step_size = (extent / cells).mean().item() * self.settings.step_ratio
         self.full_samples_per_ray = int(extent.norm().item() / self.step_size) + 1
 
@@ -227,6 +238,7 @@ class CellCrop:
 
 def resolution_for(n_voxels: int, aabb: Tensor) -> list[int]:
     """Cells along x, y, z such that cubes fill `aabb [2, 3]` with about `n_voxels` (float32 as published)."""
+    aabb = aabb.cpu()  # a GPU would round otherwise
     extent = (aabb[1] - aabb[0]).float()
     voxel = (extent.prod() / n_voxels).pow(1 / 3)
     return (extent / voxel).long().tolist()

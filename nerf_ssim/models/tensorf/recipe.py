@@ -30,6 +30,7 @@ from nerf_ssim.models.parts.voxel_grid import VoxelGrid
 from nerf_ssim.models.tensorf.field import TensoRF, resolution_for, samples_per_ray
 from nerf_ssim.models.tensorf.options import TensorfOptions
 from nerf_ssim.models.tensorf.state import check_state
+from nerf_ssim.ops.transfer import sent_to
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.rays.filters import all_inside, crosses_box, meets_occupied
@@ -53,13 +54,14 @@ class TensorfRecipe:
         model = config.model
         decay_iters = model.lr_decay_iters if model.lr_decay_iters > 0 else config.run.n_iters
         self.decay = decay_factor(model.lr_decay_target_ratio, decay_iters)
-        aabb = scaled_box(scene.aabb, model.aabb_scale, model.box_about)
+        aabb = scaled_box(scene.aabb.cpu(), model.aabb_scale, model.box_about)
         self.resolution = resolution_for(model.N_voxel_init, aabb)
         self.mask_resolution = self.resolution
         self.n_samples = samples_per_ray(self.resolution, model.step_ratio, model.nSamples)
         self.rates_start_at = 0  # the iteration from which the learning rates decay …
         self.rates_scale = 1.0  # … and the share of the initial rates that they decay from
-        self.field = TensoRF(model, aabb, self.resolution, near=scene.near, far=scene.far, generator=generators["init"])
+        drawn = TensoRF(model, aabb, self.resolution, near=scene.near, far=scene.far, generator=generators["init"])
+        self.field = drawn.to(config.run.device)
         self.optimizer = self.optimizer_of(self.field)
         self.voxel_counts = upsampling_steps(model.N_voxel_init, model.N_voxel_final, len(model.upsamp_list))
 
@@ -71,16 +73,16 @@ class TensorfRecipe:
 
     def render(self, rays: Rays, iteration: int) -> Render:
         """The training render: jittered, and on a white background for a whole batch on a fair coin."""
-        jitter = torch.rand(len(rays), generator=self.generators["jitter"], device=rays.origins.device)
-        coin = torch.rand((), generator=self.generators["background"], device=rays.origins.device)
-        # The coin stays on the device: reading it would wait for all that a GPU has yet to do.
-        is_white = (coin < 0.5).to(jitter.dtype)
+        device = rays.origins.device
+        jitter = sent_to(device, torch.rand(len(rays), generator=self.generators["jitter"]))
+        is_white = bool(torch.rand((), generator=self.generators["background"]) < 0.5)
         return self.field.render(
             rays,
             n_samples=self.n_samples,
             jitter=jitter,
-            background=1.0 if self.has_white_bg else is_white,
+            background=float(self.has_white_bg or is_white),
             draws=self._color_draws(jitter),
+            with_depth=False,
         )
 
     def render_test(self, rays: Rays, *, final: bool) -> Render:
@@ -102,9 +104,9 @@ class TensorfRecipe:
         if l1_weight > 0:
             terms["l1"] = l1_weight * field.density_grid.l1()
         if model.TV_weight_density > 0:
-            terms["tv_density"] = model.TV_weight_density * tv_decay * field.density_grid.total_variation()
+            terms["tv_density"] = field.density_grid.total_variation(model.TV_weight_density * tv_decay)
         if model.TV_weight_app > 0:
-            terms["tv_app"] = model.TV_weight_app * tv_decay * field.appearance_grid.total_variation()
+            terms["tv_app"] = field.appearance_grid.total_variation(model.TV_weight_app * tv_decay)
         return terms
 
     def before_batch(self, iteration: int, batches: PixelBatches) -> list[str]:
@@ -188,7 +190,8 @@ class TensorfRecipe:
         count = self.config.model.color_samples
         if count == 0:
             return None
-        return ColorDraws(count, torch.rand(jitter.shape, generator=self.generators["colors"], device=jitter.device))
+        drawn = torch.rand(jitter.shape, generator=self.generators["colors"])
+        return ColorDraws(count, sent_to(jitter.device, drawn))
 
     def _refresh_mask(self, iteration: int, *, shrink: bool) -> str:
         if volume_of(self.resolution) < MASK_VOXELS_MAX:

@@ -49,11 +49,14 @@ def check_state(recipe: TensorfRecipe, state: Any, where: str, largest_mask: int
         {
             "aabb": schema.box,
             "resolution": resolution,
+            "step_size": schema.number(0),
+            "full_samples_per_ray": schema.whole(1),
             "near": schema.number(0),
             "far": schema.number(0),
             "weights": anything,
             "occupancy": schema.either_none_or(schema.record(occupancy)),
-        }
+        },
+        optional=("step_size", "full_samples_per_ray"),  # which versions before 0.2.0 did not save
     )(state["field"], place)
     saved = state["field"]
     field = TensoRF(

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
 from torch import Tensor
+
+
+def planes_tv(planes: Sequence[Tensor], factors: Sequence[float]) -> Tensor:
+    """The sum of the planes' total variations times each factor in turn, a scalar."""
+    return reduce(lambda total, factor: factor * total, factors, reduce(torch.add, map(plane_tv, planes)))
 
 
 def plane_tv(plane: Tensor) -> Tensor:
