@@ -5,7 +5,8 @@ The build uses the PyTorch that is installed, in pip's isolated builds too (see 
 kept in it, in `WHY_NOT`, for the first command that runs.
 
 CUDA kernels are an extension of their own, `nerf_ssim._C_cuda`. It is built where nvcc fits PyTorch's CUDA and a GPU is
-visible or TORCH_CUDA_ARCH_LIST names some; `NERF_SSIM_CUDA=1` builds it without a GPU, `NERF_SSIM_CUDA=0` never.
+visible or TORCH_CUDA_ARCH_LIST names some; `NERF_SSIM_CUDA=1` builds it without a GPU, `NERF_SSIM_CUDA=0` never. nvcc
+is taken from CUDA_HOME, the path, the packages of pip, or /usr/local/cuda.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 LOG = Path("build/extension.log")
 CUDA_LOG = Path("build/cuda.log")
-ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"  # where NERF_SSIM_CUDA=1 finds no GPU to ask
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # where NERF_SSIM_CUDA=1 finds no GPU to ask, if nvcc knows them
+CPU_MINUTES, CUDA_SECONDS = 12, {".cu": 4, ".cpp": 20}  # of one core: the whole CPU part; a CUDA file, .cu each target
 BUNDLED = ("configs", "data/room")
 WHY_NOT = "without_kernels.txt"
 
@@ -84,10 +86,58 @@ def find_cuda_home() -> Path | None:
     """The folder of the CUDA toolkit that holds bin/nvcc and the headers."""
     nvcc = shutil.which("nvcc")
     on_path = str(Path(nvcc).resolve().parents[1]) if nvcc else ""
-    named = (os.environ.get("CUDA_HOME", ""), os.environ.get("CUDA_PATH", ""), on_path, "/usr/local/cuda")
+    named = (os.environ.get("CUDA_HOME", ""), os.environ.get("CUDA_PATH", ""), on_path, *from_pip(), "/usr/local/cuda")
     folders = [Path(name) for name in named if name]
     parts = ("bin/nvcc", "include/cuda_runtime.h")
     return next((folder for folder in folders if all((folder / part).exists() for part in parts)), None)
+
+
+def from_pip() -> list[str]:
+    """Folders in which pip puts CUDA toolkits beside PyTorch: nvidia/cu13 of nvidia-cuda-nvcc, the newest first."""
+    places = [Path(place) / "nvidia" for place in sys.path]
+    found = [folder for place in places if place.is_dir() for folder in place.glob("cu[0-9]*")]
+    return [str(folder) for folder in sorted(found, key=lambda folder: int(folder.name[2:] or 0), reverse=True)]
+
+
+def known_architectures(nvcc: Path) -> list[int]:
+    """Those of `ARCHITECTURES` that this nvcc compiles for."""
+    done = subprocess.run([str(nvcc), "--list-gpu-arch"], capture_output=True, text=True)
+    known = {int(number) for number in re.findall(r"compute_(\d+)", done.stdout)}
+    return [number for number in ARCHITECTURES if number in known] or list(ARCHITECTURES)
+
+
+def architecture_list(nvcc: Path) -> str:
+    """What TORCH_CUDA_ARCH_LIST is set to where nobody has set it.
+
+    With GPUs in sight: theirs, and PTX of the oldest that nvcc knows, which every other GPU of a mixed cluster compiles
+    for itself at its first start. Without: all that nvcc knows, and PTX of the newest for those to come.
+    """
+    import torch
+
+    known = known_architectures(nvcc)
+    if not torch.cuda.is_available():
+        return ";".join(dotted(number) for number in known) + "+PTX"
+    devices = (torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count()))
+    own = sorted({10 * major + minor for major, minor in devices})
+    return ";".join([f"{dotted(known[0])}+PTX", *(dotted(number) for number in own if number != known[0])])
+
+
+def dotted(number: int) -> str:
+    """A compute capability as PyTorch writes it: 8.6 for 86."""
+    return f"{number // 10}.{number % 10}"
+
+
+def expected_minutes(sources: list[str], targets: int = 0) -> int:
+    """How long a build will take here, in whole minutes: roughly, and longer where other programs are at work.
+
+    Args:
+        targets: GPUs that each .cu file is compiled for, 0 for the part for CPUs.
+    """
+    jobs = int(os.environ.get("MAX_JOBS") or os.cpu_count() or 1) if shutil.which("ninja") else 1
+    if not targets:
+        return max(1, round(CPU_MINUTES / jobs))
+    seconds = sum(CUDA_SECONDS[".cpp"] if name.endswith(".cpp") else CUDA_SECONDS[".cu"] * targets for name in sources)
+    return max(1, round(seconds / 60 / jobs))
 
 
 def reason_for_no_cuda(cuda_home: Path | None) -> str | None:
@@ -162,11 +212,10 @@ def cuda_extension() -> list:
     if reason is not None:
         say(f"without CUDA kernels: {reason}")
         return []
-    import torch
 
     os.environ["CUDA_HOME"] = str(cuda_home)
-    if not torch.cuda.is_available():
-        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ARCHITECTURES)
+    assert cuda_home is not None
+    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", architecture_list(cuda_home / "bin" / "nvcc"))
     with output_to(CUDA_LOG):  # what the import remarks on the toolkit
         from torch.utils.cpp_extension import CUDAExtension
 
@@ -177,7 +226,7 @@ def cuda_extension() -> list:
             depends=sources_in("**/*.h", "**/*.cuh"),
             extra_compile_args={
                 "cxx": compiler_flags(),
-                "nvcc": ["-O3", "-std=c++20", "-Xcompiler=-fvisibility=hidden"],
+                "nvcc": ["-O3", "-std=c++20", "-Xcompiler=-fvisibility=hidden,-g0"],
             },
         )
     ]
@@ -233,6 +282,9 @@ def extensions_and_builder() -> tuple[list, type[build_ext]]:
             is_cuda = each is not extension
             log = CUDA_LOG if is_cuda else LOG
             self.extensions = [each]
+            targets = len(re.split("[ ;]+", os.environ["TORCH_CUDA_ARCH_LIST"])) if is_cuda else 0
+            what = "the CUDA kernels" if is_cuda else "the native extension"
+            say(f"building {what}, which takes about {expected_minutes(each.sources, targets)} min (progress: {log})")
             try:
                 with output_to(log):
                     super().run()

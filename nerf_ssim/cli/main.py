@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from difflib import get_close_matches
 
 from nerf_ssim import __version__
+from nerf_ssim.cli.memory import explain_full_memory
 from nerf_ssim.cli.streams import lasting_streams, mend_closed_streams, silence
 from nerf_ssim.errors import UserError, explain_os_error
 
@@ -67,6 +68,11 @@ def _status_of(words: list[str]) -> int:
         return _dispatch(words)
     except UserError as error:
         _complain(str(error))
+        return EXIT_USER_ERROR
+    except RuntimeError as error:
+        if not (line := explain_full_memory(error)):
+            raise
+        _complain(line)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         _complain("interrupted")

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from nerf_ssim.errors import DerivativeError
+from nerf_ssim.ops import autocast
 from nerf_ssim.ops.calls import Call, GradientCall, places_of_variables, unflattened
 
 if TYPE_CHECKING:
@@ -164,6 +165,9 @@ def gradients_of_flat(ctx: Any, flat_needs: Sequence[bool], upstream: Sequence[T
     if torch.compiler.is_compiling():
         inputs = [flat[place] for place in places]
         found = tuple(tied(each, inputs) for each in _native_gradients(call, wanted, of_results, flat, kept))
+    elif autocast.is_on(of_results):  # the caller is still inside of it when it differentiates
+        with autocast.off(of_results):
+            return gradients_of_flat(ctx, flat_needs, upstream)
     elif not torch.is_grad_enabled() and not has_tangent(of_results):
         found = _native_gradients(call, wanted, of_results, flat, kept)
     else:
