@@ -25,7 +25,7 @@ from nerf_ssim.ops.voxels import resize_volume
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.runs.device import choose_device
 from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.session import make_generators, make_s3im
+from nerf_ssim.training.session import make_generators, make_s3im, scene_on
 from nerf_ssim.training.step import take_step
 
 __all__ = ["add_arguments", "run"]
@@ -86,7 +86,7 @@ def make_workload(state: str, config: Config, *, size: int) -> Workload:
     """The canonical recipe in `state`, on a synthetic scene of `size` x `size` views; its learning rates are tiny."""
     device = choose_device(config.run.device)
     config = config.replace(device=device, lrate_density=_STILL, lrate_k0=_STILL, lrate_rgbnet=_STILL)
-    scene, generators = room_scene(size), make_generators(config)
+    scene, generators = scene_on(room_scene(size), device), make_generators(config)
     recipe = ContractedRecipe(config, scene, generators)
     batches = PixelBatches(scene.train, config.model.batch_size, generators["pixels"])
     recipe.prepare(batches)

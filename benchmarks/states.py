@@ -29,7 +29,7 @@ from nerf_ssim.ops.resize import resize_line, resize_plane
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.runs.device import choose_device
 from nerf_ssim.ssim.losses import S3IM
-from nerf_ssim.training.session import make_generators, make_s3im
+from nerf_ssim.training.session import make_generators, make_s3im, scene_on
 
 STATES = ("start", "trained")
 _SEED = 0
@@ -68,7 +68,7 @@ def make_workload(state: str, config: Config, *, size: int = 384) -> Workload:
     """The canonical recipe in `state`, on a synthetic scene of `size` x `size` views; its learning rates are tiny."""
     device = choose_device(config.run.device)
     config = config.replace(device=device, lr_init=_STILL, lr_basis=_STILL)
-    scene = room_scene(size)
+    scene = scene_on(room_scene(size), device)
     generators = make_generators(config)
     recipe = TensorfRecipe(config, scene, generators)
     batches = PixelBatches(scene.train, config.model.batch_size, generators["pixels"])
@@ -144,7 +144,7 @@ def fill_with_room(field: TensoRF) -> None:
             line.copy_(noise(line.shape, deviation))
     half_box = field.aabb[1]
     for plane, line, axis in zip(field.density_grid.planes, field.density_grid.lines, (2, 1, 0), strict=True):
-        place = torch.linspace(-1, 1, len(line)).abs() * half_box[axis]
+        place = torch.linspace(-1, 1, len(line)).abs() * float(half_box[axis])
         plane[:, :, 0] = 1.0
         line[:, 0] = _HAZE_MEAN / 3 + _WALL * (place > float(HALF_ROOM[axis]))
 
@@ -153,7 +153,7 @@ def occupied_middle(field: TensoRF) -> OccupancyGrid:
     """A mask at the field's resolution, occupied in the middle of the box."""
     inside = [torch.linspace(-1, 1, n).abs() <= _OCCUPIED for n in field.resolution]
     volume = inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
-    return OccupancyGrid(volume, field.aabb)
+    return OccupancyGrid(volume.to(field.aabb.device), field.aabb)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
