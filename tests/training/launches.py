@@ -23,7 +23,7 @@ from nerf_ssim.models.dvgo import contracted as dvgo_contracted
 from nerf_ssim.models.dvgo import field as dvgo
 from nerf_ssim.models.parts import rendering
 from nerf_ssim.models.tensorf import field as tensorf
-from nerf_ssim.ops import backend
+from nerf_ssim.ops import backend, decoder, decoder_products
 from nerf_ssim.ops.contracted import ContractedSamples
 from nerf_ssim.ops.marching import Samples
 from nerf_ssim.ops.selection import Selected
@@ -31,7 +31,6 @@ from nerf_ssim.training.session import Session
 
 RAYS, PER_RAY = 64, 5
 SAMPLES, COLOURED = RAYS * PER_RAY, RAYS * PER_RAY // 2
-WITHOUT_CUDA_KERNEL = ("decode_color",)
 
 LAUNCHES = {  # by operator of cuda_ext/bindings/cuda: kernels of the source, and fills and products of ATen inside
     "pixel_rays": 1,
@@ -39,6 +38,10 @@ LAUNCHES = {  # by operator of cuda_ext/bindings/cuda: kernels of the source, an
     "vm_density_backward": 2,  # zeros, gradient
     "vm_basis_features": 2,  # features, product
     "vm_basis_features_backward": 5,  # product, zeros, gradient, features, product
+    "decoder_inputs": 1,
+    "decoder_last_layer_backward": 1,
+    "decoder_relu_backward": 1,
+    "decoder_inputs_backward": 1,
     "composite": 1,
     "composite_backward": 1,
     "select_samples_backward": 2,  # zeros, places
@@ -133,9 +136,6 @@ class HalfOfThem(torch.autograd.Function):
 def as_on_a_gpu(count: Launches | None = None) -> Iterator[None]:
     """The ops as a GPU would serve them, on the device `meta`: reading data, or mixing devices, is an error."""
 
-    def served(op: str, *_: Tensor | None) -> str:
-        return "reference" if op in WITHOUT_CUDA_KERNEL else "native"
-
     def note(op: str) -> None:
         if count is not None:
             count.noted(op)
@@ -156,7 +156,9 @@ def as_on_a_gpu(count: Launches | None = None) -> Iterator[None]:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "implementation", served)
+        patch.setattr(backend, "implementation", lambda *_: "native")
+        patch.setattr(decoder, "multiplies_by_library", lambda features: True)
+        patch.setattr(decoder_products, "_multiplying", lambda like, precision: torch.no_grad())
         patch.setattr(tensorf, "march_box", march_box)
         patch.setattr(dvgo_contracted, "march_contracted", march_contracted)
         for module in (rendering, dvgo):
