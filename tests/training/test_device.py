@@ -34,6 +34,7 @@ ALLOWED = {
     # What follows never waits: the tensors are the CPU's.
     ("ops/compositing.py", "check_offsets"): "offsets are checked on the CPU only",
     ("tensorf/recipe.py", "render"): "the coin of the background",
+    ("ssim/pairs.py", "refuse_another_range"): "values are looked at on the CPU, on a GPU at the first call of a kind",
 }
 ONCE_IN_A_WHILE = {place for place in ALLOWED if place[0].startswith("rays/")}
 MODELS = ("tensorf", "dvgo", "bounded dvgo")
