@@ -32,16 +32,22 @@ COMPARED = (
 )
 SHORT = {"n_iters": 4, "upsamp_list": [2], "update_AlphaMask_list": [1], "save_every": 1, "save_at": [2]}
 SHORT |= {"vis_every": 2, "N_vis": 1}
+MOST_OPERATIONS = 4096
+PATIENCE = 600.0  # seconds for a run of a few; so many that a busy machine is no fault
 
 
 def killed_at(folder: Path, number: int | None, counter: mmap.mmap) -> Callable[[], None]:
-    """For a child: counts the file operations under `folder`, and kills the process before that of this number."""
+    """For a child: counts the file operations under `folder`, and kills the process before that of this number.
+
+    The count is the first eight bytes of `counter`; a byte behind them for each operation says which of `OPERATIONS`.
+    """
 
     def prepare() -> None:
         def on_event(event: str, arguments: tuple) -> None:
             if event in OPERATIONS and _is_under(folder, arguments):
                 count = struct.unpack("q", counter[:8])[0] + 1
                 counter[:8] = struct.pack("q", count)
+                counter[7 + count] = OPERATIONS.index(event)
                 if count == number:
                     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -64,8 +70,9 @@ def state_of(run: Path) -> dict:
 
 
 def files_of(run: Path) -> set[str]:
-    """The files of a run, relative to its folder."""
-    return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    """The files of a run, relative to its folder, but for TensorBoard's: each start has one of its own."""
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    return {name for name in names if not name.startswith("tensorboard/")}
 
 
 def same(ours: object, theirs: object) -> bool:
@@ -87,23 +94,36 @@ def commands(scene: Path, folder: Path) -> dict[str, list[str]]:
     return {"train": command_line(tiny_config(scene, folder, alpha_mask_thre=1e-8, **SHORT)), "fit-image": fit}
 
 
+def spread(numbers: list[int], count: int) -> list[int]:
+    """So many of the numbers, evenly over all of them; each at most once."""
+    count = min(count, len(numbers))
+    return [numbers[index * len(numbers) // count] for index in range(count)]
+
+
 def check_kills(command: str, scene: Path, folder: Path, kills: int) -> list[str]:
-    """Kills a run before each of so many operations, spread over it; returns what did not go as promised."""
+    """Kills a run before each of so many operations, spread over it; returns what did not go as promised.
+
+    Half of them are renames, before which a file is there under another name.
+    """
     folder.mkdir(exist_ok=True)
     run, words = folder / "tiny", commands(scene, folder)[command]
-    counter = mmap.mmap(-1, 8)
-    assert forked.run(words, prepare=killed_at(run, None, counter)).code == 0
+    counter = mmap.mmap(-1, 8 + MOST_OPERATIONS)
+    assert forked.run(words, prepare=killed_at(run, None, counter), seconds=PATIENCE).code == 0
     operations, whole = struct.unpack("q", counter[:8])[0], state_of(run)
+    kinds = counter[8 : 8 + operations]
+    renames = [number for number, kind in enumerate(kinds, 1) if OPERATIONS[kind] == "os.rename"]
+    others = [number for number in range(1, operations + 1) if number not in renames]
+    of_renames = min(len(renames), kills // 2)
+    numbers = spread(renames, of_renames) + spread(others, kills - of_renames)
     files = files_of(run)
     assert operations > 40 and not any(name.endswith(".partial") for name in files)
     faults, with_leftovers = [], 0
-    for index in range(kills):
-        number = 1 + index * operations // kills
+    for number in numbers:
         shutil.rmtree(run)
         counter[:8] = struct.pack("q", 0)
-        killed = forked.run(words, prepare=killed_at(run, number, counter))
+        killed = forked.run(words, prepare=killed_at(run, number, counter), seconds=PATIENCE)
         with_leftovers += any(run.rglob("*.partial"))
-        again = forked.run([*words, "--resume"])
+        again = forked.run([*words, "--resume"], seconds=PATIENCE)
         if (killed.code, again.code) != (-signal.SIGKILL, 0):
             faults.append(f"operation {number}: exit codes {killed.code}, {again.code}: {again.line}")
             continue
