@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 from nerf_ssim.ops import backend
 
+DEVICE = os.environ.get("NERF_SSIM_TEST_DEVICE", "cuda")
+"""Where whole runs are tested; `cpu` rehearses them."""
+
+
+@pytest.fixture
+def device() -> str:
+    """The device that the tests of whole runs use."""
+    return DEVICE
+
 
 @pytest.fixture(autouse=True)
 def needs_a_gpu_and_its_kernels(request) -> None:
     """Skip with the reason."""
+    if DEVICE == "cpu" and "device" in request.fixturenames:
+        return
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     probe = torch.zeros(1, device="cuda")

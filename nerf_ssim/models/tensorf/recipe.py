@@ -61,7 +61,8 @@ class TensorfRecipe:
         self.rates_start_at = 0  # the iteration from which the learning rates decay …
         self.rates_scale = 1.0  # … and the share of the initial rates that they decay from
         drawn = TensoRF(model, aabb, self.resolution, near=scene.near, far=scene.far, generator=generators["init"])
-        self.field = drawn.to(config.run.device)
+        # Where a checkpoint's field follows, only shapes are made.
+        self.field = drawn if generators["init"].device.type == "meta" else drawn.to(config.run.device)
         self.optimizer = self.optimizer_of(self.field)
         self.voxel_counts = upsampling_steps(model.N_voxel_init, model.N_voxel_final, len(model.upsamp_list))
 
