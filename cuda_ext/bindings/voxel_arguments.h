@@ -15,18 +15,23 @@ inline VoxelShape checked_grid(const at::Tensor& grid, const char* name) {
   return {{grid.size(0), grid.size(1), grid.size(2)}, grid.size(3)};
 }
 
-// Pointer to `touched`, the runs of `grid` [X, Y, Z, C] that have a gradient, or null where nobody keeps account. On
-// the CPU only.
+// Pointer to `touched`, the runs of `grid` [X, Y, Z, C] that have a gradient, or null where nobody keeps account.
 inline uint8_t* checked_touched(const std::optional<at::Tensor>& touched, const at::Tensor& grid) {
   if (!touched) return nullptr;
   TORCH_CHECK(grid.dim() == 4, "touched: the grid must be [X, Y, Z, C], not ", grid.sizes());
   const std::array<int64_t, 3> expected{grid.size(0), grid.size(1), runs_of(grid.size(2) * grid.size(3))};
   TORCH_CHECK(
-      touched->scalar_type() == at::kByte && touched->device().is_cpu() && touched->is_contiguous() &&
+      touched->scalar_type() == at::kByte && touched->is_contiguous() &&
           touched->sizes() == at::IntArrayRef(expected),
-      "touched: expected contiguous uint8 ", at::IntArrayRef(expected), " on the CPU, not ", touched->scalar_type(),
-      " ", touched->sizes());
+      "touched: expected contiguous uint8 ", at::IntArrayRef(expected), ", not ", touched->scalar_type(), " ",
+      touched->sizes());
+  check_device(*touched, "touched", grid);
   return touched->mutable_data_ptr<uint8_t>();
+}
+
+// Of a grid whose runs a GPU counts in 32 bits.
+inline void check_runs(int64_t floats) {
+  TORCH_CHECK(runs_of(floats) <= UINT32_MAX / 2, "param: expected fewer than 2^37 elements, not ", floats);
 }
 
 // The tensors of one update and total variation before it, which `tv_weights` ask for.

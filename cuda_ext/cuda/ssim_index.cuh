@@ -153,12 +153,16 @@ __global__ void __launch_bounds__(kMeanThreads)
   __shared__ float of_warps[kStatistics][kMeanThreads / kWarpLanes];
   const int thread = static_cast<int>(threadIdx.x);
   const float weights[kStatistics] = {mix.product, mix.luminance, mix.structure, 0.f, 0.f};
+  // 1. one pass over all sums, whose reads do not wait for each other
+  float mine[kStatistics] = {};
+  for (int64_t block = thread; block < blocks; block += kMeanThreads)
+#pragma unroll
+    for (int i = 0; i < kStatistics; ++i) mine[i] += block_sums[i * blocks + block];
+  // 2. the threads
   float index = 0.f;
 #pragma unroll
   for (int i = 0; i < kStatistics; ++i) {
-    float sum = 0.f;
-    for (int64_t block = thread; block < blocks; block += kMeanThreads) sum += block_sums[i * blocks + block];
-    sum = block_sum<kMeanThreads>(sum, of_warps[i], thread);
+    const float sum = block_sum<kMeanThreads>(mine[i], of_warps[i], thread);
     if (thread == 0) statistics[i] = sum / windows;
     if (weights[i] != 0.f) index += weights[i] * (sum / windows);
   }

@@ -47,19 +47,18 @@ __device__ __forceinline__ int64_t middle_of(int64_t plane, int top, int left, i
   return plane + int64_t{row} * g.width + column;
 }
 
-constexpr int kForwardRows = 32, kForwardEach = kForwardRows / kThreadRows;
-
-// A thread owns two windows, one above the other.
-template <bool kWantsMoments>
+// A thread owns kTileY / kThreadRows windows, one above the other.
+template <bool kWantsMoments, int kTileY>
 __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     ssim_tile_forward(const float* __restrict__ x, const float* __restrict__ y, SsimPlaces g,
                       const __grid_constant__ Taps taps, const __grid_constant__ Constants constants,
                       ForwardTarget target) {
-  constexpr int kRows = kForwardRows + kHalo, kColumns = kTileX + kHalo;
+  constexpr int kEach = kTileY / kThreadRows;
+  constexpr int kRows = kTileY + kHalo, kColumns = kTileX + kHalo;
   __shared__ float2 pixels[kRows][kColumns];
   __shared__ float filtered[4][kRows][kTileX];
   const int column = static_cast<int>(threadIdx.x), thread = static_cast<int>(threadIdx.y) * kTileX + column;
-  const Tile tile = tile_of_block<kForwardRows>(g.rows, g.columns);
+  const Tile tile = tile_of_block<kTileY>(g.rows, g.columns);
 
   // 1. The pixels under the tile's windows less the one in its middle, zeros outside the image.
   const int64_t plane = tile.plane * g.height * g.width;
@@ -89,23 +88,23 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
   }
   __syncthreads();
 
-  // 3. Filter along y: a row serves both windows.
-  const int first = static_cast<int>(threadIdx.y) * kForwardEach;
-  float means[4][kForwardEach] = {};
+  // 3. Filter along y: a row serves all the thread's windows.
+  const int first = static_cast<int>(threadIdx.y) * kEach;
+  float means[4][kEach] = {};
 #pragma unroll
   for (int q = 0; q < 4; ++q)
 #pragma unroll
-    for (int k = 0; k < kTaps + kForwardEach - 1; ++k) {
+    for (int k = 0; k < kTaps + kEach - 1; ++k) {
       const float value = filtered[q][first + k][column];
 #pragma unroll
-      for (int e = 0; e < kForwardEach; ++e)
+      for (int e = 0; e < kEach; ++e)
         if (k - e >= 0 && k - e < kTaps) means[q][e] += taps.weights[k - e] * value;
     }
 
   // 4. The index of each window, its derivatives, and the tile's sums.
   Statistics statistics{};
 #pragma unroll
-  for (int e = 0; e < kForwardEach; ++e) {
+  for (int e = 0; e < kEach; ++e) {
     const int row = tile.top + first + e;
     if (row >= g.rows || tile.left + column >= g.columns) continue;
     const int64_t window = (tile.plane * g.rows + row) * g.columns + tile.left + column;
@@ -118,17 +117,13 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
   if constexpr (!kWantsMoments) store_block_sums<kTileThreads>(statistics, thread, target.block_sums);
 }
 
-// The rows of a tile for one gradient and for both, whose four maps need more shared memory.
-constexpr int kAdjointRows = 32, kAdjointRowsOfBoth = 16;
-
 // A pixel's gradient is that of the windows over it. A thread owns kEach pixels, one above the other.
-template <bool kWantsBoth>
+template <bool kWantsBoth, int kTileY>
 __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     ssim_tile_adjoint(const float* __restrict__ own, const float* __restrict__ other, SsimPlaces g,
                       const __grid_constant__ Taps taps, AdjointMaps maps, const float* __restrict__ scale,
                       float factor, float* __restrict__ grad_own, float* __restrict__ grad_other) {
-  constexpr int kMaps = kWantsBoth ? 4 : 3, kTileY = kWantsBoth ? kAdjointRowsOfBoth : kAdjointRows,
-                kEach = kTileY / kThreadRows;
+  constexpr int kMaps = kWantsBoth ? 4 : 3, kEach = kTileY / kThreadRows;
   constexpr int kRows = kTileY + kHalo, kColumns = kTileX + kHalo;
   __shared__ float windows[kMaps][kRows][kColumns];
   __shared__ float filtered[kMaps][kRows][kTileX];

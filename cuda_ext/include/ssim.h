@@ -66,24 +66,30 @@ SsimSums ssim_row(
 
 }  // namespace cpu
 
+// Rows of the tiles in which a GPU takes the 11x11 window: `tile_rows` is one of the two. Of the tall ones three blocks
+// must fit into a multiprocessor's shared memory, or the flat ones keep more of its threads busy.
+constexpr int64_t kTallTile = 32, kFlatTile = 16;
+constexpr int64_t kSharedMemoryForTallTiles = 3 * 38 * 1024;
+
 extern "C" {
 
 // Blocks of the forward pass: the room that block_sums [5, blocks] needs.
-int64_t ssim_forward_blocks(const SsimGeometry&);
+int64_t ssim_forward_blocks(const SsimGeometry&, int64_t tile_rows);
 
 // The mean index `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the partials
 // that are wanted.
 int launch_ssim_forward(
     const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&, float* block_sums, float* mean,
-    float* statistics, cudaStream_t);
+    float* statistics, int64_t tile_rows, cudaStream_t);
 
-int launch_ssim_moments(const SsimGeometry&, const float* x, const float* y, float* moments, cudaStream_t);
+int launch_ssim_moments(
+    const SsimGeometry&, const float* x, const float* y, float* moments, int64_t tile_rows, cudaStream_t);
 
 // The gradient of sum(*scale * factor * partials . moments); `scale` [] is device memory. A wanted gradient needs its
 // map of the means.
 int launch_ssim_adjoint(
     const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, const float* scale,
-    float factor, float* grad_x, float* grad_y, cudaStream_t);
+    float factor, float* grad_x, float* grad_y, int64_t tile_rows, cudaStream_t);
 
 // Whether launch_ssim_recompute serves these windows.
 bool ssim_can_recompute(const SsimGeometry&);

@@ -16,8 +16,7 @@ struct VoxelTv {
 };
 
 // What is updated: all of one size. `rates`, factors on the step, may be null. `touched` [X, Y, runs of a line] may be
-// too; where it is 0 the gradient is zero and need not be looked at (the GPU looks all the same). The gradient is zero
-// afterwards.
+// too; where it is 0 the gradient is zero and need not be looked at. The gradient is zero afterwards.
 struct VoxelState {
   float* param;
   float* grad;
@@ -39,11 +38,12 @@ void voxel_adam(
 extern "C" {
 
 // Adds the pull of the six neighbours to `grad`; total variation reads neighbours, so no value may move before all is
-// added: the update is a second launch.
-int launch_add_voxel_tv(const VoxelTv&, const VoxelShape&, const float* grid, float* grad, cudaStream_t);
+// added: the update is a second launch. `touched` as in VoxelState.
+int launch_add_voxel_tv(
+    const VoxelTv&, const VoxelShape&, const float* grid, float* grad, const uint8_t* touched, cudaStream_t);
 
-// The update of all `count` elements.
-int launch_voxel_adam(const AdamStep&, bool skip_zero, int64_t count, const VoxelState&, cudaStream_t);
+// The update of all elements of a grid of that shape. With `touched`, elements whose gradient is zero must be skipped.
+int launch_voxel_adam(const AdamStep&, bool skip_zero, const VoxelShape&, const VoxelState&, cudaStream_t);
 }
 
 }  // namespace nerf_ssim

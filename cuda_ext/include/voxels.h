@@ -37,19 +37,20 @@ extern "C" {
 int launch_voxel_features(
     const VoxelShape&, const float* grid, const float* coords, int64_t samples, float* out, cudaStream_t);
 
-// Adds the gradient of the grid to `gradient`, with atomics.
+// Adds the gradient of the grid to `gradient`, with atomics, and notes where in `touched` as on the CPU.
 int launch_add_voxel_gradient(
-    const VoxelShape&, const float* coords, int64_t samples, const float* grad, float* gradient, cudaStream_t);
+    const VoxelShape&, const float* coords, int64_t samples, const float* grad, float* gradient, uint8_t* touched,
+    cudaStream_t);
 
 // cells[s] = the cell of sample s, of (X + 2) * (Y + 2) * (Z + 2): one more on either side, because a sample may lie
 // before the first node of an axis and beyond its last.
 int launch_voxel_cells(const VoxelShape&, const float* coords, int64_t samples, int64_t* cells, cudaStream_t);
 
 // The gradient in a fixed order, without atomics: `order` [samples] has the samples sorted by cell, those of a cell in
-// their order, and `starts` [cells + 1] says where each cell's begin.
+// their order, and `starts` [cells + 1] says where each cell's begin. `touched` as above.
 int launch_gather_voxel_gradient(
     const VoxelShape&, const float* coords, const float* grad, const int64_t* order, const int64_t* starts,
-    float* gradient, cudaStream_t);
+    float* gradient, uint8_t* touched, cudaStream_t);
 }
 
 }  // namespace nerf_ssim

@@ -171,6 +171,12 @@ unsigned __match_any_sync(unsigned mask, T value) {
   return static_cast<unsigned>(nerf_ssim::simulator::meet(nerf_ssim::simulator::Exchange::kMatch, mask, bits, 0));
 }
 
+// A store that goes to the memory that all blocks share. Two of the same value to one address do no harm.
+template <typename T>
+void __stcg(T* address, T value) {
+  nerf_ssim::simulator::atomic_update(address, [=](T) { return value; });
+}
+
 // Atomics return what was there before.
 template <typename T>
 T atomicAdd(T* address, T value) {

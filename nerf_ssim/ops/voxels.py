@@ -45,7 +45,7 @@ class GradientPool:
         gradient, self._kept = self._kept, None
         if gradient is None or (gradient.shape, gradient.device) != (grid.shape, grid.device):
             gradient = torch.zeros_like(grid, memory_format=torch.contiguous_format)
-        self._touched = self._no_runs_of(gradient) if gradient.device.type == "cpu" else None
+        self._touched = self._no_runs_of(gradient)
         torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, upstream, coords, self._touched)
         self._made = gradient.data_ptr(), gradient._version
         return gradient
@@ -65,7 +65,7 @@ class GradientPool:
         """Zeros to note in what `gradient` has been touched, in the memory of the last ones if they fit."""
         *nodes, depth, channels = gradient.shape
         shape = (*nodes, -(-depth * channels // RUN))
-        if self._touched is not None and self._touched.shape == shape:
+        if self._touched is not None and (self._touched.shape, self._touched.device) == (shape, gradient.device):
             return self._touched.zero_()
         return gradient.new_zeros(shape, dtype=torch.uint8)
 

@@ -18,10 +18,11 @@ KERNELS = [
         source="ssim.cu",
         what="Mean SSIM and its parts under the 11x11 window. A block of 512 threads owns 32x32 windows of one plane: "
         "it loads the 42x42 pixels under them once, less the one in their middle, filters x, y, x^2 + y^2 and "
-        "(x - y)^2 along x and then along y in shared memory, two windows a thread, and adds up the index. The "
+        "(x - y)^2 along x and then along y in shared memory, two windows a thread, and adds up the index. Where a "
+        "multiprocessor has less than 114 kB of shared memory, tiles are 32x16, one window a thread. The "
         "derivatives that the backward pass needs are written only if asked for; a second kernel adds the blocks' "
         "sums in a fixed order, so there are no atomics.",
-        entries=("ssim_tile_forward<false>", "mean_of_blocks"),
+        entries=("ssim_tile_forward<false, 32>", "ssim_tile_forward<false, 16>", "mean_of_blocks"),
         cases=tile_forward_cases,
         mutations=(
             Mutation("no barrier after loading", "  __syncthreads();\n\n  // 2. Filter along x.",
@@ -54,7 +55,7 @@ KERNELS = [
         source="ssim.cu",
         what="The four moments themselves, for maps of the index: the same tiles and filters as ssim_forward, "
         "whose last step writes the moments instead of the index.",
-        entries=("ssim_tile_forward<true>",),
+        entries=("ssim_tile_forward<true, 32>", "ssim_tile_forward<true, 16>"),
         cases=tile_moments_cases,
         mutations=(
             Mutation("maps overlap", "moments[2 * windows + window] = m.variances",
@@ -69,9 +70,10 @@ KERNELS = [
         name="ssim_adjoint",
         source="ssim.cu",
         what="The gradient from saved derivatives under the 11x11 window. A block owns 32x32 pixels (32x16 where both "
-        "images want one), loads the 42 columns and rows of windows over them, and spreads three or four maps along x "
-        "and along y with the taps mirrored. The upstream gradient is read from the device.",
-        entries=("ssim_tile_adjoint<false>", "ssim_tile_adjoint<true>"),
+        "images want one, or with less shared memory), loads the 42 columns and rows of windows over them, and "
+        "spreads three or four maps along x and along y with the taps mirrored. The upstream gradient is read from "
+        "the device.",
+        entries=("ssim_tile_adjoint<false, 32>", "ssim_tile_adjoint<false, 16>", "ssim_tile_adjoint<true, 16>"),
         cases=tile_adjoint_cases,
         mutations=(
             Mutation("no barrier after loading", "  __syncthreads();\n\n  // 2. Spread along x:",

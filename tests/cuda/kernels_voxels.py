@@ -8,12 +8,14 @@ from simulator import Case, Kernel, Mutation, single, unwritten
 from torch import Tensor
 
 from nerf_ssim.ops.reference import voxels as reference
+from nerf_ssim.ops.voxels import RUN
 
 # Nodes and channels, samples. The first fills several blocks; few nodes, so that blocks share addresses.
 SIZES = [
     ((4, 3, 5, 12), 300),
     ((5, 4, 3, 1), 700),
     ((3, 4, 5, 3), 90),
+    ((2, 2, 40, 4), 60),  # lines of several runs
     ((1, 2, 1, 4), 40),
     ((2, 2, 2, 12), 1),
     ((2, 3, 2, 1), 0),
@@ -68,6 +70,13 @@ def upstream_and_gradient(nodes: list[int], channels: int, coords: Tensor) -> tu
     return upstream, gradient
 
 
+def runs_with(gradient: Tensor) -> np.ndarray:
+    """Which runs of 64 floats of the lines along z hold something else than zeros, uint8 [X, Y, runs]."""
+    lines = gradient.flatten(2)
+    lines = torch.nn.functional.pad(lines, (0, -lines.shape[2] % RUN))
+    return lines.unflatten(2, (-1, RUN)).ne(0).any(-1).to(torch.uint8).numpy()
+
+
 def atomic_cases() -> list[Case]:
     """What is there already stays and is added to."""
     cases = []
@@ -84,8 +93,9 @@ def atomic_cases() -> list[Case]:
                     "samples": samples,
                     "grad": single(upstream),
                     "gradient": np.full((*nodes, channels), 0.5, dtype=np.float32),
+                    "touched": np.zeros_like(runs_with(gradient)),
                 },
-                expected={"gradient": gradient.numpy() + 0.5},
+                expected={"gradient": gradient.numpy() + 0.5, "touched": runs_with(gradient)},
                 tolerance=1e-5,
                 shares_addresses=samples > 256,
                 elements=samples if samples == 300 else 0,
@@ -135,6 +145,7 @@ def gather_cases() -> list[Case]:
         upstream, gradient = upstream_and_gradient(nodes, channels, coords)
         cells = cells_of(nodes, coords)
         n_cells = int(np.prod([n + 2 for n in nodes]))
+        is_noted = channels > 1
         order = np.argsort(cells, kind="stable")
         cases.append(
             Case(
@@ -147,8 +158,12 @@ def gather_cases() -> list[Case]:
                     "order": order,
                     "starts": np.searchsorted(cells[order], np.arange(n_cells + 1)),
                     "gradient": np.full((*nodes, channels), 0.5, dtype=np.float32),
+                    "touched": np.zeros_like(runs_with(gradient)) if is_noted else None,
                 },
-                expected={"gradient": gradient.numpy() + 0.5},
+                expected={
+                    "gradient": gradient.numpy() + 0.5,
+                    **({"touched": runs_with(gradient)} if is_noted else {}),
+                },
                 tolerance=1e-5,
                 elements=samples if samples == 300 else 0,
                 floor=(68 + gradient.numel() * 4 / 300, gradient.numel() * 4 / 300),
@@ -173,17 +188,22 @@ KERNELS = [
                 "corner & 2 ? taps.axis[1].near_weight",
                 "value",
             ),
-            Mutation("strides of x and y swapped", "((x * shape.nodes[1] + y)", "((y * shape.nodes[0] + x)", "value"),
+            Mutation(
+                "strides of x and y swapped",
+                "line(taps.axis[0].near * shape.nodes[1] +",
+                "line(taps.axis[0].near * shape.nodes[0] +",
+                "value",
+            ),
             Mutation(
                 "one corner left out",
-                "#pragma unroll\n    for (int corner = 0; corner < kCorners",
-                "#pragma unroll\n    for (int corner = 1; corner < kCorners",
+                "corner = 0; corner < kCorners; ++corner) {\n      const Chunk<kWidth> value",
+                "corner = 1; corner < kCorners; ++corner) {\n      const Chunk<kWidth> value",
                 "value",
             ),
             Mutation(
                 "one channel too far",
-                "grid + corner_offset(shape, taps, corner) + channel);",
-                "grid + corner_offset(shape, taps, corner) + channel + 1);",
+                "cell.in_line(corner) + channel);",
+                "cell.in_line(corner) + channel + 1);",
                 "bounds",
             ),
         ),
@@ -192,7 +212,8 @@ KERNELS = [
         name="voxel_features_backward",
         source="voxels.cu",
         what="The grid's gradient, added to what is there with atomics, four channels in one request on sm_90. Chunks "
-        "of which the upstream gradient is zero, as most of a density's are, stop after reading it.",
+        "of which the upstream gradient is zero, as most of a density's are, stop after reading it. The others note in "
+        "flags which runs of 64 floats of a line now have a gradient.",
         entries=("add_voxel_gradient<4>", "add_voxel_gradient<1>"),
         cases=atomic_cases,
         mutations=(
@@ -205,10 +226,12 @@ KERNELS = [
             Mutation("corners unweighted", "product(upstream, weight)", "product(upstream, 1.0f)", "value"),
             Mutation(
                 "channel forgotten",
-                "add_atomically(gradient + corner_offset(shape, taps, corner) + channel,",
-                "add_atomically(gradient + corner_offset(shape, taps, corner),",
+                "in_line = cell.in_line(corner) + channel;",
+                "in_line = cell.in_line(corner);",
                 "value",
             ),
+            Mutation("runs not noted", "      touch(touched, shape, of_corner, in_line);\n", "", "value"),
+            Mutation("run of the line's begin", "+ in_line / kVoxelRun, uint8_t{1}", ", uint8_t{1}", "value"),
             Mutation("no atomics", "atomicAdd(to + i, chunk.at[i]);", "to[i] += chunk.at[i];", "race", file="grid.cuh"),
         ),
     ),
@@ -241,6 +264,12 @@ KERNELS = [
                 "samples in the wrong order",
                 "const int64_t sample = order[place];",
                 "const int64_t sample = place;",
+                "value",
+            ),
+            Mutation(
+                "runs not noted",
+                "touch(touched, shape, node / shape.nodes[2], z * shape.channels + channel);",
+                "",
                 "value",
             ),
             Mutation(

@@ -17,12 +17,10 @@ import pytest
 import torch
 from simulator import CACHE, COMMON_FLAGS, NATIVE, THREADS_AT_ONCE, joined_bindings, library_object
 
-# What only a device that can be waited for does, and what counts threads of the CPU.
+# What only a device that can be waited for does.
 DESELECTED = (
     "test_s3im_refuses_an_order_that_names_no_ray",
     "test_a_ray_that_does_not_exist_is_refused",
-    "test_a_pool_knows_exactly_which_runs_its_gradient_touches",
-    "test_a_run_that_is_not_noted_as_touched_is_taken_to_have_no_gradient",
 )
 
 

@@ -16,6 +16,7 @@ from nerf_ssim.ops.ssim_window import SsimMix, SsimWindow
 
 TOLERANCE = 3e-4  # of the largest entry: a gradient is a small difference of terms that C2 divides
 TILE, DIRECT_THREADS, LARGEST_WINDOW = 32, 256, 11
+TALL, FLAT = 32, 16  # rows of a tile
 MAPS = ("mean_x", "mean_y", "square", "product")
 
 SAME, VALID = SsimWindow(), SsimWindow(padding="valid")
@@ -108,14 +109,16 @@ def inputs(
     return {"g": geometry(size, (exact.rows, exact.columns), window), "x": x.numpy(), "y": y.numpy()}, exact
 
 
-def forward_case(name: str, size: tuple[int, int, int], window: SsimWindow, saves: bool, **report) -> Case:
+def forward_case(
+    name: str, size: tuple[int, int, int], window: SsimWindow, saves: bool, rows: int = TALL, **report
+) -> Case:
     arguments, exact = inputs(size, window)
     is_tiled = window.size == 11 and window.stride == 1
     windows = exact.planes * exact.rows * exact.columns
-    tiles = exact.planes * -(-exact.rows // TILE) * -(-exact.columns // TILE)
+    tiles = exact.planes * -(-exact.rows // rows) * -(-exact.columns // TILE)
     arguments |= {"by": {each: unwritten(*exact.by_moments[0].shape) if saves else None for each in MAPS}}
     arguments |= {"block_sums": unwritten(5, tiles if is_tiled else -(-windows // DIRECT_THREADS))}
-    arguments |= {"mean": unwritten(1), "statistics": unwritten(5)}
+    arguments |= {"mean": unwritten(1), "statistics": unwritten(5), "tile_rows": rows}
     expected = {"mean": exact.mean, "statistics": exact.statistics}
     if saves:
         expected |= {"by": dict(zip(MAPS, exact.by_moments, strict=True))}
@@ -130,13 +133,15 @@ def flat_case(name: str, size: tuple[int, int, int], window: SsimWindow) -> Case
     return Case(name, case.launcher, case.arguments, {"mean": exact.mean, "statistics": exact.statistics}, 1e-6)
 
 
-def moments_case(name: str, size: tuple[int, int, int], window: SsimWindow, **report) -> Case:
+def moments_case(name: str, size: tuple[int, int, int], window: SsimWindow, rows: int = TALL, **report) -> Case:
     arguments, exact = inputs(size, window)
-    arguments |= {"moments": unwritten(*exact.moments.shape)}
+    arguments |= {"moments": unwritten(*exact.moments.shape), "tile_rows": rows}
     return Case(name, "launch_ssim_moments", arguments, {"moments": exact.moments}, TOLERANCE, **report)
 
 
-def adjoint_case(name: str, size: tuple[int, int, int], window: SsimWindow, wants: str, **report) -> Case:
+def adjoint_case(
+    name: str, size: tuple[int, int, int], window: SsimWindow, wants: str, rows: int = TALL, **report
+) -> Case:
     scale, factor = 1.7, 0.3
     arguments, exact = inputs(size, window, upstream=scale * factor)
     maps = dict(zip(MAPS, exact.by_moments.astype(np.float32), strict=True))
@@ -144,6 +149,7 @@ def adjoint_case(name: str, size: tuple[int, int, int], window: SsimWindow, want
     arguments |= {
         "by": maps, "scale": np.array([scale], np.float32), "factor": factor,
         "grad_x": unwritten(*size) if "x" in wants else None, "grad_y": unwritten(*size) if "y" in wants else None,
+        "tile_rows": rows,
     }  # fmt: skip
     expected = {f"grad_{each}": getattr(exact, f"grad_{each}") for each in wants}
     return Case(name, "launch_ssim_adjoint", arguments, expected, TOLERANCE, **report)
@@ -163,19 +169,23 @@ def recompute_case(name: str, size: tuple[int, int, int], window: SsimWindow, wa
 def tile_forward_cases() -> list[Case]:
     return [
         forward_case("two odd planes, all maps", (2, 37, 41), SAME, saves=True),
+        forward_case("two odd planes in flat tiles", (2, 37, 41), SAME, saves=True, rows=FLAT),
         forward_case("one pixel", (1, 1, 1), SAME, saves=True),
         forward_case("windows inside only, nothing saved", (1, 43, 21), VALID, saves=False),
         forward_case("lopsided taps", (1, 33, 20), LOPSIDED, saves=True),
         forward_case("parts of the index", (1, 20, 35), SsimWindow(mix=PARTS), saves=True),
         flat_case("flat images", (1, 43, 51), VALID),
         forward_case("64x96, nothing saved", (1, 64, 96), SAME, saves=False, elements=64 * 96, floor=(8, 0)),
+        forward_case(
+            "64x96 in flat tiles, nothing saved", (1, 64, 96), SAME, False, FLAT, elements=64 * 96, floor=(8, 0)
+        ),
     ]
 
 
 def tile_moments_cases() -> list[Case]:
     return [
         moments_case("two odd planes", (2, 37, 41), SAME),
-        moments_case("windows inside only", (1, 43, 21), VALID),
+        moments_case("windows inside only, flat tiles", (1, 43, 21), VALID, rows=FLAT),
         moments_case("lopsided taps", (1, 5, 70), LOPSIDED),
         moments_case("64x96", (1, 64, 96), SAME, elements=64 * 96, floor=(8, 16)),
     ]
@@ -184,7 +194,8 @@ def tile_moments_cases() -> list[Case]:
 def tile_adjoint_cases() -> list[Case]:
     return [
         adjoint_case("two odd planes, both gradients", (2, 37, 41), SAME, "xy"),
-        adjoint_case("one pixel", (1, 1, 1), SAME, "y"),
+        adjoint_case("two odd planes in flat tiles", (2, 37, 41), SAME, "x", rows=FLAT),
+        adjoint_case("one pixel", (1, 1, 1), SAME, "y", rows=FLAT),
         adjoint_case("windows inside only", (1, 43, 21), VALID, "x"),
         adjoint_case("lopsided taps", (1, 33, 20), LOPSIDED, "y"),
         adjoint_case("lopsided taps, both gradients", (1, 17, 35), LOPSIDED, "xy"),

@@ -65,16 +65,26 @@ def test_last_node_of_a_vast_voxel_grid_is_sampled_and_updated():
     launch("voxels.cu", "launch_voxel_features", {**shape, "grid": grid, **points, **out})
     np.testing.assert_allclose(out["out"], 0.5)
     upstream = np.ones((samples, 1), np.float32)
-    launch("voxels.cu", "launch_add_voxel_gradient", {**shape, **points, "grad": upstream, "gradient": gradient})
+    launch(
+        "voxels.cu",
+        "launch_add_voxel_gradient",
+        {**shape, **points, "grad": upstream, "gradient": gradient, "touched": None},
+    )
     np.testing.assert_allclose(gradient[-1, -1, -1], 3.0)
-    tv = {"weights": (1.0, 2.0, 3.0), "is_dense": True}
-    last_block = (grid.size // 256, 1)
-    launch("voxel_adam.cu", "launch_add_voxel_tv", {"tv": tv, **shape, "grid": grid, "grad": gradient}, last_block)
+    tv = {"tv": {"weights": (1.0, 2.0, 3.0), "is_dense": True}}
+    runs_of_line = -(-side // 64)
+    last_block = (side * side * runs_of_line // 4 - 1, 1)  # a block owns four runs of single floats
+    launch(
+        "voxel_adam.cu",
+        "launch_add_voxel_tv",
+        {**tv, **shape, "grid": grid, "grad": gradient, "touched": None},
+        last_block,
+    )
     np.testing.assert_allclose(gradient[-1, -1, -1], 3.0 + 0.5 * (1 + 2 + 3))
     moments = {"exp_avg": vast(*grid.shape), "exp_avg_sq": vast(*grid.shape), "rates": None, "touched": None}
     state = {"param": grid, "grad": gradient, **moments}
-    update = {"step": {**FACTORS, "step_size": 0.1}, "skip_zero": True, "count": grid.size, "state": state}
-    launch("voxel_adam.cu", "launch_voxel_adam", update, (grid.size // 4 // 256, 1))
+    update = {"step": {**FACTORS, "step_size": 0.1}, "skip_zero": True, **shape, "state": state}
+    launch("voxel_adam.cu", "launch_voxel_adam", update, (-(-grid.size // 64 // 16), 1))
     np.testing.assert_allclose(grid[-1, -1, -1], 0.5 - 0.1 * 0.1 / 0.01**0.5, rtol=1e-6)
     assert gradient[-1, -1, -1] == 0
 

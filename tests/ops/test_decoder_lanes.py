@@ -19,7 +19,7 @@ def has_fma() -> bool:
     return information.exists() and " fma " in information.read_text() and platform.machine() == "x86_64"
 
 
-@pytest.mark.slow
+@pytest.mark.release  # compiling takes more than a minute
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_sixteen_lanes_agree_with_four_and_read_and_write_nothing_beyond_their_arrays(tmp_path):
     program = tmp_path / "lanes"

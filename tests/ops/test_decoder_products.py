@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.predicted import PRECISIONS, decoder_bytes
 from nerf_ssim.ops import backend
 from nerf_ssim.ops import decoder as ops
 from nerf_ssim.ops.reference import decoder as reference
@@ -161,6 +162,7 @@ def test_bytes_a_sample_of_a_training_step(precision):
     total = sum(traffic.bytes.values()) / samples
     print(precision, round(total), by_operator)
     assert total <= MOST_BYTES[precision], by_operator
+    assert total == decoder_bytes(27, 150, 128, PRECISIONS[precision]), "docs/performance.md predicts from this"
 
 
 def test_a_gpu_counts_as_native_where_its_four_kernels_are():

@@ -10,6 +10,7 @@
 #include "../../simulator/device.h"
 #define NERF_SSIM_CUDA_KEY CPU
 #else
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
@@ -23,9 +24,19 @@ class OnDeviceOf {
  public:
 #ifdef NERF_SSIM_SIMULATED
   explicit OnDeviceOf(const at::Tensor&) : stream(nullptr) {}
+
+  // Bytes of shared memory of a multiprocessor.
+  int shared_memory() const { return 164 * 1024; }
 #else
   explicit OnDeviceOf(const at::Tensor& tensor)
       : guard_(tensor.device()), stream(c10::cuda::getCurrentCUDAStream(tensor.device().index())) {}
+
+  int shared_memory() const {
+    int bytes = 0;
+    const int device = guard_.current_device().index();
+    C10_CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device));
+    return bytes;
+  }
 
  private:
   const c10::cuda::CUDAGuard guard_;

@@ -11,25 +11,30 @@ namespace {
 
 using at::Tensor;
 
-std::tuple<Tensor, Tensor> mean_with_partials(const Images& images, const Partials& partials, cudaStream_t stream) {
+int64_t tile_rows(const OnDeviceOf& device) {
+  return device.shared_memory() >= kSharedMemoryForTallTiles ? kTallTile : kFlatTile;
+}
+
+std::tuple<Tensor, Tensor> mean_with_partials(
+    const Images& images, const Partials& partials, const OnDeviceOf& device) {
   const auto options = images.x.options();
   Tensor mean = at::empty({}, options), statistics = at::empty({5}, options);
-  Tensor sums = at::empty({5, ssim_forward_blocks(images.g)}, options);
+  Tensor sums = at::empty({5, ssim_forward_blocks(images.g, tile_rows(device))}, options);
   check_launch(
       launch_ssim_forward(
           images.g, images.x_data(), images.y_data(), partials.to_write(), sums.mutable_data_ptr<float>(),
-          mean.mutable_data_ptr<float>(), statistics.mutable_data_ptr<float>(), stream),
+          mean.mutable_data_ptr<float>(), statistics.mutable_data_ptr<float>(), tile_rows(device), device.stream),
       "ssim_mean");
   return {mean, statistics};
 }
 
 void adjoint(
     const Images& images, const Partials& partials, const Tensor& scale, double factor, const ImageGradients& gradients,
-    cudaStream_t stream) {
+    const OnDeviceOf& device) {
   check_launch(
       launch_ssim_adjoint(
           images.g, images.x_data(), images.y_data(), partials.to_read(), scale.const_data_ptr<float>(),
-          static_cast<float>(factor), gradients.x_data(), gradients.y_data(), stream),
+          static_cast<float>(factor), gradients.x_data(), gradients.y_data(), tile_rows(device), device.stream),
       "ssim_adjoint");
 }
 
@@ -39,7 +44,7 @@ std::tuple<Tensor, Tensor, Tensor> ssim_mean_cuda(
   const OnDeviceOf device(x);
   const Images images(x, y, taps, stride, before, after, c1, c2, ssim_mix(mix));
   const Partials partials(images, needs_x, needs_y);
-  auto [mean, statistics] = mean_with_partials(images, partials, device.stream);
+  auto [mean, statistics] = mean_with_partials(images, partials, device);
   return {mean, statistics, partials.maps};
 }
 
@@ -50,7 +55,7 @@ Tensor ssim_moments_cuda(
   Tensor moments = at::empty({4, images.g.planes, images.g.rows, images.g.columns}, x.options());
   check_launch(
       launch_ssim_moments(
-          images.g, images.x_data(), images.y_data(), moments.mutable_data_ptr<float>(), device.stream),
+          images.g, images.x_data(), images.y_data(), moments.mutable_data_ptr<float>(), tile_rows(device), device.stream),
       "ssim_moments");
   return moments;
 }
@@ -63,7 +68,7 @@ std::tuple<Tensor, Tensor> ssim_adjoint_cuda(
   const ImageGradients gradients(images, needs_x, needs_y);
   adjoint(
       images, Partials(partials, images, needs_x, needs_y), checked(scale, {}, "scale", x), factor, gradients,
-      device.stream);
+      device);
   return {gradients.x, gradients.y};
 }
 
@@ -83,8 +88,8 @@ std::tuple<Tensor, Tensor> ssim_recompute_cuda(
     return {gradients.x, gradients.y};
   }
   const Partials partials(images, needs_x, needs_y);  // other windows: the maps live for this call only
-  mean_with_partials(images, partials, device.stream);
-  adjoint(images, partials, scale, factor, gradients, device.stream);
+  mean_with_partials(images, partials, device);
+  adjoint(images, partials, scale, factor, gradients, device);
   return {gradients.x, gradients.y};
 }
 

@@ -31,7 +31,7 @@ Tensor voxel_features_cuda(const Tensor& grid, const Tensor& coords) {
 
 // In a fixed order: samples sorted by cell, then gathered by the nodes.
 void gather_gradient(
-    const VoxelShape& shape, const Tensor& gradient, const Tensor& upstream, const Tensor& points,
+    const VoxelShape& shape, const Tensor& gradient, const Tensor& upstream, const Tensor& points, uint8_t* touched,
     cudaStream_t stream) {
   const auto integers = points.options().dtype(at::kLong);
   Tensor cells = at::empty({points.size(0)}, integers);
@@ -45,24 +45,24 @@ void gather_gradient(
   check_launch(
       launch_gather_voxel_gradient(
           shape, points.const_data_ptr<float>(), upstream.const_data_ptr<float>(), order.const_data_ptr<int64_t>(),
-          starts.const_data_ptr<int64_t>(), gradient.mutable_data_ptr<float>(), stream),
+          starts.const_data_ptr<int64_t>(), gradient.mutable_data_ptr<float>(), touched, stream),
       "add_voxel_features_gradient");
 }
 
 void add_voxel_features_gradient_cuda(
-    Tensor& gradient, const Tensor& grad, const Tensor& coords,
-    const std::optional<Tensor>& /* touched: nobody reads it here */) {
+    Tensor& gradient, const Tensor& grad, const Tensor& coords, const std::optional<Tensor>& touched) {
   const OnDeviceOf device(gradient);
   const VoxelShape shape = checked_grid(gradient, "gradient");
   TORCH_CHECK(gradient.is_contiguous(), "gradient: expected a contiguous tensor");
   const Tensor points = checked_coords(coords, gradient);
   const Tensor upstream = checked(grad, {points.size(0), shape.channels}, "grad", gradient);
+  uint8_t* const flags = checked_touched(touched, gradient);
   if (at::globalContext().deterministicAlgorithms())
-    return gather_gradient(shape, gradient, upstream, points, device.stream);
+    return gather_gradient(shape, gradient, upstream, points, flags, device.stream);
   check_launch(
       launch_add_voxel_gradient(
           shape, points.const_data_ptr<float>(), points.size(0), upstream.const_data_ptr<float>(),
-          gradient.mutable_data_ptr<float>(), device.stream),
+          gradient.mutable_data_ptr<float>(), flags, device.stream),
       "add_voxel_features_gradient");
 }
 
