@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nerf_ssim.datasets.poses import opencv_from_opengl
 from nerf_ssim.datasets.scene import Scene, Views
-from nerf_ssim.datasets.transforms import opencv_from_opengl
 from nerf_ssim.errors import SceneError
 from nerf_ssim.files import atomic_file, file_errors, write_json
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nerf_ssim.datasets.assemble import assemble
+from nerf_ssim.datasets.corrections import corrected, correction_of
 from nerf_ssim.datasets.formats import FORMATS, load_format, what_is_looked_for
 from nerf_ssim.datasets.options import AUTO
 from nerf_ssim.datasets.paths import is_inside
@@ -56,7 +57,8 @@ def read_scene_file(data: DataConfig) -> tuple[str, SceneFile]:
             f"{folder}: not a scene in the layout {layout}; its files are those of --dataset_name {found[0]} "
             "(auto finds that by itself)"
         )
-    file = load_format(layout).read(folder, Reading(data.as_published, data.follow_links))
+    how = Reading(data.as_published, data.follow_links, data.pose_convention, data.position_scale)
+    file = corrected(load_format(layout).read(folder, how), correction_of(data))
     outside = sum(not is_inside(frame.path, folder) for frame in file.frames) if data.follow_links else 0
     if outside:
         note = f"{outside} images lie outside the scene's folder; training takes them with --follow_links 1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nerf_ssim.config.options import Section, option
+from nerf_ssim.datasets.conventions import IMAGE_ORDERS, LAYOUT, LISTED, POSE_CONVENTIONS
 from nerf_ssim.datasets.formats import FORMATS, SYNONYMS
 from nerf_ssim.errors import ConfigError
 
@@ -46,6 +47,30 @@ class DataConfig(Section):
         False, "take images from outside the scene's folder, where links or paths lead there", may_change=True
     )
     as_published: bool = option(False, "read intrinsics half a pixel off, as the published loader does")
+    pose_convention: str = option(
+        LAYOUT,
+        "what the scene's matrices are, where its layout is wrong about them: camera to world with OpenCV's or "
+        "OpenGL's axes, world to camera (w2c), with a transposed rotation, or with the position of world to camera; "
+        "data check says which one fits",
+        choices=POSE_CONVENTIONS,
+    )
+    image_order: str = option(
+        LISTED,
+        "order in which the images are given to the poses: as listed, by the number in their names, by that number as "
+        "text (1, 10, 2), or so that sorting as text is undone",
+        choices=IMAGE_ORDERS,
+    )
+    image_shift: int = option(0, "a pose takes the image of the frame that comes so many later, around the end")
+    focal_scale: float = option(1.0, "multiply the focal lengths", above=0)
+    principal_scale: float = option(1.0, "multiply the principal points", above=0)
+    position_scale: float = option(
+        1.0, "multiply the camera positions, where box, near and far are in other units or the sign is wrong"
+    )
+    check_poses: bool = option(
+        True,
+        "before training, look for a few seconds whether images and cameras agree, and warn where they do not",
+        may_change=True,
+    )
     near: float | None = option(None, "near of the scene, in its units; none for the scene's own", at_least=0)
     far: float | None = option(None, "far of the scene, in its units; none for the scene's own", above=0)
     scene_box: str | None = option(
@@ -65,5 +90,7 @@ class DataConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.position_scale == 0:
+            raise ConfigError("position_scale: 0 puts all cameras at one place; give another factor")
         if self.test_every == 1:
             raise ConfigError("test_every: 1 makes every frame a test view; 0 trains on all, 10 tests on every tenth")

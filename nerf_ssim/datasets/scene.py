@@ -86,6 +86,9 @@ class Scene:
         white_bg: images are composited on white, because an option or the layout says so.
         bounds_source: where the box, near and far come from, in words.
         split: how the test views were chosen, in words.
+        listed: for each view in the order of the scene's own list, whether it is a test view; empty where that is not
+            known.
+        pose_axes: `opencv` or `opengl`, the axes that the layout's matrices have.
         pixel_centres: where the scene's file puts the centre of pixel (0, 0), in words.
         points: `[n, 3]`, float32, points on the scene's surfaces, of the layout or found for its bounds; None without.
         notes: what else a person should know of how the scene was read.
@@ -104,6 +107,8 @@ class Scene:
     white_bg: bool = False
     bounds_source: str = "the scene's file"
     split: str = ""
+    listed: tuple[bool, ...] = ()
+    pose_axes: str = "opencv"
     pixel_centres: str = "at halves"
     points: Tensor | None = None
     notes: tuple[str, ...] = ()

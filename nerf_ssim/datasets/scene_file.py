@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nerf_ssim.datasets.conventions import LAYOUT
 from nerf_ssim.datasets.depths import DepthFile
 from nerf_ssim.datasets.lenses import Lens
+from nerf_ssim.datasets.poses import reread_poses
 from nerf_ssim.errors import SceneError
 
 __all__ = ["Bounds", "Frame", "Reading", "SceneFile", "check_bounds"]
@@ -24,10 +26,23 @@ class Reading:
     Args:
         as_published: leave out the half pixel that integer pixel centres need, as the published loader does.
         follow_links: take images that lie outside the scene's folder.
+        pose_convention: what the stored matrices are, one of `POSE_CONVENTIONS`.
+        position_scale: camera positions are multiplied by this.
     """
 
     as_published: bool = False
     follow_links: bool = False
+    pose_convention: str = LAYOUT
+    position_scale: float = 1.0
+
+    def pose(self, c2w: NDArray[np.float64], axes: str = "opencv") -> NDArray[np.float64]:
+        """A stored pose `[3, 4]` as OpenCV camera-to-world.
+
+        Args:
+            c2w: camera-to-world, if its layout is right about it.
+            axes: `opencv` or `opengl`, those of its camera.
+        """
+        return reread_poses(c2w, axes, self.pose_convention) * np.array([1.0, 1.0, 1.0, self.position_scale])
 
     @property
     def integer_centres(self) -> str:
@@ -87,6 +102,7 @@ class SceneFile:
         label: the scene's own remark for its scores, or None.
         frames: in the order that decides the split.
         bounds: None where the layout has none; they are then estimated.
+        pose_axes: `opencv` or `opengl`, the axes that the layout's matrices have; `Frame.c2w` is OpenCV's always.
         pixel_centres: where the layout's intrinsics put the centre of pixel (0, 0), in words.
         is_test: for each frame, whether it is a test view; None lets the option test_every decide.
         split: how the layout chose the test views, in words.
@@ -103,6 +119,7 @@ class SceneFile:
     label: str | None
     frames: Sequence[Frame]
     bounds: Bounds | None
+    pose_axes: str = "opencv"
     pixel_centres: str = "at halves"
     is_test: Sequence[bool] | None = None
     split: str = ""

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nerf_ssim.datasets.features import Features, find_features
 from nerf_ssim.datasets.scene import Views
 
 __all__ = ["feature_points", "neighbours"]
@@ -22,11 +23,10 @@ _WIDEST_TURN = np.cos(np.deg2rad(35.0))  # features look alike in views that are
 
 @dataclass(frozen=True)
 class _Seen:
-    """The features of one view: places in its image, rays in the world, descriptors."""
+    """The features of one view, and their rays in the world."""
 
+    features: Features
     rays: NDArray[np.float64]
-    descriptors: NDArray[np.float32]
-    pixels: NDArray[np.float64]
     projection: NDArray[np.float64]
     centre: NDArray[np.float64]
 
@@ -39,7 +39,8 @@ def feature_points(views: Views) -> NDArray[np.float64]:
     is seen where its features are. Wrong cameras therefore give few points, not wrong ones.
     """
     chosen = np.unique(np.linspace(0, len(views) - 1, min(_VIEWS, len(views))).round().astype(int))
-    pairs = [(first, second) for first in chosen for second in neighbours(views, int(first))]
+    c2w = views.c2w.double().cpu().numpy()
+    pairs = [(first, second) for first in chosen for second in neighbours(c2w, int(first))]
     seen: dict[int, _Seen | None] = {}
     found = []
     for first, second in pairs:
@@ -52,9 +53,9 @@ def feature_points(views: Views) -> NDArray[np.float64]:
     return np.concatenate(found) if found else np.zeros((0, 3))
 
 
-def neighbours(views: Views, index: int) -> list[int]:
-    """Up to two views that look the same way from elsewhere: the nearest, and one farther off for its parallax."""
-    c2w = views.c2w.double().cpu().numpy()
+def neighbours(c2w: NDArray[np.float64], index: int) -> list[int]:
+    """Up to two of the cameras `[n, 3, 4]` that look the same way as one of them from elsewhere: the nearest, and one
+    farther off for its parallax."""
     distances = np.linalg.norm(c2w[:, :, 3] - c2w[index, :, 3], axis=1)
     is_alike = (c2w[:, :, 2] @ c2w[index, :, 2] > _WIDEST_TURN) & (distances > 0)
     by_distance = [int(other) for other in np.argsort(distances) if is_alike[other]]
@@ -62,28 +63,22 @@ def neighbours(views: Views, index: int) -> list[int]:
 
 
 def _features(views: Views, index: int) -> _Seen | None:
-    image = views.image_of(index).cpu().numpy()
-    height, width = image.shape[:2]
-    scale = min(1.0, _LONGEST_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    keypoints, descriptors = cv2.SIFT.create(nfeatures=1500).detectAndCompute(grey, None)
-    if descriptors is None or len(keypoints) < 2:
-        return None
     c2w, K = (matrix[index].double().cpu().numpy() for matrix in (views.c2w, views.K))
-    K = K * np.array([size[0] / width, size[1] / height, 1.0])[:, None]
-    pixels = np.array([keypoint.pt for keypoint in keypoints]) + 0.5  # OpenCV counts pixel centres at integers
-    rays = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1) @ np.linalg.inv(K).T @ c2w[:, :3].T
+    found = find_features(views.image_of(index).cpu().numpy(), K, _LONGEST_SIDE)
+    if found is None:
+        return None
+    pixels = found.pixels
+    rays = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1) @ np.linalg.inv(found.K).T @ c2w[:, :3].T
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    projection = K @ np.concatenate([c2w[:, :3].T, -c2w[:, :3].T @ c2w[:, 3:]], axis=1)
-    return _Seen(rays, np.asarray(descriptors, np.float32), pixels, projection, c2w[:, 3])
+    projection = found.K @ np.concatenate([c2w[:, :3].T, -c2w[:, :3].T @ c2w[:, 3:]], axis=1)
+    return _Seen(found, rays, projection, c2w[:, 3])
 
 
 def _triangulate(one: _Seen, other: _Seen) -> NDArray[np.float64]:
     matcher = cv2.BFMatcher()
     pairs = [
         (best[0].queryIdx, best[0].trainIdx)
-        for best in matcher.knnMatch(one.descriptors, other.descriptors, k=2)
+        for best in matcher.knnMatch(one.features.descriptors, other.features.descriptors, k=2)
         if len(best) == 2 and best[0].distance < _RATIO * best[1].distance
     ]
     if not pairs:
@@ -100,6 +95,6 @@ def _triangulate(one: _Seen, other: _Seen) -> NDArray[np.float64]:
     for view, chosen in ((one, first), (other, second)):
         projected = points @ view.projection[:, :3].T + view.projection[:, 3]
         with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.linalg.norm(projected[:, :2] / projected[:, 2:] - view.pixels[chosen], axis=1)
+            error = np.linalg.norm(projected[:, :2] / projected[:, 2:] - view.features.pixels[chosen], axis=1)
         is_good &= (projected[:, 2] > 0) & (error < _REPROJECTION)
     return points[is_good]

@@ -17,10 +17,11 @@ from nerf_ssim.datasets.image_headers import ImageHeader, read_header
 from nerf_ssim.datasets.images import read_image
 from nerf_ssim.datasets.json_files import given_number, member
 from nerf_ssim.datasets.paths import IMAGE_SUFFIXES, find_image
+from nerf_ssim.datasets.poses import opencv_from_opengl
 from nerf_ssim.datasets.scene_file import Frame, Reading
 from nerf_ssim.errors import SceneError
 
-__all__ = ["CAMERA_KEYS", "FRAME_KEYS", "FrameList", "opencv_from_opengl", "read_frames"]
+__all__ = ["CAMERA_KEYS", "FRAME_KEYS", "FrameList", "read_frames"]
 
 CAMERA_KEYS = (
     *("camera_model", "is_fisheye", "w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "camera_angle_y"),
@@ -70,7 +71,7 @@ def read_frames(metadata: Mapping[str, Any], path: Path, how: Reading) -> FrameL
         # A name without a suffix may lead to a link, which only the whole name shows.
         find_image(path.parent, _relative(image, path.parent), where, key="file_path", follow_links=how.follow_links)
         pose = read_matrix(member(entry, "transform_matrix", list, where), [(4, 4), (3, 4)], where, "transform_matrix")
-        c2w = opencv_from_opengl(check_pose(pose, where, "transform_matrix"))
+        c2w = how.pose(opencv_from_opengl(check_pose(pose, where, "transform_matrix")), "opengl")
         mask = None
         if entry.get("mask_path") is not None:
             given = member(entry, "mask_path", str, where)
@@ -88,11 +89,6 @@ def read_frames(metadata: Mapping[str, Any], path: Path, how: Reading) -> FrameL
             "where the data set has it?"
         )
     return FrameList(frames, names, missing)
-
-
-def opencv_from_opengl(c2w: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pose `[3, 4]` of a camera that looks along -z with y up as that of one that looks along z with y down."""
-    return c2w * np.array([1.0, -1.0, -1.0, 1.0])
 
 
 def _camera(

@@ -69,6 +69,7 @@ def read_split_files(folder: Path, how: Reading) -> SceneFile:
         None,
         frames,
         None,
+        pose_axes="opengl",
         pixel_centres="at halves, the layout's convention",
         is_test=is_test if test else None,
         split=f"the images of {test.name}" if test else "",

@@ -48,7 +48,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
             missing.append(image.name)
             continue
         K, size = fitted_intrinsics(camera.K, camera.size, read_header(path, where))
-        c2w = check_pose(image.c2w, where, "its pose")
+        c2w = how.pose(check_pose(image.c2w, where, "its pose"))
         mask = _mask_of(folder, image.name)
         frames.append(Frame(path, where, c2w, check_intrinsics(K, *size, where), size, camera.lens, mask))
     if not frames:

@@ -56,7 +56,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
         own, size = fitted_intrinsics(K, (round(height), round(width)), read_header(image, where))
         frames.append(
-            Frame(image, where, check_pose(c2w, where, "its pose"), check_intrinsics(own, *size, where), size)
+            Frame(image, where, how.pose(check_pose(c2w, where, "its pose")), check_intrinsics(own, *size, where), size)
         )
     near, far = float(depths.min()), float(depths.max())
     if not 0 < near < far:

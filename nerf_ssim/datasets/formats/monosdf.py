@@ -64,7 +64,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         K, c2w = decompose_projection((world @ scale)[:3], where)
         K = _stored_image_intrinsics(K, *size, how.as_published)
         K = check_intrinsics(K, *size, where)
-        frames.append(Frame(image, where, c2w, K, size))
+        frames.append(Frame(image, where, how.pose(c2w), K, size))
     return SceneFile(
         path,
         folder.resolve().name,

@@ -60,6 +60,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         label if isinstance(label, str) else None,
         found.frames,
         _bounds(metadata, path),
+        pose_axes="opengl",
         pixel_centres="at halves, the layout's convention",
         is_test=is_test,
         split=split,

@@ -64,7 +64,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         image = find_image(folder, given, where, key="the image", follow_links=how.follow_links)
         pose = read_matrix(np.array(rows[index]).reshape(4, 4).tolist(), [(4, 4)], where, "its pose")
         own, size = fitted_intrinsics(K, said, read_header(image, where))
-        c2w = check_pose(pose, where, "its pose")
+        c2w = how.pose(check_pose(pose, where, "its pose"))
         frames.append(Frame(image, where, c2w, check_intrinsics(own, *size, where), size))
         depths.append((image.with_name(image_path.stem.replace("frame", "depth") + ".png"), c2w, own, size))
     notes = []

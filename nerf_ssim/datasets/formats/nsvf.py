@@ -58,7 +58,9 @@ def read(folder: Path, how: Reading) -> SceneFile:
         header = read_header(image, where)
         size = said or size_of_centre(K, header, where)
         own, size = fitted_intrinsics(K, size, header)
-        frames.append(Frame(image, where, check_pose(c2w, where, pose.name), check_intrinsics(own, *size, where), size))
+        frames.append(
+            Frame(image, where, how.pose(check_pose(c2w, where, pose.name)), check_intrinsics(own, *size, where), size)
+        )
         is_test.append(pose.stem.startswith(test))
     notes = [f"{without} poses have no image and are left out"] if without else []
     unused = sorted({stem[:2] for stem in images} - {_TRAIN, test})

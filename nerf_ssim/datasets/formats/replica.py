@@ -129,7 +129,7 @@ def _read_frame(entry: Any, index: int, path: Path, size: tuple[int, int], unit:
     height = pixels(entry, "height", where) if "height" in entry else size[0]
     width = pixels(entry, "width", where) if "width" in entry else size[1]
     depth = depth_file(entry, folder, where, unit, follow_links=how.follow_links)
-    return _Stored(entry, image, mask, where, (height, width), check_pose(pose, where), K, depth)
+    return _Stored(entry, image, mask, where, (height, width), how.pose(check_pose(pose, where)), K, depth)
 
 
 def _pixel_centres(given: Any, stored: Sequence[_Stored], path: Path) -> tuple[str, str]:

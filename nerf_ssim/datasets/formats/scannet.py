@@ -60,7 +60,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
             continue
         header = read_header(image, where)
         own, size = fitted_intrinsics(K, _colour_size(stored, header, where), header)
-        c2w = check_pose(_straightened(pose), where, pose_path.name)
+        c2w = how.pose(check_pose(_straightened(pose), where, pose_path.name))
         frames.append(Frame(image, where, c2w, check_intrinsics(own, *size, where), size))
         poses.append(pose_path)
         depths.append((folder / "depth" / f"{image_path.stem}.png", c2w, own, size))

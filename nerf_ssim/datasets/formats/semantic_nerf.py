@@ -58,7 +58,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         focal = width / 2 / math.tan(_FIELD_OF_VIEW / 2)
         shift = 0.5 if how.as_published else 0.0
         K = np.array([[focal, 0, width / 2 - shift], [0, focal, height / 2 - shift], [0, 0, 1]])
-        c2w = check_pose(pose, where, "its pose")
+        c2w = how.pose(check_pose(pose, where, "its pose"))
         frames.append(Frame(image, where, c2w, K, (height, width)))
         depth = folder / "depth" / (image_path.stem.replace("rgb", "depth") + ".png")
         depths.append((depth, c2w, K, (height, width)))
