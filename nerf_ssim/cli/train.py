@@ -21,6 +21,7 @@ def run(argv: Sequence[str]) -> int:
     config = require_scene(given.config()) if is_new else None
     notes: list[str] = []
     # Imported here: `--help` and a wrong option should not wait for torch.
+    from nerf_ssim.datasets.posecheck.verdict import check_poses
     from nerf_ssim.datasets.scene import reading_lines
     from nerf_ssim.runs.determinism import repeatable
     from nerf_ssim.runs.device import start_line
@@ -33,6 +34,10 @@ def run(argv: Sequence[str]) -> int:
     print(start_line(session.config.run.device))
     for note in (*notes, *session.folder.notes, *reading_lines(session.scene)):
         print(note)
+    if is_new and config.data.check_poses:
+        verdict = check_poses(session.scene, config.data, is_training=True)
+        if verdict.warning:
+            print(f"{verdict.warning} (nerf-ssim data check looks closer)", file=sys.stderr)
     if changes := session.folder.changed_circumstances():
         print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
     precision = session.decoder_precision

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from nerf_ssim.cli.data.check import check_scene
 from nerf_ssim.config.command_line import OneLineErrors, number_within
+from nerf_ssim.datasets.conventions import IMAGE_ORDERS, LAYOUT, LISTED, POSE_CONVENTIONS
 from nerf_ssim.datasets.convert import WRITERS, convert_scene
+from nerf_ssim.datasets.corrections import Correction
 from nerf_ssim.datasets.download import ARCHIVES, download_dataset
 from nerf_ssim.datasets.formats import FORMATS, SYNONYMS, detect_format
 from nerf_ssim.datasets.loading import load_scene
@@ -56,6 +59,7 @@ def _data_options(arguments: argparse.Namespace) -> DataConfig:
         frame_step=arguments.frame_step,
         as_published=arguments.as_published,
         white_bg=arguments.white_bg,
+        **{one.name: getattr(arguments, one.name) for one in fields(Correction)},
         near=arguments.near,
         far=arguments.far,
         scene_box=arguments.scene_box,
@@ -146,6 +150,15 @@ def _add_scene_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frame_step", type=number_within(int, 1), default=1, help="take every so many frames (1)")
     parser.add_argument("--as_published", action="store_true", help="leave intrinsics half a pixel off")
     parser.add_argument("--white_bg", action="store_true", help="blend transparency over white")
+    parser.add_argument(
+        "--pose_convention", choices=POSE_CONVENTIONS, metavar="WORD", default=LAYOUT, help="what its matrices are"
+    )
+    parser.add_argument("--image_order", choices=IMAGE_ORDERS, default=LISTED, help="order of images for its poses")
+    parser.add_argument("--image_shift", type=int, default=0, help="frames that images are shifted by")
+    for name, what in (("focal", "focal lengths"), ("principal", "principal points")):
+        factor = number_within(float, 1e-6)
+        parser.add_argument(f"--{name}_scale", type=factor, default=1.0, metavar="X", help=f"multiply {what}")
+    parser.add_argument("--position_scale", type=float, default=1.0, metavar="X", help="multiply camera positions")
     parser.add_argument("--near", type=number_within(float, 0), help="near, in place of the scene's")
     parser.add_argument("--far", type=number_within(float, 0), help="far, in place of the scene's")
     parser.add_argument("--scene_box", metavar="X,Y,Z,X,Y,Z", help="its box, in place of the scene's")

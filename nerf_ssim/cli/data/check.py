@@ -9,26 +9,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nerf_ssim.cli.data.pair_picture import draw_worst_pair
 from nerf_ssim.cli.data.picture import draw_scene, write_picture
 from nerf_ssim.datasets.boxes import inside_box, scaled_box, share_inside, share_kept
+from nerf_ssim.datasets.corrections import correction_of
+from nerf_ssim.datasets.listed_views import ListedViews
 from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.options import DataConfig
+from nerf_ssim.datasets.posecheck.verdict import Verdict, check_poses
 from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.datasets.surfaces import feature_points
 from nerf_ssim.rays.cameras import camera_rays
 
-PICTURE = "data_check.png"
+PICTURE, PAIR_PICTURE = "data_check.png", "data_check_pair.png"
 _FEWEST_POINTS = 60  # on surfaces, for a share that means something
 _MISPLACED = 0.8  # of the surfaces' points: with fewer in the box it is not the scene's
 _RAYS_PER_VIEW = 4096  # enough for a share to a tenth of a percent over a scene's views
 
 
 def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_about: str = "centre") -> str:
-    """Load a scene, write a picture of its cameras and box to `out/data_check.png` and report in lines of text.
+    """Load a scene, write pictures to the folder `out` and report in lines of text.
+
+    `data_check.png` shows cameras, box and surfaces, `data_check_pair.png` the two images that the cameras explain
+    worst.
 
     Args:
         data: the scene and how it is read.
-        out: folder of the picture; made where missing.
+        out: folder of the pictures; made where missing.
         aabb_scale, box_about: the field's box is the scene's, scaled by the one about the other, as in training.
     Raises:
         SceneError: a scene that cannot be used, or a picture that cannot be written.
@@ -39,6 +46,7 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_abo
     scaling = f"scaled by {aabb_scale:g} about the {box_about}"
     points = scene.points if scene.points is not None else torch.from_numpy(feature_points(scene.train)).float()
     picture = write_picture(draw_scene(scene, box, f"box {scaling}", points), out / PICTURE)
+    verdict = check_poses(scene, data)
     splits = (scene.train, scene.test)
     hits, rays = (sum(counts) for counts in zip(*(count_hits(views, box) for views in splits), strict=True))
     positions = torch.cat([views.c2w[:, :, 3] for views in splits])
@@ -49,6 +57,8 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_abo
         f"size        {_sizes(scene)} pixels (width x height)",
         f"cameras     {_intrinsics(scene)}",
         f"pixels      centres {scene.pixel_centres}",
+        f"poses       {_poses(scene, data)}",
+        f"agreement   {_agreement(verdict)}",
         f"brightness  mean {_mean(splits):.3f} of 1",
         f"box         {_corner(scene.aabb[0])} to {_corner(scene.aabb[1])}; in training {scaling}",
         f"kept        {100 * kept:.1f}% of the box are inside the scaled one",
@@ -60,7 +70,13 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_abo
         f"content     sha256 {scene.content_hash}",
         f"picture     {picture}",
     ]
-    lines += [note if note.startswith("warning") else f"note: {note}" for note in scene.notes]
+    if verdict.given is not None and np.isfinite(verdict.given.by_pair).any():
+        worst = write_picture(draw_worst_pair(ListedViews(scene), verdict.given), out / PAIR_PICTURE)
+        lines.append(f"worst pair  {worst}")
+    notes = (*scene.notes, *([verdict.note] if verdict.note else []))
+    lines += [note if note.startswith("warning") else f"note: {note}" for note in notes]
+    if verdict.warning:
+        lines.append(verdict.warning)
     if hits < 0.9 * rays:
         lines.append("warning: many rays miss the box; scene_box is perhaps of another scene or in other units")
     if len(points) >= _FEWEST_POINTS and share_inside(points, box) < _MISPLACED:
@@ -91,6 +107,19 @@ def count_hits(views: Views, box: Tensor) -> tuple[int, int]:
         entry, leave = torch.minimum(first, second).amax(dim=1), torch.maximum(first, second).amin(dim=1)
         hits += int((leave > entry.clamp(min=0)).sum())
     return hits, height * width * len(views)
+
+
+def _poses(scene: Scene, data: DataConfig) -> str:
+    axes = {"opencv": "OpenCV's axes", "opengl": "OpenGL's axes"}[scene.pose_axes]
+    asked = correction_of(data).options
+    return f"camera to world with {axes}, the layout's convention" + (f"; corrected: {asked}" if asked else "")
+
+
+def _agreement(verdict: Verdict) -> str:
+    if verdict.matches is None:
+        return f"{verdict.state}: {verdict.reason}"
+    counts = f"{len(verdict.matches.pairs)} pairs of images, {verdict.matches.count} points"
+    return f"{verdict.state}: {verdict.reason} ({counts})"
 
 
 def _mean(splits: tuple[Views, ...]) -> float:

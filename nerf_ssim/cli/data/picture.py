@@ -15,14 +15,15 @@ from nerf_ssim.files import file_errors
 
 _PANEL, _MARGIN, _HEADER = 700, 60, 50  # pixels
 _BACKGROUND, _INK, _GREY = (255, 255, 255), (40, 40, 40), (170, 170, 170)  # RGB, as all colours here
-_TRAIN, _TEST, _DOT = (40, 90, 200), (225, 110, 0), (60, 150, 90)
+_TRAIN, _TEST, _DOT, _REACH = (40, 90, 200), (225, 110, 0), (60, 150, 90), (190, 60, 160)
 _MOST_DOTS = 5000
 _FRUSTUM = 0.045  # depth of a drawn camera, of the picture's extent
 _SUBPIXEL = 4  # bits; OpenCV draws between pixels in fixed point
 
 
 def draw_scene(scene: Scene, field_box: Tensor, note: str, points: Tensor) -> NDArray[np.uint8]:
-    """Two panels, x-y and x-z, as `[height, width, 3]` RGB: both boxes, and each camera as a small pyramid.
+    """Two panels, x-y and x-z, as `[height, width, 3]` RGB: both boxes, each camera as a small pyramid, and
+    how far the first camera's middle ray is sampled.
 
     Args:
         field_box: `[2, 3]`, the scene's box as training scales it.
@@ -39,10 +40,11 @@ def draw_scene(scene: Scene, field_box: Tensor, note: str, points: Tensor) -> ND
         (f"{len(scene.test)} test views", _TEST),
         ("box", _INK),
         (note, _GREY),
+        ("near to far of a camera", _REACH),
         *([("points on surfaces", _DOT)] if len(dots) else []),
     ):
         cv2.circle(picture, (x + 6, 28), 6, colour, -1, cv2.LINE_AA)
-        x = _text(picture, text, x + 20, 34) + 30
+        x = write_words(picture, text, x + 20, 34) + 30
     return picture
 
 
@@ -75,6 +77,9 @@ def _panel(
     for corners, colour, thickness in ((field_box, _GREY, 1), (box, _INK, 2)):
         low, high = pixels(corners)
         cv2.rectangle(canvas, low.tolist(), high.tolist(), colour, thickness, cv2.LINE_AA, _SUBPIXEL)
+    first = scene.train.c2w[0].double().numpy()
+    reach = pixels(first[:, 3] + np.array([[scene.near], [scene.far]]) * first[:, 2])
+    cv2.line(canvas, *reach.tolist(), _REACH, 2, cv2.LINE_AA, _SUBPIXEL)
     for views, colour in ((scene.train, _TRAIN), (scene.test, _TEST)):
         for pyramid in _pyramids(views, _FRUSTUM * extent):
             points = pixels(pyramid)
@@ -82,7 +87,7 @@ def _panel(
             cv2.polylines(canvas, [*sides, points[1:]], True, colour, 1, cv2.LINE_AA, _SUBPIXEL)
             cv2.circle(canvas, points[0].tolist(), 3 << _SUBPIXEL, colour, -1, cv2.LINE_AA, _SUBPIXEL)
     names = ["xyz"[axis] for axis in axes]
-    _text(canvas, f"{title}: {names[0]} to the right, {names[1]} up; {extent:.3g} across", 20, 24)
+    write_words(canvas, f"{title}: {names[0]} to the right, {names[1]} up; {extent:.3g} across", 20, 24)
     return canvas
 
 
@@ -96,7 +101,7 @@ def _pyramids(views: Views, depth: float) -> NDArray[np.float64]:
     return np.concatenate([position, (c2w[:, :, :3] @ in_camera).swapaxes(1, 2) + position], axis=1)
 
 
-def _text(picture: NDArray[np.uint8], text: str, x: int, y: int) -> int:
+def write_words(picture: NDArray[np.uint8], text: str, x: int, y: int) -> int:
     """Write `text` from `x` on the line `y`; returns where it ends. OpenCV's letters are ASCII only."""
     shown = text.encode("ascii", "replace").decode("ascii")
     cv2.putText(picture, shown, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.55, _INK, 1, cv2.LINE_AA)

@@ -58,8 +58,8 @@ class Trial:
 def best_alternative(matches: Matches, cameras: Cameras, *, with_doubles: bool = True) -> Trial | None:
     """The correction with which cameras explain the matches, if there is one that is clearly better than none.
 
-    Single corrections are tried first, then, `with_doubles`, two together: a pose convention with an order of the images
-    or with other intrinsics.
+    Single corrections are tried first, then, `with_doubles`, two together: a pose convention with an order of the
+    images or with other intrinsics.
     """
     given = tried(matches, cameras, Correction())
     conventions = [Correction(pose_convention=name) for name in POSE_CONVENTIONS[1:] if name != cameras.axes]

@@ -83,11 +83,15 @@ class CamerasOfPairs:
         self._spread = float(np.ptp(c2w[:, :, 3], axis=0).max())
 
     @cached_property
+    def fundamental(self) -> NDArray[np.float64]:
+        """`[pairs, 3, 3]`, which turn a pixel of a pair's first image into its line in the second one."""
+        return np.swapaxes(self.inverse[1], 1, 2) @ _cross(self.t) @ self.R @ self.inverse[0]
+
+    @cached_property
     def by_pair(self) -> NDArray[np.float64]:
         """`[pairs]`, the median distance in pixels of a pair's points to their epipolar lines; NaN where the pair's
         cameras stand at one place."""
-        F = np.swapaxes(self.inverse[1], 1, 2) @ _cross(self.t) @ self.R @ self.inverse[0]
-        here, there = self.matches.pixels
+        F, (here, there) = self.fundamental, self.matches.pixels
         lines_there, lines_here = here @ np.swapaxes(F, 1, 2), there @ F
         product = np.abs((lines_there * there).sum(axis=2))
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -37,7 +37,7 @@ class MatchedPair:
         here, there: `[n, 2]`, the points in each image as it was searched, pixels; centres at halves.
         K: `[2, 3, 3]`, the intrinsics of the searched images.
         noise: the median distance in pixels of these points to the epipolar lines that fit them best.
-        side: the longer side of the searched images, pixels.
+        sizes: width and height of the searched images, pixels.
     """
 
     first: int
@@ -46,7 +46,12 @@ class MatchedPair:
     there: NDArray[np.float64]
     K: NDArray[np.float64]
     noise: float
-    side: float
+    sizes: tuple[tuple[int, int], tuple[int, int]]
+
+    @property
+    def side(self) -> float:
+        """The longer side of the first searched image, pixels."""
+        return float(max(self.sizes[0]))
 
     @property
     def moved(self) -> float:
@@ -137,7 +142,7 @@ def _verified(first: int, second: int, one: Features, other: Features) -> Matche
         return None
     here, there = here[agrees], there[agrees]
     K = np.stack([one.K, other.K])
-    return MatchedPair(first, second, here, there, K, _noise(geometry, here, there), float(max(one.size)))
+    return MatchedPair(first, second, here, there, K, _noise(geometry, here, there), (one.size, other.size))
 
 
 def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

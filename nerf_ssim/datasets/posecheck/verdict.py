@@ -47,6 +47,8 @@ class Verdict:
         given: the cameras as they are; None without matches.
         best: the alternative that fits; None where none is needed or none does.
         units: how points on surfaces lie in the scene's bounds; None where the cameras are wrong or points are few.
+        axes: `opencv` or `opengl`, those of the layout's matrices.
+        asked: the corrections that options ask for already, in which case no alternative is tried.
     """
 
     state: str
@@ -55,17 +57,20 @@ class Verdict:
     given: CamerasOfPairs | None = None
     best: Trial | None = None
     units: Units | None = None
+    axes: str = "opencv"
+    asked: str = ""
 
     @property
     def warning(self) -> str | None:
         """What is wrong and what to do, in one line; None where nothing is known to be."""
         if self.state == "disagree":
-            if self.best is None:
-                return f"warning: images and cameras disagree: {self.reason}"
-            return (
-                f"warning: images and cameras disagree ({self.reason}), but agree to {self.best.pairs.error:.2f} pixels if "
-                f"{_mistake(self.best.correction)}; use {self.best.correction.options}"
-            )
+            remedy = "no usual mistake explains it"
+            if self.best is not None:
+                mistake = _mistake(self.best.correction, self.axes)
+                remedy = f"but {self.best.pairs.error:.2f} if {mistake}; use {self.best.correction.options}"
+            elif self.asked:
+                remedy = f"cameras were read with {self.asked}; check without"
+            return f"warning: images and cameras disagree: {self.reason}, {remedy}"
         if self.units is not None and self.units.is_sure:
             return f"warning: {_units_line(self.units)}"
         return None
@@ -98,21 +103,21 @@ def check_poses(scene: Scene, data: DataConfig, *, is_training: bool = False) ->
     matches = stacked(pairs)
     cameras = Cameras(views.c2w, scene.pose_axes, views.names, _middle(views))
     given = tried(matches, cameras, Correction()).pairs
-    verdict = replace(_judged(given), matches=matches, given=given)
+    verdict = replace(_judged(given), matches=matches, given=given, axes=scene.pose_axes)
     if verdict.state == "cannot tell":
         return verdict
-    if not (given.error <= _RIGHT and not given.in_front < _IN_FRONT):
-        if (asked := correction_of(data)) != Correction():
-            if verdict.state == "disagree":
-                reason = f"{verdict.reason}; cameras were read with {asked.options}: check without"
-                return replace(verdict, reason=reason)
-        elif (best := best_alternative(matches, cameras, with_doubles=not is_training)) is not None:
-            return replace(verdict, state="disagree", reason=_distance(given), best=best)
-    if verdict.state == "disagree":
-        return replace(verdict, reason=f"{verdict.reason}; no usual mistake explains it")
-    points, distances = given.points()
-    units = judge_units(points, distances, scene.aabb.double().cpu().numpy(), scene.near, scene.far)
-    return replace(verdict, units=units)
+    if given.error <= _RIGHT and not given.in_front < _IN_FRONT:
+        return replace(verdict, units=_units(given, scene))
+    asked = correction_of(data)
+    if asked != Correction():
+        verdict = replace(verdict, asked=asked.options)
+    elif (best := best_alternative(matches, cameras, with_doubles=not is_training)) is not None:
+        return replace(verdict, state="disagree", reason=_distance(given), best=best)
+    return verdict if verdict.state == "disagree" else replace(verdict, units=_units(given, scene))
+
+
+def _units(given: CamerasOfPairs, scene: Scene) -> Units | None:
+    return judge_units(*given.points(), scene.aabb.double().cpu().numpy(), scene.near, scene.far)
 
 
 def _judged(given: CamerasOfPairs) -> Verdict:
@@ -139,12 +144,14 @@ def _middle(views: ListedViews) -> float:
     return float(np.median(sizes[:, ::-1] / 2 / views.K[:, :2, 2]))
 
 
-def _mistake(correction: Correction) -> str:
+def _mistake(correction: Correction, layout_axes: str) -> str:
     """A correction's mistake in words."""
     found = []
     axes, _, kind = correction.pose_convention.partition("_")
-    if axes in ("opencv", "opengl"):
-        found.append(_MISTAKES[kind or axes])
+    if kind:
+        found.append(_MISTAKES[kind])
+    if axes in ("opencv", "opengl") and axes != layout_axes:
+        found.append(_MISTAKES[axes])
     if correction.image_order != Correction.image_order:
         found.append("the images were sorted as text (1, 10, 2), the poses were not, or the other way round")
     if correction.image_shift:
