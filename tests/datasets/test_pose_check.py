@@ -108,7 +108,7 @@ def with_own_position(matrix: np.ndarray) -> np.ndarray:
 
 
 def as_text(scene: Scene, undone: bool) -> Scene:
-    order = image_sources([""] * len(scene.train), "text", 0)
+    order = image_sources(scene.train.names, "text", 0)
     return with_cameras(scene, c2w=scene.train.c2w[np.argsort(order) if undone else order])
 
 
@@ -122,8 +122,8 @@ FAULTS: dict[str, tuple[Any, str]] = {
     ),
     "transposed": (lambda s: with_poses(s, transposed), "--pose_convention {own}_transposed"),
     "position": (lambda s: with_poses(s, with_own_position), "--pose_convention {own}_w2c_position"),
-    "shifted by seven": (lambda s: shifted(s, 7), "--image_shift -7"),
-    "shifted by one": (lambda s: shifted(s, -1), "--image_shift 1"),
+    "shifted by seven": (lambda s: shifted(s, 7), "--image_shift 7"),
+    "shifted by one": (lambda s: shifted(s, -1), "--image_shift -1"),
     "sorted as text": (lambda s: as_text(s, False), "--image_order text"),
     "text undone": (lambda s: as_text(s, True), "--image_order text"),
     "half the focal length": (lambda s: scaled(s, 0.5, 1.0), "--focal_scale 2"),
@@ -175,7 +175,7 @@ def test_the_room_is_right(room: Scene) -> None:
 
 def test_two_faults_together_are_named(room: Scene) -> None:
     verdict = judged(shifted(with_poses(room, lambda m: m @ FLIP), 3))
-    assert verdict.warning is not None and verdict.warning.endswith("use --pose_convention opengl --image_shift -3")
+    assert verdict.warning is not None and verdict.warning.endswith("use --pose_convention opengl --image_shift 3")
 
 
 def test_noise_in_the_poses_is_no_usual_mistake(room: Scene) -> None:

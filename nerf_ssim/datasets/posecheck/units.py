@@ -12,7 +12,7 @@ __all__ = ["Units", "judge_units"]
 _FEWEST = 60  # points
 _PERCENT = (2.0, 98.0)  # of the points along an axis; those outside may be wrong
 _BOX_MARGIN, _DISTANCE_MARGIN = 1.2, 1.1  # by which points may be outside
-_TOO_FEW_INSIDE, _TOO_FEW_BETWEEN = 0.5, 0.8  # shares, for positions that are too large
+_TOO_FEW_FIT, _TOO_FEW_BETWEEN = 0.6, 0.8  # shares, for positions that are too large
 _WELL_INSIDE = 0.9
 _TOO_EMPTY = 0.35  # of the box's extent along any axis, for positions that are too small
 _EMPTY = 0.6
@@ -56,17 +56,17 @@ def judge_units(
     low, high = np.percentile(points, _PERCENT, axis=0)
     filled = float(((high - low) / (box[1] - box[0])).max())
 
-    def shares(scale: float) -> tuple[float, float]:
+    def shares(scale: float) -> tuple[float, float, float]:
         middle, half = (box[0] + box[1]) / 2, (box[1] - box[0]) / 2
         inside = (np.abs(points * scale - middle) < _BOX_MARGIN * half).all(axis=1)
         between = (distances * scale > near / _DISTANCE_MARGIN) & (distances * scale < far * _DISTANCE_MARGIN)
-        return float(inside.mean()), float(between.mean())
+        return float(inside.mean()), float(between.mean()), float((inside & between).mean())
 
-    inside, between = shares(1.0)
-    is_large = inside < _TOO_FEW_INSIDE and between < _TOO_FEW_BETWEEN
+    inside, between, both = shares(1.0)
+    is_large = both < _TOO_FEW_FIT and between < _TOO_FEW_BETWEEN
     is_small = filled < _EMPTY
     scale = _rounded(_FILLED / filled) if filled > 0 else 1.0
-    if not (is_large or is_small) or min(shares(scale)) < _WELL_INSIDE:
+    if not (is_large or is_small) or shares(scale)[2] < _WELL_INSIDE:
         return Units(inside, between, filled)
     return Units(inside, between, filled, scale, is_sure=is_large or filled < _TOO_EMPTY)
 
