@@ -95,6 +95,7 @@ def _parser() -> OneLineErrors:
 def _configured(model: ForeignModel, words: Sequence[str], out: Path) -> Any:
     """The options that the words and the kind of model ask for, and a folder for the run."""
     from nerf_ssim.config.parsing import parse_command
+    from nerf_ssim.datasets.options import AUTO
     from nerf_ssim.models.config import TRAIN
 
     if not out.name:
@@ -104,5 +105,7 @@ def _configured(model: ForeignModel, words: Sequence[str], out: Path) -> Any:
     bundled: list[str] = []
     if model.bundled_config is not None and "--config" not in given:
         bundled = ["--config", model.bundled_config]
-        place |= {} if "--datadir" in given else {"datadir": ""}  # its scene is not the model's
+        # Its scene is not the model's, nor need the model's be in its layout.
+        place |= {} if "--datadir" in given else {"datadir": ""}
+        place |= {} if "--dataset_name" in given else {"dataset_name": AUTO}
     return parse_command(TRAIN, [*bundled, *words, "--model", str(model.options["model"])]).replace(**place)

@@ -78,8 +78,8 @@ def _panel(
         low, high = pixels(corners)
         cv2.rectangle(canvas, low.tolist(), high.tolist(), colour, thickness, cv2.LINE_AA, _SUBPIXEL)
     first = scene.train.c2w[0].double().numpy()
-    reach = pixels(first[:, 3] + np.array([[scene.near], [scene.far]]) * first[:, 2])
-    cv2.line(canvas, *reach.tolist(), _REACH, 2, cv2.LINE_AA, _SUBPIXEL)
+    near, far = pixels(first[:, 3] + np.array([[scene.near], [scene.far]]) * first[:, 2]).tolist()
+    cv2.line(canvas, near, far, _REACH, 2, cv2.LINE_AA, _SUBPIXEL)
     for views, colour in ((scene.train, _TRAIN), (scene.test, _TEST)):
         for pyramid in _pyramids(views, _FRUSTUM * extent):
             points = pixels(pyramid)

@@ -115,7 +115,8 @@ class CamerasOfPairs:
         depths, sine = self._depths
         is_wide = sine > np.sin(_PARALLAX)
         enough = is_wide.sum() >= _FEWEST_IN_FRONT
-        return float((depths > 0).all(axis=0)[is_wide].mean()) if enough else float("nan")
+        is_before = np.all(depths > 0, axis=0)
+        return float(np.mean(is_before, where=is_wide)) if enough else float("nan")
 
     def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """World points `[n, 3]` where rays meet before both cameras at more than a degree, and their distances `[n]`

@@ -142,7 +142,9 @@ def _verified(first: int, second: int, one: Features, other: Features) -> Matche
         return None
     here, there = here[agrees], there[agrees]
     K = np.stack([one.K, other.K])
-    return MatchedPair(first, second, here, there, K, _noise(geometry, here, there), (one.size, other.size))
+    return MatchedPair(
+        first, second, here, there, K, _noise(np.asarray(geometry, np.float64), here, there), (one.size, other.size)
+    )
 
 
 def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
