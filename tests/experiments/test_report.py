@@ -55,9 +55,9 @@ def test_runs_stand_side_by_side_with_their_updates_and_seconds(tmp_path, capsys
     ]
     assert main(["report", *runs]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "| run | 500 | 1000 |" in lines
-    assert "| with | 31.16 (1,250 s) | 33.57 (2,500 s) |" in lines
-    assert "| w_o | – | 18.60 (2,500 s) |" in lines
+    assert "| scene | model | schedule | seed | 500 | 1000 |" in lines
+    assert "| – | – | removed by auto | – | 31.16 (1,250 s) | 33.57 (2,500 s) |" in lines
+    assert "| – | – | with SSIM | – | – | 18.60 (2,500 s) |" in lines
     cells = [line.strip("| ").split(" | ") for line in lines if "a label" in line]
     scores = ["20.00", "0.7500", "0.2500", *["–"] * (len(METRICS) - 3), "tensorf"]
     named = ["–", "–", "removed by auto", "–", "with", "a label", "0 to 70"]
@@ -67,7 +67,8 @@ def test_runs_stand_side_by_side_with_their_updates_and_seconds(tmp_path, capsys
 def test_runs_of_one_name_are_told_apart_and_one_given_twice_counts_once(tmp_path):
     one, two = (write_run(tmp_path / seed / "room", {5: 20.0}) for seed in ("1", "2"))
     found = load_comparison([tmp_path / "1" / "room", tmp_path, tmp_path / "2" / ".." / "1" / "room"])
-    assert [run.name for run in found.runs] == [one, two]
+    assert [run.name for run in found.runs] == ["1/room", "2/room"]
+    assert [str(run.folder) for run in found.runs] == [one, two]
 
 
 def test_a_last_line_that_a_kill_cut_short_is_left_out(tmp_path):
@@ -85,7 +86,7 @@ def test_one_broken_run_is_named_and_left_out(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert f"- Left out: {tmp_path / 'bad' / 'results.json'}: cannot be read" in printed
-    assert "| good | 20.00 (12 s) |" in printed
+    assert "| – | – | with SSIM | – | 20.00 (12 s) |" in printed
 
 
 @pytest.mark.parametrize("damage", ["absent", "empty", "not on a scene", "all broken"])
@@ -150,6 +151,47 @@ def test_runs_that_differ_in_another_option_are_kept_apart(tmp_path):
     path = root / "with" / "seed_2" / "manifest.json"
     path.write_text(path.read_text().replace('"n_iters": 5', '"n_iters": 9'))
     assert load_comparison([root]).methods == ["with SSIM n_iters=5", "with SSIM n_iters=9"]
+
+
+def test_runs_alike_in_all_that_the_table_names_stand_under_their_own_names(tmp_path, capsys):
+    runs = [write_run(tmp_path / name, {5: 20.0}) for name in ("a", "b")]
+    assert main(["report", *runs]) == 0
+    assert "| run | 5 |\n| --- | --- |\n| a | 20.00 (12 s) |\n| b | 20.00 (12 s) |" in capsys.readouterr().out
+
+
+def give_options(folder, scene="room", **options):
+    """Puts options into a run's manifest, and another scene's name into its results."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["config"] |= options
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    results = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps({**results, "scene": scene}))
+
+
+def test_an_option_that_goes_with_the_scene_is_a_warning_and_no_schedule_of_its_own(tmp_path, capsys):
+    root = write_sweep(tmp_path, {("with", 1): 30.0, ("with", 2): 31.0, ("without", 1): 20.0})
+    give_options(root / "with" / "seed_2", scene="office", downsample_train=3)
+    assert load_comparison([root]).methods == ["without SSIM", "with SSIM"]
+    assert main(["report", str(root)]) == 0
+    assert "same within each: downsample_train." in capsys.readouterr().out
+
+
+def test_options_too_long_for_a_name_get_a_letter_and_a_table(tmp_path, capsys):
+    root = write_sweep(tmp_path, {("with", 1): 30.0, ("with", 2): 31.0})
+    give_options(root / "with" / "seed_1", first="x" * 40, second="y" * 40)
+    give_options(root / "with" / "seed_2", first="z", second="y")
+    assert load_comparison([root]).methods == ["with SSIM first=z second=y", "with SSIM settings A"]
+    assert main(["report", str(root)]) == 0
+    assert f"| settings A | first={'x' * 40} second={'y' * 40} |" in capsys.readouterr().out
+
+
+def test_the_curves_of_every_run_are_kept_thinned(tmp_path):
+    pytest.importorskip("matplotlib")
+    run = write_run(tmp_path / "long", dict.fromkeys(range(1, 2001), ""))
+    assert main(["report", run, "--out", str(tmp_path / "out")]) == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "curves.csv").read_text().splitlines()))
+    assert 100 < len(rows) <= 200 and rows[0]["updates"] == "1" and rows[-1]["updates"] == "2000"
+    assert rows[0]["psnr_train"] == "30.0" and rows[0]["run"] == "long"
 
 
 def test_schedules_are_named_in_words():

@@ -15,6 +15,7 @@ from nerf_ssim.experiments.report.tables import (
     difference_table,
     formats,
     run_table,
+    settings_table,
     summary_table,
     under_way_table,
 )
@@ -40,6 +41,7 @@ def report_tables(comparison: Comparison, baseline: str | None = None) -> dict[s
         tables["summary"] = summary_table(comparison)
         if len(comparison.methods) > 1:
             tables["differences"] = difference_table(comparison, chosen_baseline(comparison, baseline))
+    tables["settings"] = settings_table(comparison)
     tables["under_way"] = under_way_table(comparison)
     tables["runs"] = run_table(comparison)
     tables["provenance"] = provenance_table(comparison)

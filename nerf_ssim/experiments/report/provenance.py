@@ -40,16 +40,18 @@ def warnings(comparison: Comparison) -> list[str]:
         views = {run.views for run in runs if run.scene == scene and run.views is not None}
         if len(views) > 1:
             found.append(f"Scores of {scene} are means over different numbers of views: {_listed(map(str, views))}.")
+    if names := comparison.options_of_scenes:
+        found.append(f"Scenes differ in options that are the same within each: {', '.join(names)}.")
     return found + _missing_seeds(comparison) + _unfinished(runs)
 
 
 def _missing_seeds(comparison: Comparison) -> list[str]:
     found = []
     for scene, model in dict.fromkeys((run.scene, run.model) for run in comparison.runs):
-        of_place = [run for run in comparison.runs if (run.scene, run.model) == (scene, model) and run.final]
-        everything = {run.seed for run in of_place}
-        for method in comparison.methods:
-            seeds = {run.seed for run in of_place if comparison.method(run) == method}
+        of_place = [run for run in comparison.runs if (run.scene, run.model) == (scene, model)]
+        everything = {run.seed for run in of_place if run.final}
+        for method in dict.fromkeys(map(comparison.method, of_place)):
+            seeds = {run.seed for run in of_place if run.final and comparison.method(run) == method}
             if missing := everything - seeds:
                 found.append(f"{scene}, {model}, {method}: no scores of seed {_listed(map(str, missing))}.")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,15 @@ from nerf_ssim.experiments.report.layout import metrics_columns
 
 __all__ = ["Comparison", "ReportedRun", "load_comparison", "schedule_name"]
 
+LONGEST_SETTINGS = 60
 COLUMNS = ("iteration", "seconds", "psnr_train", "psnr_test")
 RESULTS = ("label", "stopped_at", "schedule", "seconds_train", "ssim_variant", "psnr")
 # Options that say which run it is, where it is or how it is watched, and those that the schedule's name says.
 NAMED_ELSEWHERE = frozenset(
-    "expname basedir seed datadir dataset_name device model resume overwrite label config save_every save_at vis_every "
-    "vis_at N_vis log_every grad_norm_every luminance_every progress_refresh_rate render_test render_train "
-    "lpips_weights ssim_add_at ssim_remove_at s3im_weight ssim_part ssim_luminance_weight ssim_structure_weight".split()
+    "expname basedir seed datadir dataset_name device model resume overwrite label config save_every save_at "
+    "vis_every vis_at N_vis log_every grad_norm_every luminance_every progress_refresh_rate render_test render_train "
+    "log_to lpips_weights ssim_add_at ssim_remove_at s3im_weight ssim_part ssim_luminance_weight "
+    "ssim_structure_weight".split()
 )
 
 
@@ -113,15 +115,37 @@ class Comparison:
     left_out: Sequence[str]
 
     @cached_property
-    def settings(self) -> Mapping[str, str]:
-        """By run, the options beyond the schedule in which it differs from others of its model, as `name=value`."""
+    def options_that_differ(self) -> Mapping[str, str]:
+        """By run, the options beyond the schedule in which it differs from others of its model and scene."""
         found: dict[str, str] = {}
         for run in self.runs:
-            peers = [other.options for other in self.runs if other.model == run.model and other.options]
-            names = [name for name in run.options if name not in NAMED_ELSEWHERE]
-            differing = [name for name in names if len({json.dumps(peer.get(name)) for peer in peers}) > 1]
-            found[run.name] = " ".join(f"{name}={_shown(run.options[name])}" for name in differing)
+            peers = [other for other in self.runs if (other.model, other.scene) == (run.model, run.scene)]
+            differing = _differing([peer.options for peer in peers if peer.options])
+            found[run.name] = " ".join(f"{name}={_shown(run.options.get(name))}" for name in differing if run.options)
         return found
+
+    @cached_property
+    def letters(self) -> Mapping[str, str]:
+        """By options that are too long to stand in a schedule's name, what stands for them: settings A, B and so on."""
+        long = [text for text in dict.fromkeys(self.options_that_differ.values()) if len(text) > LONGEST_SETTINGS]
+        return {text: f"settings {_letter(number)}" for number, text in enumerate(long)}
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """By run, what its schedule's name says of its other options."""
+        return {name: self.letters.get(text, text) for name, text in self.options_that_differ.items()}
+
+    @cached_property
+    def options_of_scenes(self) -> Sequence[str]:
+        """The options in which runs of one model differ between scenes and never within one: a scene's own."""
+        found: dict[str, None] = {}
+        for model in dict.fromkeys(run.model for run in self.runs):
+            of_model = [run for run in self.runs if run.model == model and run.options]
+            within: set[str] = set()
+            for scene in dict.fromkeys(run.scene for run in of_model):
+                within |= _differing([run.options for run in of_model if run.scene == scene]).keys()
+            found |= dict.fromkeys(name for name in _differing([run.options for run in of_model]) if name not in within)
+        return list(found)
 
     def method(self, run: ReportedRun) -> str:
         """What a run stands for, whatever its scene, model and seed: its schedule, and other options that differ."""
@@ -156,12 +180,17 @@ def load_comparison(folders: Sequence[Path]) -> Comparison:
     runs, left_out = [], []
     for folder, name in zip(places.values(), names, strict=True):
         try:
-            runs.append(_load_run(folder, name if names.count(name) == 1 else str(folder)))
+            runs.append(_load_run(folder, name if names.count(name) == 1 else told_apart(folder, places)))
         except ConfigError as error:
             left_out.append(str(error))
     if not runs:
         raise ConfigError("; ".join(left_out))
     return Comparison(runs, left_out)
+
+
+def told_apart(folder: Path, places: Iterable[str]) -> str:
+    """A run's path below what all runs share."""
+    return os.path.relpath(os.path.abspath(folder), os.path.commonpath([os.path.dirname(place) for place in places]))
 
 
 def schedule_name(options: Mapping[str, Any], schedule: Mapping[str, Any] | None) -> str:
@@ -186,6 +215,17 @@ def schedule_name(options: Mapping[str, Any], schedule: Mapping[str, Any] | None
     name = " and ".join(parts) or "with SSIM"
     part = options.get("ssim_part", "both")
     return name if part == "both" else f"{name}, {part} alone" if part != "sum" else f"{name}, {_weighted_sum(options)}"
+
+
+def _differing(options: Sequence[Mapping[str, Any]]) -> dict[str, None]:
+    """The options with more than one value, but for those that are named elsewhere, in the order of the first run's."""
+    names = dict.fromkeys(name for of_run in options for name in of_run if name not in NAMED_ELSEWHERE)
+    return {name: None for name in names if len({json.dumps(of_run.get(name)) for of_run in options}) > 1}
+
+
+def _letter(number: int) -> str:
+    """A, B, … Z, then A1 and so on."""
+    return chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
 
 
 def _weighted_sum(options: Mapping[str, Any]) -> str:

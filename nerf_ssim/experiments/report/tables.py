@@ -15,7 +15,15 @@ from nerf_ssim.experiments.report.runs import Comparison, ReportedRun
 from nerf_ssim.experiments.report.statistics import paired_difference, pairs_needed, summarise
 from nerf_ssim.experiments.report.thinning import rows_to_keep
 
-__all__ = ["Table", "curve_table", "difference_table", "run_table", "summary_table", "under_way_table"]
+__all__ = [
+    "Table",
+    "curve_table",
+    "difference_table",
+    "run_table",
+    "settings_table",
+    "summary_table",
+    "under_way_table",
+]
 
 POINTS_OF_CURVES = 200
 CURVES = ("seconds", "psnr_train", "psnr_test", "ssim_weight", "luminance", "structure", "opacity")
@@ -92,9 +100,19 @@ def under_way_table(comparison: Comparison) -> Table:
         for run in comparison.runs
     ]
     moments = sorted(set().union(*curves))
-    rows = [[run.name, *map(curve.get, moments)] for run, curve in zip(comparison.runs, curves, strict=True)]
+    facts = [(run.scene, run.model, comparison.method(run), run.seed) for run in comparison.runs]
+    header, named = ["scene", "model", "schedule", "seed"], [list(of_run) for of_run in facts]
+    if len(set(facts)) < len(facts):
+        header, named = ["run"], [[run.name] for run in comparison.runs]
+    rows = [[*names, *map(curve.get, moments)] for names, curve in zip(named, curves, strict=True) if curve]
     title = "PSNR (dB) of the test views scored under way, by updates; seconds of training"
-    return Table(title, ["run", *map(str, moments)], rows if moments else [])
+    return Table(title, [*header, *map(str, moments)], rows)
+
+
+def settings_table(comparison: Comparison) -> Table:
+    """What the letters of schedules' names stand for: options in which runs of one scene and model differ."""
+    rows = [[letter, text] for text, letter in comparison.letters.items()]
+    return Table("Settings", ["settings", "options"], rows)
 
 
 def summary_table(comparison: Comparison) -> Table:
