@@ -117,7 +117,8 @@ class SsimSchedule:
         Only "auto" looks at them, and only while SSIM is on; anything else returns False without reading the tensor.
 
         Args:
-            statistics: as `S3IM.evaluate` and `ssim_with_statistics` return them, or the mean luminance S1 alone.
+            statistics: as `S3IM.evaluate` and `ssim_with_statistics` return them, or the mean of
+                what is watched alone: S1, where nothing else is asked for.
         """
         if self.remove_at != "auto" or not self.is_active(iteration):
             return False

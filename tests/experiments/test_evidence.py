@@ -97,6 +97,18 @@ def test_an_axis_is_reduced_to_the_value_that_its_score_is_best_at(sweep, tmp_pa
     assert "| a | 31.50, 31.00–32.00 (2) |" in render(declared, tmp_path / "data")
 
 
+def test_a_score_that_some_seeds_lack_says_of_how_many(tmp_path):
+    with open(tmp_path / "costs.csv", "w", newline="") as file:
+        rows = [
+            ["index", "scene", "seed", "label", "state", "cost_60"],
+            [0, "a", 1, "", "done", 90],
+            [1, "a", 2, "", "done", ""],
+        ]
+        csv.writer(file).writerows([*rows, [2, "b", 1, "", "done", ""]])
+    text = render(TableOf("costs", rows=["scene"], cells={"cost_60": "cost_60"}, decimals=0), tmp_path)
+    assert "| a | 90 (1 of 2) |" in text and "| b | never (1) |" in text
+
+
 def test_a_curve_keeps_its_ends_its_beginning_and_what_is_asked_for():
     places = kept_places(1000, 40, [517])
     assert {0, 1, 2, 517, 999} <= set(places) and len(places) <= 41 and places == sorted(places)

@@ -185,12 +185,8 @@ def cell(declared: TableOf, values: Sequence[float | None]) -> str | None:
     there = [value for value in values if value is not None]
     if not there:
         return f"never ({len(values)})" if values else None
-    missing = f" of {len(values)}" if len(there) < len(values) else ""
-    return (
-        SPREADS[declared.spread](there, declared.decimals).replace(")", f"{missing})")
-        if missing
-        else SPREADS[declared.spread](there, declared.decimals)
-    )
+    text = SPREADS[declared.spread](there, declared.decimals)
+    return text if len(there) == len(values) else f"{text[:-1]} of {len(values)})"
 
 
 def as_interval(values: Sequence[float], decimals: int) -> str:
