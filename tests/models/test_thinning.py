@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.models.parts.rendering import SAMPLES_IN_A_PART, in_recomputed_parts
-from nerf_ssim.models.parts.thinning import above_threshold, draw_by_weight
+from nerf_ssim.models.parts.thinning import draw_by_weight
 from nerf_ssim.ops.compositing import composite
 from nerf_ssim.ops.marching import Samples
 
@@ -27,6 +27,12 @@ def packed(seed: int, lengths: tuple[int, ...] = LENGTHS) -> tuple[Samples, Tens
 
 def weights_of(samples: Samples, sigma: Tensor) -> Tensor:
     return composite(sigma, samples.delta, samples.ray_offsets, distance_scale=25.0).weights
+
+
+def above_threshold(weights: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Indices and weights of the samples that draws are made from."""
+    chosen = (weights.detach() > threshold).nonzero()[:, 0]
+    return chosen, weights[chosen]
 
 
 @pytest.mark.parametrize("count", [1, 4, 100])
