@@ -42,7 +42,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("machine", 40, is_condition=True),
+    Stage("machine", 90, is_condition=True),
     Stage("extension", 240, is_condition=True),
     Stage("kernels", 60),
     Stage("tests", 150),
