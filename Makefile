@@ -9,7 +9,7 @@ TEST_FLAGS ?=
 NATIVE := $(shell git ls-files 'cuda_ext/*.cpp' 'cuda_ext/*.h' 'cuda_ext/*.cu' 'cuda_ext/*.cuh')
 SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/cpu/levels/* cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
 
-.PHONY: train test quick lint format typecheck docs clean setup gpu-check collect results results-check
+.PHONY: train test quick lint format typecheck docs clean setup gpu-check release-check release-tests collect results results-check
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.extension
@@ -38,6 +38,12 @@ typecheck: $(VENV)/.development
 # Every room, without what takes more than a few seconds.
 quick: $(VENV)/.development $(VENV)/.extension
 	$(PYTHON) -m pytest -m "not slow and not release" $(QUICK) $(TEST_FLAGS)
+
+# What takes too long for every change and has to pass before a release.
+release-check: release-tests
+
+release-tests: $(VENV)/.development $(VENV)/.extension
+	$(PYTHON) -m pytest -m release $(TEST_FLAGS)
 
 docs: $(VENV)/.development
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
