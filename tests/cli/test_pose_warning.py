@@ -14,6 +14,7 @@ import pytest
 import torch
 from tiny_scene import command_line, tiny_config, write_tiny_scene
 
+from nerf_ssim.cli.data.check import check_scene
 from nerf_ssim.cli.main import main
 from nerf_ssim.datasets.loading import load_scene, scene_folder
 from nerf_ssim.datasets.options import DataConfig
@@ -86,3 +87,19 @@ def test_data_check_names_the_option_and_draws_the_worst_pair(
     assert main(["data", "check", str(folder), "--out", str(tmp_path), "--pose_convention", "opengl"]) == 0
     output = capsys.readouterr().out
     assert "agreement   agree" in output and "warning" not in output
+
+
+@pytest.mark.release
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "replica_office0",
+        "layouts/transforms_fox",
+        "layouts/replica_niceslam_room0/Replica/room0",
+        "layouts/nsvf_lego",
+        "layouts/colmap_bin_bartoszek",
+    ],
+)
+def test_data_check_has_no_warning_of_a_right_scene(tmp_path: Path, shared_path: Path, scene: str) -> None:
+    report = check_scene(DataConfig(datadir=str(shared_path / "data" / scene)), tmp_path)
+    assert "agreement   agree" in report and "warning" not in report

@@ -77,9 +77,10 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_abo
     lines += [note if note.startswith("warning") else f"note: {note}" for note in notes]
     if verdict.warning:
         lines.append(verdict.warning)
-    if hits < 0.9 * rays:
+    has_surfaces = len(points) >= _FEWEST_POINTS
+    if hits < 0.9 * rays and not (has_surfaces and share_inside(points, box) >= _MISPLACED):
         lines.append("warning: many rays miss the box; scene_box is perhaps of another scene or in other units")
-    if len(points) >= _FEWEST_POINTS and share_inside(points, box) < _MISPLACED:
+    if has_surfaces and share_inside(points, box) < _MISPLACED:
         outside = 100 * (1 - share_inside(points, box))
         lines.append(
             f"warning: the scaled box leaves {outside:.0f}% of the surfaces outside, where no field can be; give "
