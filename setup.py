@@ -40,11 +40,12 @@ DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
 CHECKS = ["pytest", "hypothesis", "playwright", "mypy>=2.4", "import-linter>=2.5", "pre-commit", *FORMATTERS]
 MEASURES = ["pytorch-msssim>=1.0", "torchmetrics>=1.0"]
-TESTED = ["imageio-ffmpeg", "safetensors", "trimesh", "PyYAML", "types-PyYAML", *MEASURES]
+TESTED = ["imageio-ffmpeg", "safetensors", "trimesh", "viser", "PyYAML", "types-PyYAML", *MEASURES]
 EXTRAS = {
     "eval": EVALUATE,
     "video": ["imageio-ffmpeg"],
     "export": ["safetensors", "scikit-image", "trimesh"],
+    "view": ["viser"],
     "report": ["matplotlib"],
     "log": ["tensorboard", "wandb"],
     "sweep": ["PyYAML"],

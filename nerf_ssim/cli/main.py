@@ -18,6 +18,7 @@ COMMANDS = {
     "fit-image": "fit a coordinate network to a picture, with an SSIM schedule",
     "evaluate": "score a trained run's test views again",
     "render": "render views of a trained run",
+    "view": "look at a run in the browser, while it trains too",
     "import": "make a run of a checkpoint of the published TensoRF or DVGO",
     "export": "write a trained field as a mesh, points or safetensors",
     "sweep": "run every combination of a file's axes, and tabulate it",

@@ -109,7 +109,7 @@ def _rotation(axis: Tensor, angle: float) -> Tensor:
 
 def _orbit(cameras: Tensor, frames: int) -> Tensor:
     positions, forwards = cameras[:, :, 3], cameras[:, :, 2]
-    up = _mean_up(cameras)
+    up = mean_up(cameras)
     centre = positions.mean(0)
     first = _level(forwards[0], up)
     angles = [2.0 * math.pi * frame / frames for frame in range(frames)]
@@ -153,7 +153,8 @@ def _spiral(cameras: Tensor, frames: int, near: float, far: float) -> Tensor:
     return torch.stack(poses)
 
 
-def _mean_up(cameras: Tensor) -> Tensor:
+def mean_up(cameras: Tensor) -> Tensor:
+    """The direction `[3]` that is up in the pictures of `cameras [n, 3, 4]` on average, unit length."""
     up = -cameras[:, :, 1].mean(0)
     return torch.nn.functional.normalize(up, dim=0) if up.norm() > 1e-6 else -cameras[0, :, 1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ def write_geometry(
     form = path.suffix[1:].lower()
     rgba = np.full((len(colors), 4), 255, np.uint8)
     rgba[:, :3] = _linear(colors) if form == "glb" else colors
+    geometry: Any
     if faces is None:
         geometry = trimesh.PointCloud(vertices, colors=rgba)
     else:

@@ -46,7 +46,7 @@ def isosurface(value_at: Callable[[Tensor], Tensor], shape: Sequence[int], level
         if not values.min() < level < values.max():
             continue
         places, triangles, _, _ = marching_cubes(values, level, gradient_direction="ascent")
-        vertices.append(places.astype(np.float32) + np.float32((first, 0, 0)))
+        vertices.append(places.astype(np.float32) + np.array((first, 0, 0), np.float32))
         faces.append(triangles.astype(np.int64) + count)
         count += len(places)
     return _welded(np.concatenate(vertices), np.concatenate(faces), np.array(seams, np.float32))

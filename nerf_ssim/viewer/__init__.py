@@ -1,0 +1,1 @@
+"""A trained field in the browser: fly through it, compare it with its photographs, watch it train."""
