@@ -157,7 +157,7 @@ KERNELS = [
         mutations=(
             Mutation("lanes write behind later lanes", "(1u << lane) - 1", "~((2u << lane) - 1)", "value"),
             Mutation("samples of earlier warps forgotten", "next = before[warp]", "next = before[0]", "race"),
-            Mutation("the place is not moved on", "    next += __popc(chosen);\n", "", "race"),
+            Mutation("the place is not moved on", "    next += __popc(chosen);\n", "", "value"),
             Mutation("a ray beyond the last is followed", "ray < from.rays", "ray <= from.rays", "bounds"),
             Mutation(
                 "direction of the sample's place",

@@ -71,7 +71,7 @@ def test_features_in_a_basis_are_the_reference_s(device):
     moved = [each.to(device) for each in (*planes, *lines, basis, coords)]
     actual = vm_basis_features(tuple(moved[:3]), tuple(moved[3:6]), moved[6], moved[7])
     exact = [each.double() for each in (*planes, *lines, basis, coords)]
-    expected = vm_features(*exact[:6], exact[7]) @ exact[6].T
+    expected = vm_features(exact[:3], exact[3:6], exact[7]) @ exact[6].T
     torch.testing.assert_close(actual.cpu().double(), expected, rtol=1e-3, atol=1e-3)
 
 
