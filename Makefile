@@ -39,8 +39,10 @@ typecheck: $(VENV)/.development
 quick: $(VENV)/.development $(VENV)/.extension
 	$(PYTHON) -m pytest -m "not slow and not release" $(QUICK) $(TEST_FLAGS)
 
-# What takes too long for every change and has to pass before a release.
+# What takes too long for every change and has to pass before a release: the tests that take minutes, then a fresh
+# environment of each Python that installs and runs the package.
 release-check: release-tests
+	BUILDER=$(PYTHON) .ci/release_check
 
 release-tests: $(VENV)/.development $(VENV)/.extension
 	$(PYTHON) -m pytest -m release $(TEST_FLAGS)

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from difflib import get_close_matches
 
 from nerf_ssim import __version__
+from nerf_ssim.cli.imports import explain_import_error
 from nerf_ssim.cli.memory import explain_full_memory
 from nerf_ssim.cli.streams import lasting_streams, mend_closed_streams, silence
 from nerf_ssim.errors import UserError, explain_os_error
@@ -69,6 +70,12 @@ def _status_of(words: list[str]) -> int:
         return _dispatch(words)
     except UserError as error:
         _complain(str(error))
+        return EXIT_USER_ERROR
+    except ImportError as error:
+        line = explain_import_error(error)
+        if line is None:
+            raise
+        _complain(line)
         return EXIT_USER_ERROR
     except RuntimeError as error:
         if not (line := explain_full_memory(error)):

@@ -180,7 +180,9 @@ def gradients_of_flat(ctx: Any, flat_needs: Sequence[bool], upstream: Sequence[T
     return gradients
 
 
-@torch.library.custom_op("nerf_ssim_compiled::tied", mutates_args=())
+@torch.library.custom_op(
+    "nerf_ssim_compiled::tied", mutates_args=(), schema="(Tensor gradient, Tensor[] inputs) -> Tensor"
+)  # PyTorch 2.6 cannot read the schema off the annotations
 def tied(gradient: Tensor, inputs: list[Tensor]) -> Tensor:
     """The gradient, as something that depends on the inputs.
 
