@@ -39,6 +39,7 @@ class FakeTrained:
     iteration: int = 70
     seconds: float = 12.5
     is_other_data: bool = False
+    depth_range: tuple[float, float] = (0.5, 2.0)
 
     def __post_init__(self) -> None:
         self.manifest = {"backend": {"ssim": {"implementation": "reference", "reason": "a test"}}}
