@@ -65,12 +65,13 @@ std::tuple<Tensor, Tensor> distortion_loss(
   const Tensor w = checked(weights, {samples}, "weights", weights), places = checked(s, {samples}, "s", weights);
   const Tensor rays = checked_integers(ray_index, samples, "ray_index", weights);
   const int64_t* first = rays.const_data_ptr<int64_t>();
-  TORCH_CHECK(std::is_sorted(first, first + samples), "ray_index: must ascend");
+  TORCH_CHECK(
+      std::is_sorted(first, first + samples) && (samples == 0 || first[0] >= 0), "ray_index: must ascend from 0 on");
   Tensor loss = at::empty({}, w.options()), gradient = at::empty({samples}, w.options());
   const double total = cpu::distortion(
       {w.const_data_ptr<float>(), places.const_data_ptr<float>(), first, samples, static_cast<float>(interval)},
       gradient.mutable_data_ptr<float>(), at::get_num_threads());
-  const double n_rays = samples > 0 ? static_cast<double>(first[samples - 1] + 1) : 1.0;
+  const double n_rays = samples > 0 ? static_cast<double>(first[samples - 1]) + 1.0 : 1.0;
   *loss.mutable_data_ptr<float>() = static_cast<float>(total / n_rays);
   gradient.mul_(1.0 / n_rays);
   return {loss, gradient};

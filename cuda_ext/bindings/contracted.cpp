@@ -5,10 +5,9 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <limits>
 #include <tuple>
 
-#include "arguments.h"
+#include "occupancy_arguments.h"
 
 namespace nerf_ssim {
 namespace {
@@ -18,8 +17,9 @@ using at::Tensor;
 std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted(
     const Tensor& origins, const Tensor& directions, const Tensor& t, double bg_len, double min_distance,
     const std::optional<Tensor>& mask) {
+  check_rank(origins, 2, "origins");
   const int64_t rays = origins.size(0), places = t.numel();
-  TORCH_CHECK(places < std::numeric_limits<int32_t>::max(), "t: expected fewer than 2^31 places");
+  check_places(places);
   const Tensor from = checked(origins, {rays, 3}, "origins", origins);
   const Tensor along = checked(directions, {rays, 3}, "directions", origins);
   const Tensor distances = checked(t, {places}, "t", origins);
@@ -28,8 +28,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted(
       static_cast<float>(1.0 + bg_len), static_cast<float>(bg_len), static_cast<float>(min_distance), nullptr, {}};
   Tensor open;
   if (mask) {
-    open = checked_mask(*mask, origins);
-    TORCH_CHECK(open.numel() < std::numeric_limits<int32_t>::max(), "mask: expected fewer than 2^31 entries");
+    open = checked_open_nodes(*mask, origins);
     march.mask = open.const_data_ptr<bool>();
     std::copy_n(open.sizes().begin(), 3, march.nodes);
   }

@@ -15,10 +15,20 @@ namespace {
 using at::Tensor;
 
 // Cells keep the places of nodes in 32 bits.
+void check_places_in(const std::array<Tensor, 3>& parts) {
+  for (const Tensor& part : parts)
+    TORCH_CHECK(part.numel() <= std::numeric_limits<int32_t>::max(), "a plane or a line of 2^31 numbers or more");
+}
+
 Vm checked_vm(const std::array<Tensor, 3>& planes, const std::array<Tensor, 3>& lines, const Tensor& coords) {
-  for (const Tensor& plane : planes)
-    TORCH_CHECK(plane.numel() <= std::numeric_limits<int32_t>::max(), "a plane of 2^31 numbers or more");
+  check_places_in(planes);
+  check_places_in(lines);
   return Vm(planes, lines, coords);
+}
+
+Cp checked_cp(const std::array<Tensor, 3>& lines, const Tensor& coords) {
+  check_places_in(lines);
+  return Cp(lines, coords);
 }
 
 template <bool kFeatures>
@@ -68,7 +78,7 @@ SevenTensors vm_basis_features_backward(const Tensor& grad, const Tensor& plane_
 
 template <bool kFeatures>
 Tensor cp_forward(const Tensor& line_x, const Tensor& line_y, const Tensor& line_z, const Tensor& coords) {
-  const Cp cp({line_x, line_y, line_z}, coords);
+  const Cp cp = checked_cp({line_x, line_y, line_z}, coords);
   Tensor out = grid_output(cp, kFeatures);
   const auto forward = kFeatures ? cpu::cp_features : cpu::cp_density;
   forward(cp.grid, cp.points(), cp.samples(), out.mutable_data_ptr<float>(), at::get_num_threads());
@@ -78,7 +88,7 @@ Tensor cp_forward(const Tensor& line_x, const Tensor& line_y, const Tensor& line
 template <bool kFeatures>
 ThreeTensors cp_backward(const Tensor& grad, const Tensor& line_x, const Tensor& line_y, const Tensor& line_z,
                          const Tensor& coords) {
-  const Cp cp({line_x, line_y, line_z}, coords);
+  const Cp cp = checked_cp({line_x, line_y, line_z}, coords);
   const Tensor upstream = checked_grad(grad, cp, kFeatures);
   const CpGradients out(cp);
   cpu::cp_backward(cp.grid, cp.points(), cp.samples(), upstream.const_data_ptr<float>(), kFeatures, out.pointers,

@@ -7,7 +7,7 @@
 
 #include <tuple>
 
-#include "arguments.h"
+#include "occupancy_arguments.h"
 
 namespace nerf_ssim {
 namespace {
@@ -18,6 +18,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> march_box(
     const Tensor& origins, const Tensor& directions, const Tensor& aabb, double near, double far, double step_size,
     int64_t n_samples, const std::optional<Tensor>& jitter, const std::optional<Tensor>& bits,
     const std::optional<Tensor>& bits_aabb) {
+  check_rank(origins, 2, "origins");
   const int64_t rays = origins.size(0);
   check_places(n_samples);
   const Tensor from = checked(origins, {rays, 3}, "origins", origins);
@@ -29,9 +30,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> march_box(
       static_cast<float>(near), static_cast<float>(far), static_cast<float>(step_size), n_samples,
       pointer_or_null(shifts), nullptr, {}, nullptr};
   Tensor cells, cells_box;
+  TORCH_CHECK(bits.has_value() == bits_aabb.has_value(), "bits, bits_aabb: expected both or neither");
   if (bits) {
-    TORCH_CHECK(bits_aabb, "bits_aabb: expected with bits");
-    cells = checked_bits(*bits, origins);
+    cells = checked_cells(*bits, origins);
     cells_box = checked(*bits_aabb, {2, 3}, "bits_aabb", origins);
     march.bits = cells.const_data_ptr<uint8_t>();
     march.bits_aabb = cells_box.const_data_ptr<float>();

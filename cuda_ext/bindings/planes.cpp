@@ -33,7 +33,8 @@ Tensor planes_tv(const std::vector<Tensor>& planes, at::ArrayRef<double> factors
 std::vector<Tensor> planes_tv_backward(
     const Tensor& grad, const std::vector<Tensor>& planes, at::ArrayRef<double> factors) {
   const std::vector<Tensor> values = checked_planes(planes, factors);
-  const float scale = grad.item<float>() * static_cast<float>(factors[1]) * static_cast<float>(factors[0]);
+  const float upstream = *checked(grad, {}, "grad", values[0]).const_data_ptr<float>();
+  const float scale = upstream * static_cast<float>(factors[1]) * static_cast<float>(factors[0]);
   std::vector<Tensor> gradients;
   for (const Tensor& plane : values) {
     gradients.push_back(at::empty(plane.sizes(), plane.options()));

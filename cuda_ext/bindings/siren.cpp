@@ -1,6 +1,7 @@
 // torch operators of the sine network: shapes and dtypes checked, then cuda_ext/cpu/siren.cpp on raw pointers.
 #include "../cpu/siren.h"
 #include "bf16_precision.h"
+#include "network_arguments.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -17,7 +18,7 @@ namespace {
 using at::Tensor;
 
 // The kernels of a precision: float32, or bf16x3 and bf16x2 by the terms of the forward pass.
-const nerf_ssim::SirenKernels& kernels_of(c10::string_view precision) {
+const nerf_ssim::SirenKernels& siren_kernels_of(c10::string_view precision) {
   if (precision == "float32") return nerf_ssim::siren_kernels();
   const auto [kind, unit] = bf16_precision(precision);
   TORCH_CHECK(kind == "bf16x2" || kind == "bf16x3", "siren: unknown precision ", kind);
@@ -33,13 +34,16 @@ struct Network {
   const nerf_ssim::SirenKernels& kernels;
 
   Network(const Tensor& inputs, at::TensorList layers, double omega, c10::string_view precision)
-      : rows(inputs.contiguous()), kernels(kernels_of(precision)) {
+      : kernels(siren_kernels_of(precision)) {
     const int64_t count = static_cast<int64_t>(layers.size()) / 2;
     TORCH_CHECK(
         layers.size() % 2 == 0 && count >= 2 && count <= nerf_ssim::kMostSirenLayers + 1,
         "siren: weight and bias of 2 to ", nerf_ssim::kMostSirenLayers + 1, " layers expected");
-    TORCH_CHECK(inputs.dim() == 2 && inputs.size(1) >= 1, "siren: inputs must be [n, d]");
+    TORCH_CHECK(
+        inputs.dim() == 2 && inputs.size(1) >= 1 && inputs.size(1) <= nerf_ssim::kWidestLayer,
+        "siren: inputs must be [n, d], d 1 to ", nerf_ssim::kWidestLayer, ", not ", inputs.sizes());
     TORCH_CHECK(inputs.scalar_type() == at::kFloat && inputs.device().is_cpu(), "siren: inputs must be float32, CPU");
+    rows = inputs.contiguous();
     shape.hidden = static_cast<int>(count) - 1;
     shape.omega = static_cast<float>(omega);
     shape.widths[0] = static_cast<int>(inputs.size(1));
@@ -50,9 +54,10 @@ struct Network {
               bias.device().is_cpu(),
           "siren: layers must be float32 on the CPU");
       TORCH_CHECK(
-          weight.dim() == 2 && weight.size(0) >= 1 && weight.size(1) == shape.widths[l] && bias.dim() == 1 &&
+          nerf_ssim::is_layer(weight) && weight.size(1) == shape.widths[l] && bias.dim() == 1 &&
               bias.size(0) == weight.size(0),
-          "siren: layer ", l + 1, " does not fit the one before");
+          "siren: layer ", l + 1, " does not fit the one before, or is wider than ",
+          nerf_ssim::kWidestLayer);
       shape.widths[l + 1] = static_cast<int>(weight.size(0));
       tensors.push_back(weight.contiguous());
       tensors.push_back(bias.contiguous());
@@ -113,9 +118,9 @@ Tensor siren_keeping(
 // `activations` are null where nothing was kept.
 std::vector<Tensor> backward(const Network& network, const Tensor& grad_outputs, float* activations) {
   TORCH_CHECK(
-      grad_outputs.scalar_type() == at::kFloat && grad_outputs.dim() == 2 && grad_outputs.size(0) == network.points() &&
-          grad_outputs.size(1) == network.shape.outputs(),
-      "siren_backward: grad_outputs must be float32 [n, outputs]");
+      grad_outputs.scalar_type() == at::kFloat && grad_outputs.device().is_cpu() && grad_outputs.dim() == 2 &&
+          grad_outputs.size(0) == network.points() && grad_outputs.size(1) == network.shape.outputs(),
+      "siren_backward: grad_outputs must be float32 [n, outputs] on the CPU");
   const Tensor rows = grad_outputs.contiguous();
   nerf_ssim::SirenWeightGradients pointers;
   std::vector<Tensor> gradients = network.make_gradients(pointers);

@@ -33,9 +33,10 @@ std::tuple<Tensor, Tensor> ssim_adjoint(
     at::ArrayRef<double> taps, int64_t stride, int64_t before, int64_t after, bool needs_x, bool needs_y) {
   const Images images(x, y, taps, stride, before, after);
   const ImageGradients gradients(images, needs_x, needs_y);
+  const double upstream = *checked(scale, {}, "scale", x).const_data_ptr<float>();
   cpu::ssim_adjoint(
       images.g, images.x_data(), images.y_data(), Partials(partials, images, needs_x, needs_y).to_read(),
-      static_cast<float>(scale.item<double>() * factor), gradients.x_data(), gradients.y_data());
+      static_cast<float>(upstream * factor), gradients.x_data(), gradients.y_data());
   return {gradients.x, gradients.y};
 }
 

@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "../../include/marching.h"
-#include "../arguments.h"
+#include "../occupancy_arguments.h"
 #include "device.h"
 
 namespace nerf_ssim {
@@ -19,7 +19,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted_cuda(
     const Tensor& origins, const Tensor& directions, const Tensor& t, double bg_len, double min_distance,
     const std::optional<Tensor>& mask) {
   const OnDeviceOf device(origins);
+  check_rank(origins, 2, "origins");
   const int64_t rays = origins.size(0), places = t.numel();
+  check_places(places);
   const Tensor from = checked(origins, {rays, 3}, "origins", origins);
   const Tensor along = checked(directions, {rays, 3}, "directions", origins);
   const Tensor distances = checked(t, {places}, "t", origins);
@@ -28,7 +30,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted_cuda(
       static_cast<float>(1.0 + bg_len), static_cast<float>(bg_len), static_cast<float>(min_distance), nullptr, {}};
   Tensor open;
   if (mask) {
-    open = checked_mask(*mask, origins);
+    open = checked_open_nodes(*mask, origins);
     march.mask = open.const_data_ptr<bool>();
     std::copy_n(open.sizes().begin(), 3, march.nodes);
   }

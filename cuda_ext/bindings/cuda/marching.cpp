@@ -6,7 +6,7 @@
 
 #include <tuple>
 
-#include "../arguments.h"
+#include "../occupancy_arguments.h"
 #include "device.h"
 
 namespace nerf_ssim {
@@ -20,6 +20,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> march_box_cuda(
     const std::optional<Tensor>& bits_aabb) {
   const OnDeviceOf device(origins);
   // 1. arguments that both passes share; the boxes stay on the device
+  check_rank(origins, 2, "origins");
   const int64_t rays = origins.size(0);
   check_places(n_samples);
   const Tensor from = checked(origins, {rays, 3}, "origins", origins);
@@ -31,9 +32,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> march_box_cuda(
       static_cast<float>(near), static_cast<float>(far), static_cast<float>(step_size), n_samples,
       pointer_or_null(shifts), nullptr, {}, nullptr};
   Tensor cells, cells_box;
+  TORCH_CHECK(bits.has_value() == bits_aabb.has_value(), "bits, bits_aabb: expected both or neither");
   if (bits) {
-    TORCH_CHECK(bits_aabb, "bits_aabb: expected with bits");
-    cells = checked_bits(*bits, origins);
+    cells = checked_cells(*bits, origins);
     cells_box = checked(*bits_aabb, {2, 3}, "bits_aabb", origins);
     march.bits = cells.const_data_ptr<uint8_t>();
     march.bits_aabb = cells_box.const_data_ptr<float>();
