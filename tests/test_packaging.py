@@ -81,7 +81,8 @@ def test_failed_compilation_is_one_line_with_its_cause_and_no_failure(checkout):
     if not any(shutil.which(compiler) for compiler in ("g++", "c++")):
         pytest.skip("needs a C++ compiler")
     (checkout / "cuda_ext/cpu/broken.cpp").write_text('#error "planted"\n')
-    (line,) = lines_of(run_setup(checkout, "build_ext", "--inplace"))
+    started, line = lines_of(run_setup(checkout, "build_ext", "--inplace"))
+    assert "takes about" in started
     assert "did not build" in line and "broken.cpp:1:2: error" in line and "build/extension.log" in line
     assert not list(checkout.rglob("*.so"))
 

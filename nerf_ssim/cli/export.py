@@ -137,16 +137,16 @@ def _place(options: argparse.Namespace, form: str, iteration: int, suffixes: Seq
 
 def _parser() -> RunParser:
     parser = RunParser("export", "Write a run's field in forms that other programs read.")
-    file = {"nargs": "?", "type": user_path, "const": Path(), "metavar": "FILE"}
-    parser.add_argument(
+
+    def add_file(name: str, what: str) -> None:
+        parser.add_argument(name, nargs="?", type=user_path, const=Path(), metavar="FILE", help=what)
+
+    add_file(
         "--safetensors",
-        **file,
-        help="the checkpoint as safetensors and JSON, which nerf-ssim import takes back (default: in RUN/export)",
+        "the checkpoint as safetensors and JSON, which nerf-ssim import takes back (default: in RUN/export)",
     )
-    parser.add_argument("--mesh", **file, help="coloured triangles, .ply or .glb (default: a .ply in RUN/export)")
-    parser.add_argument(
-        "--points", **file, help="coloured points that the cameras see, .ply or .glb (default: a .ply in RUN/export)"
-    )
+    add_file("--mesh", "coloured triangles, .ply or .glb (default: a .ply in RUN/export)")
+    add_file("--points", "coloured points that the cameras see, .ply or .glb (default: a .ply in RUN/export)")
     parser.add_argument(
         "--resolution",
         type=number_within(int, 8, LARGEST_RESOLUTION),

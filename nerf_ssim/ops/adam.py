@@ -5,7 +5,7 @@ Source: Kingma and Ba 2015; the form in which eps joins the uncorrected root is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -44,10 +44,9 @@ def adam_steps(
         return
     tensors = [list(each) for each in (params, grads, exp_avgs, exp_avg_sqs)]
     constants = list(rates), list(steps), beta1, beta2, eps, corrects_root
-    if all(each.is_contiguous() for group in tensors for each in group):
-        ADAM_STEPS(*tensors, *constants)
-    else:
-        reference.adam_steps(*tensors, *constants)
+    is_contiguous = all(each.is_contiguous() for group in tensors for each in group)
+    update: Callable[..., None] = ADAM_STEPS if is_contiguous else reference.adam_steps
+    update(*tensors, *constants)
 
 
 def _examples() -> Iterator[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from nerf_ssim.ops.reference import selection as reference
 class Selected(NamedTuple):
     """Some of the packed samples, in their order, `n` of them."""
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # a tuple's method of that name is not used
     """Their places among all samples, `[n]` int64."""
     ray_index: Tensor
     """The ray of each, `[n]` int64."""
@@ -30,8 +30,14 @@ class Selected(NamedTuple):
 
     def split(self, size: int) -> list[Selected]:
         """Consecutive parts of at most `size` samples, without their distances."""
-        parts = zip(*(each.split(size) for each in self[:4]), strict=True)
-        return [Selected(*part, self.t.new_empty(0)) for part in parts]
+        parts = zip(
+            self.index.split(size),
+            self.ray_index.split(size),
+            self.coords.split(size),
+            self.directions.split(size),
+            strict=True,
+        )
+        return [Selected(index, rays, coords, along, self.t.new_empty(0)) for index, rays, coords, along in parts]
 
 
 def select_samples(

@@ -52,6 +52,7 @@ def points_seen(trained: Trained, count: int, *, threshold: float, reach: float 
     for _ in range(MOST_TRIES * count // RAYS_AT_ONCE + 1):
         rays = pixel_rays(*_random_pixels(views, RAYS_AT_ONCE, generator))
         render = trained.render_rays(rays)
+        assert render.depth is not None, "only training renders without depth"
         points = rays.origins + rays.directions * (render.depth / render.opacity.clamp_min(STOPPED))[:, None]
         kept = render.opacity >= STOPPED
         if isinstance(trained.field, Solid):

@@ -77,7 +77,7 @@ def render_camera(
     renders = [render_rays(rays) for rays in camera_rays(c2w, K, height, width).split(RAYS_AT_ONCE)]
     return RenderedView(
         torch.cat([render.rgb for render in renders]).view(height, width, 3),
-        torch.cat([render.depth for render in renders]).view(height, width),
+        torch.cat([render.depth for render in renders if render.depth is not None]).view(height, width),
         torch.cat([render.opacity for render in renders]).view(height, width),
     )
 

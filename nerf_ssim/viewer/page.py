@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,12 +90,19 @@ class Page:
             if len(views) == 0:
                 continue
             number = gui.add_slider(f"{split} camera", 0, max(len(views) - 1, 1), 1, 0, hint="go there")
-            number.on_update(lambda event, split=split, number=number: self._go(event.client, split, int(number.value)))
+            number.on_update(self._going_to(split, number))
         self._are_shown = gui.add_checkbox("draw the cameras", initial_value=False)
         self._are_shown.on_update(lambda event: self._show_frusta(self._are_shown.value))
         self._curves = Curves(gui)
         self._curves.update(self.run.curves())
         self._say_state()
+
+    def _going_to(self, split: str, number: Any) -> Callable[[Any], None]:
+        """What a slider does: its client goes to the camera of the number that it shows."""
+        return lambda event: self._go(event.client, split, int(number.value))
+
+    def _gone_to(self, split: str, index: int, event: Any) -> None:
+        self._go(event.client, split, index)
 
     def _add_frusta(self) -> None:
         self._frusta: list[Any] = []
@@ -112,7 +121,7 @@ class Page:
                     position=views.c2w[index, :, 3].cpu().double().numpy(),
                     visible=False,
                 )
-                frustum.on_click(lambda event, split=split, index=index: self._go(event.client, split, index))
+                frustum.on_click(partial(self._gone_to, split, index))
                 self._frusta.append(frustum)
 
     def _show_frusta(self, are_shown: bool) -> None:
@@ -192,4 +201,4 @@ class Page:
 
 def _quaternion(c2w: Tensor) -> NDArray[np.float64]:
     """The rotation of `c2w [3, 4]` as w, x, y, z."""
-    return viser.transforms.SO3.from_matrix(c2w[:, :3].cpu().double().numpy()).wxyz
+    return np.asarray(viser.transforms.SO3.from_matrix(c2w[:, :3].cpu().double().numpy()).wxyz, np.float64)

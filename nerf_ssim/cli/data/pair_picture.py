@@ -32,8 +32,8 @@ def draw_worst_pair(views: ListedViews, cameras: CamerasOfPairs) -> NDArray[np.u
     ):
         zoom = _PANEL / max(size)
         shown = max(1, round(size[0] * zoom)), max(1, round(size[1] * zoom))
-        panel = cv2.resize(views.image_of(index).cpu().numpy(), shown, interpolation=cv2.INTER_AREA)
-        panel = np.asarray(cv2.addWeighted(panel, 0.75, np.full_like(panel, 255), 0.25, 0), np.uint8)
+        small = cv2.resize(views.image_of(index).cpu().numpy(), shown, interpolation=cv2.INTER_AREA)
+        panel = np.asarray(cv2.addWeighted(small, 0.75, np.full_like(small, 255), 0.25, 0), np.uint8)
         lines = np.concatenate([others[chosen], np.ones((len(chosen), 1))], axis=1) @ matrix.T
         for line, point, colour in zip(lines, points[chosen], colours, strict=True):
             _draw_line(panel, line, zoom, colour)

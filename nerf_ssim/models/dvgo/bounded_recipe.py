@@ -68,8 +68,10 @@ class BoundedRecipe(DvgoRecipe):
         box = fine_box(coarse, dvgo.bbox_thres, dvgo.world_bound_scale, iteration)
         self.stage, self.rates_start_at = self.stages[-1], iteration
         self.threshold = self.stage.threshold_at(0)
-        self.field = self._placed_field(box)
-        self.field.open_where(coarse, dvgo.mask_cache_thres)
+        fine = self._placed_field(box)
+        assert isinstance(fine, BoundedDVGO), "what _make_field makes"
+        fine.open_where(coarse, dvgo.mask_cache_thres)
+        self.field = fine
         self.optimizer = self._make_optimizer()
         share = batches.keep_where(self.field.meets_mask)
         size = "x".join(map(str, self.field.resolution))

@@ -92,7 +92,7 @@ class VoxelAdam(torch.optim.Optimizer):
         states = [self._state_of(param) for param, _ in plain]
         adam_steps(
             [param for param, _ in plain],
-            [param.grad for param, _ in plain],
+            [grad for param, _ in plain if (grad := param.grad) is not None],
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             rates=[group["lr"] for _, group in plain],
