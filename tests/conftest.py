@@ -12,10 +12,14 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def interrupts_are_not_ignored() -> Iterator[None]:
-    """A background job of a shell without job control ignores SIGINT, and so would every child of a test."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A background job ignores SIGINT, or SIGHUP where nohup started it, and so would every child of a test."""
+    usual = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        usual[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

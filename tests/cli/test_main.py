@@ -121,7 +121,7 @@ def test_package_import_is_light_and_names_are_lazy():
         "import sys, nerf_ssim; assert 'torch' not in sys.modules;nerf_ssim.SsimSchedule; assert 'torch' in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert set(nerf_ssim.__all__) == {"S3IM", "SsimSchedule", "__version__", "fused_ssim"}
+    assert {"S3IM", "SsimSchedule", "__version__", "fused_ssim"} <= set(nerf_ssim.__all__)
     for name in nerf_ssim.__all__:
         assert getattr(nerf_ssim, name) is not None
     with pytest.raises(AttributeError, match="no_such_name"):

@@ -106,7 +106,7 @@ def test_training_has_random_backgrounds_and_tests_a_white_one(scene, tmp_path, 
     recipe = Session(tiny_config(scene, tmp_path, "dvgo")).recipe
     seen = []
 
-    def record(self, rays, *, threshold, background):
+    def record(self, rays, *, threshold, background, with_depth=True):
         seen.append(torch.as_tensor(background))
         raise StopIteration
 

@@ -7,6 +7,7 @@ import io
 import pytest
 import torch
 
+from nerf_ssim.models.parts import optimizers
 from nerf_ssim.models.parts.optimizers import FusedAdam, make_adam
 
 
@@ -31,9 +32,12 @@ def test_steps_are_those_of_adam():
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
-def test_a_step_is_one_pass_where_pytorch_has_that():
-    assert all(group["fused"] for group in FusedAdam(parameters()).param_groups)
-    assert not any(group["fused"] for group in FusedAdam(parameters("meta")).param_groups)
+def test_a_step_of_all_groups_is_one_call(monkeypatch):
+    calls = []
+    monkeypatch.setattr(optimizers, "adam_steps", lambda *tensors, **constants: calls.append(constants["rates"]))
+    values = parameters()
+    take_steps(make_adam(named_groups(values)), values, 1)
+    assert calls == [[0.02, 0.001, 0.001]]
 
 
 def through_a_file(state):
@@ -57,7 +61,6 @@ def test_a_state_holds_what_the_optimiser_was_given_and_continues_bit_for_bit():
     assert {name for each in state["state"].values() for name in each} == {"step", "exp_avg", "exp_avg_sq"}
     second = make_adam(named_groups(stopped))
     second.load_state_dict(state)
-    assert all(group["fused"] for group in second.param_groups)
     take_steps(second, stopped, 3, start=3)
     assert all(torch.equal(a, b) for a, b in zip(whole, stopped, strict=True))
 

@@ -273,8 +273,8 @@ def test_training_renders_are_jittered_on_a_white_background_half_of_the_time(sc
     recipe = Session(tiny_config(scene, tmp_path)).recipe
     backgrounds, jitters = [], []
 
-    def record(self, rays, *, n_samples, jitter, background, draws):
-        assert draws is None
+    def record(self, rays, *, n_samples, jitter, background, draws, with_depth):
+        assert draws is None and not with_depth
         backgrounds.append(float(background))
         jitters.append(jitter)
         assert n_samples == recipe.n_samples
