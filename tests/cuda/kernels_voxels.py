@@ -20,6 +20,7 @@ SIZES = [
     ((2, 2, 2, 12), 1),
     ((2, 3, 2, 1), 0),
 ]
+RUN_OF_TWO_BLOCKS = (1, 7, 43, 4), 900  # nodes in the order of threads: the 256th lies within a run
 
 
 def make_coords(samples: int) -> Tensor:
@@ -140,7 +141,7 @@ def cell_cases() -> list[Case]:
 def gather_cases() -> list[Case]:
     """The same gradients in a fixed order."""
     cases = []
-    for (*nodes, channels), samples in SIZES:
+    for (*nodes, channels), samples in (*SIZES, RUN_OF_TWO_BLOCKS):
         coords = make_coords(samples)
         upstream, gradient = upstream_and_gradient(nodes, channels, coords)
         cells = cells_of(nodes, coords)
@@ -165,6 +166,7 @@ def gather_cases() -> list[Case]:
                     **({"touched": runs_with(gradient)} if is_noted else {}),
                 },
                 tolerance=1e-5,
+                shares_addresses=samples == RUN_OF_TWO_BLOCKS[1],
                 elements=samples if samples == 300 else 0,
                 floor=(68 + gradient.numel() * 4 / 300, gradient.numel() * 4 / 300),
             )

@@ -21,6 +21,7 @@ from simulator import CACHE, COMMON_FLAGS, NATIVE, THREADS_AT_ONCE, joined_bindi
 DESELECTED = (
     "test_s3im_refuses_an_order_that_names_no_ray",
     "test_a_ray_that_does_not_exist_is_refused",
+    "test_a_pixel_that_no_view_has_is_refused",
 )
 
 

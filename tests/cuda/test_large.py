@@ -32,7 +32,7 @@ def forward(side: int, planes: int, only_blocks: tuple[int, int] | None) -> np.n
     x, y, sums = zeros(planes * side**2), zeros(planes * side**2), zeros(5 * tiles)
     pattern = np.random.default_rng(3).random((32, 32), dtype=np.float32)
     corner(side, planes, x)[...], corner(side, planes, y)[...] = pattern, pattern.T
-    outputs = {"by": dict.fromkeys(MAPS), "block_sums": sums, "mean": zeros(1), "statistics": zeros(5)}
+    outputs = {"by": dict.fromkeys(MAPS), "block_sums": sums, "mean": zeros(1), "statistics": zeros(5), "tile_rows": 32}
     places = geometry((planes, side, side), SAME.map_size(side, side), SAME)
     arguments = {"g": places, "x": x, "y": y, **outputs}
     library = str(library_of("ssim.cu", "plain"))
@@ -51,7 +51,7 @@ def adjoint(window, side: int, planes: int, only_blocks: tuple[int, int] | None)
         maps[name] = zeros(planes * places["rows"] * places["columns"])
         maps[name].reshape(planes, places["rows"], -1)[-1, -5:, -5:] = generator.random((5, 5), dtype=np.float32)
     arguments = {"g": places, "x": x, "y": y, "by": maps}
-    arguments |= {"scale": np.ones(1, np.float32), "factor": 1.0, "grad_x": None, "grad_y": gradient}
+    arguments |= {"scale": np.ones(1, np.float32), "factor": 1.0, "grad_x": None, "grad_y": gradient, "tile_rows": 32}
     library = str(library_of("ssim.cu", "plain"))
     assert call(Run(library, "launch_ssim_adjoint", arguments, only_blocks=only_blocks)).failure == ""
     return corner(side, planes, gradient)[-2:].copy()
