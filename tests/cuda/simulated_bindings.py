@@ -22,6 +22,7 @@ DESELECTED = (
     "test_s3im_refuses_an_order_that_names_no_ray",
     "test_a_ray_that_does_not_exist_is_refused",
     "test_a_pixel_that_no_view_has_is_refused",
+    "test_a_chosen_sample_of_a_ray_that_does_not_exist_is_refused",
 )
 
 
