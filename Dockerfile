@@ -2,8 +2,8 @@
 #
 #   docker build --target cpu  --tag nerf_ssim:cpu .
 #   docker build --target cuda --tag nerf_ssim:cuda .
-#   docker run --rm --volume "$PWD/runs:/work/runs" nerf_ssim:cpu train --config room.txt --ssim_remove_at 70
-#   docker run --rm --gpus all --volume "$PWD/runs:/work/runs" nerf_ssim:cuda train --config room.txt
+#   docker run --rm --volume "$PWD/runs:/home/user/runs" nerf_ssim:cpu train --config room.txt --ssim_remove_at 70
+#   docker run --rm --gpus all --volume "$PWD/runs:/home/user/runs" nerf_ssim:cuda train --config room.txt
 #
 # TORCH is what pip installs as PyTorch; its CUDA and the base image's must be of one major version.
 
@@ -21,9 +21,9 @@ COPY . /source
 RUN pip install --no-cache-dir ${TORCH} \
     && pip install --no-cache-dir "/source[eval,report,video,export]" \
     && python /source/.ci/smoke.py --kernels native
-RUN useradd --create-home --uid 10001 user && mkdir /work && chown user /work
+RUN useradd --create-home --uid 10001 user
 USER 10001
-WORKDIR /work
+WORKDIR /home/user
 ENTRYPOINT ["nerf-ssim"]
 CMD ["doctor"]
 
@@ -42,8 +42,8 @@ COPY . /source
 RUN pip install --no-cache-dir ${TORCH} \
     && pip install --no-cache-dir "/source[eval,report,video,export]" \
     && python /source/.ci/smoke.py --kernels native
-RUN useradd --create-home --uid 10001 user && mkdir /work && chown user /work
+RUN useradd --create-home --uid 10001 user
 USER 10001
-WORKDIR /work
+WORKDIR /home/user
 ENTRYPOINT ["nerf-ssim"]
 CMD ["doctor"]
