@@ -45,15 +45,4 @@ NERF_SSIM_INLINE void update_run(
   }
 }
 
-static void update_all(const AdamStep& shared_step, const AdamState& state) {
-  const AdamStep step = shared_step;  // a copy that the stores below cannot change
-  float *param = state.param, *exp_avg = state.exp_avg, *exp_avg_sq = state.exp_avg_sq;
-  const float* grad = state.grad;
-  int64_t i = 0;
-  for (; i + kRun <= state.count; i += kRun)
-    update_run<false>(step, kRun, param + i, grad + i, exp_avg + i, exp_avg_sq + i);
-  const int rest = static_cast<int>(state.count - i);
-  update_run<false>(step, rest, param + i, grad + i, exp_avg + i, exp_avg_sq + i);
-}
-
 }  // namespace nerf_ssim::NERF_SSIM_ISA

@@ -12,11 +12,6 @@
 
 namespace nerf_ssim {
 
-const AdamKernels& NERF_SSIM_OF_LEVEL(adam_kernels)() {
-  static const AdamKernels table{NERF_SSIM_ISA::update_all};
-  return table;
-}
-
 const VoxelAdamKernels& NERF_SSIM_OF_LEVEL(voxel_adam_kernels)() {
   static const VoxelAdamKernels table{
       NERF_SSIM_ISA::add_tv, NERF_SSIM_ISA::has_gradient, NERF_SSIM_ISA::update_elements};

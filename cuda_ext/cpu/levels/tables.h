@@ -12,7 +12,6 @@
 #include <xmmintrin.h>
 #endif
 
-#include "../../include/adam.h"
 #include "../../include/grids.h"
 #include "../../include/voxel_adam.h"
 #include "../decoder.h"
@@ -20,10 +19,6 @@
 #include "../x86_levels.h"
 
 namespace nerf_ssim {
-
-struct AdamKernels {
-  void (*update)(const AdamStep&, const AdamState&);
-};
 
 // Where total variation reads: a run's own values, with those one node along z on either side, and its neighbours.
 // Where there is no neighbour, the pointer leads to the run itself: a difference of zero.
@@ -76,11 +71,9 @@ struct GridKernels {
   void (*near_nodes)(const float* coords, int axis, int64_t nodes, int64_t begin, int64_t end, int32_t* out);
 };
 
-const AdamKernels& adam_kernels_baseline();
 const VoxelAdamKernels& voxel_adam_kernels_baseline();
 const GridKernels& grid_kernels_baseline();
 #ifdef NERF_SSIM_HAS_X86_LEVELS
-const AdamKernels& adam_kernels_avx2();
 const VoxelAdamKernels& voxel_adam_kernels_avx2();
 const GridKernels& grid_kernels_avx2();
 const GridKernels& grid_kernels_avx512();
