@@ -19,8 +19,8 @@ struct DensitySamples {
   Tensor density, offsets;
   VoxelRays rays;
 
-  DensitySamples(
-      const Tensor& density_, const Tensor& offsets_, double shift, double interval, double threshold, double stop)
+  DensitySamples(const Tensor& density_, const Tensor& offsets_, double shift, double interval, double threshold,
+                 double stop)
       : density(checked(density_, {density_.numel()}, "density", density_)),
         offsets(checked_offsets(offsets_, density_)) {
     check_ascending(offsets, density.numel());
@@ -35,38 +35,37 @@ struct DensitySamples {
   }
 };
 
-std::tuple<Tensor, Tensor> composite_voxels(
-    const Tensor& density, const Tensor& ray_offsets, double shift, double interval, double alpha_threshold,
-    double stop) {
+std::tuple<Tensor, Tensor> composite_voxels(const Tensor& density, const Tensor& ray_offsets, double shift,
+                                            double interval, double alpha_threshold, double stop) {
   const DensitySamples samples(density, ray_offsets, shift, interval, alpha_threshold, stop);
   Tensor weights = at::empty(density.sizes(), density.options());
   Tensor background = at::empty({samples.rays.rays}, density.options());
-  cpu::composite_voxels(
-      samples.rays, weights.mutable_data_ptr<float>(), background.mutable_data_ptr<float>(), at::get_num_threads());
+  cpu::composite_voxels(samples.rays, weights.mutable_data_ptr<float>(), background.mutable_data_ptr<float>(),
+                        at::get_num_threads());
   return {weights, background};
 }
 
-Tensor composite_voxels_backward(
-    const std::optional<Tensor>& grad_weights, const std::optional<Tensor>& grad_background, const Tensor& density,
-    const Tensor& ray_offsets, double shift, double interval, double alpha_threshold, double stop) {
+Tensor composite_voxels_backward(const std::optional<Tensor>& grad_weights,
+                                 const std::optional<Tensor>& grad_background, const Tensor& density,
+                                 const Tensor& ray_offsets, double shift, double interval, double alpha_threshold,
+                                 double stop) {
   const DensitySamples samples(density, ray_offsets, shift, interval, alpha_threshold, stop);
   const Tensor of_weights = checked_upstream(grad_weights, {samples.rays.samples}, density);
   const Tensor of_background = checked_upstream(grad_background, {samples.rays.rays}, density);
   Tensor grad_density = at::empty(density.sizes(), density.options());
-  cpu::composite_voxels_backward(
-      samples.rays, pointer_or_null(of_weights), pointer_or_null(of_background),
-      grad_density.mutable_data_ptr<float>(), at::get_num_threads());
+  cpu::composite_voxels_backward(samples.rays, pointer_or_null(of_weights), pointer_or_null(of_background),
+                                 grad_density.mutable_data_ptr<float>(), at::get_num_threads());
   return grad_density;
 }
 
-std::tuple<Tensor, Tensor> distortion_loss(
-    const Tensor& weights, const Tensor& s, const Tensor& ray_index, double interval) {
+std::tuple<Tensor, Tensor> distortion_loss(const Tensor& weights, const Tensor& s, const Tensor& ray_index,
+                                           double interval) {
   const int64_t samples = weights.numel();
   const Tensor w = checked(weights, {samples}, "weights", weights), places = checked(s, {samples}, "s", weights);
   const Tensor rays = checked_integers(ray_index, samples, "ray_index", weights);
   const int64_t* first = rays.const_data_ptr<int64_t>();
-  TORCH_CHECK(
-      std::is_sorted(first, first + samples) && (samples == 0 || first[0] >= 0), "ray_index: must ascend from 0 on");
+  TORCH_CHECK(std::is_sorted(first, first + samples) && (samples == 0 || first[0] >= 0),
+              "ray_index: must ascend from 0 on");
   Tensor loss = at::empty({}, w.options()), gradient = at::empty({samples}, w.options());
   const double total = cpu::distortion(
       {w.const_data_ptr<float>(), places.const_data_ptr<float>(), first, samples, static_cast<float>(interval)},
@@ -86,9 +85,8 @@ TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
       "composite_voxels_backward(Tensor? grad_weights, Tensor? grad_background, Tensor density, Tensor ray_offsets,"
       " float shift, float interval, float alpha_threshold, float stop) -> Tensor",
       torch::dispatch(at::kCPU, &composite_voxels_backward));
-  library.def(
-      "distortion_loss(Tensor weights, Tensor s, Tensor ray_index, float interval) -> (Tensor, Tensor)",
-      torch::dispatch(at::kCPU, &distortion_loss));
+  library.def("distortion_loss(Tensor weights, Tensor s, Tensor ray_index, float interval) -> (Tensor, Tensor)",
+              torch::dispatch(at::kCPU, &distortion_loss));
 }
 
 }  // namespace

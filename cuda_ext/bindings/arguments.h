@@ -20,25 +20,22 @@ inline void check_float32(const at::Tensor& tensor, const char* name) {
 }
 
 inline void check_rank(const at::Tensor& tensor, int64_t dimensions, const char* name) {
-  TORCH_CHECK(
-      tensor.scalar_type() == at::kFloat && tensor.dim() == dimensions, name, ": expected float32 of ", dimensions,
-      " dimensions, not ", tensor.scalar_type(), " of ", tensor.dim());
+  TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.dim() == dimensions, name, ": expected float32 of ",
+              dimensions, " dimensions, not ", tensor.scalar_type(), " of ", tensor.dim());
 }
 
 // The contiguous form of a float32 tensor that must have this shape and be on the device of `like`.
 inline at::Tensor checked(const at::Tensor& tensor, at::IntArrayRef shape, const char* name, const at::Tensor& like) {
-  TORCH_CHECK(
-      tensor.scalar_type() == at::kFloat && tensor.sizes() == shape, name, ": expected float32 ", shape, ", not ",
-      tensor.scalar_type(), " ", tensor.sizes());
+  TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.sizes() == shape, name, ": expected float32 ", shape,
+              ", not ", tensor.scalar_type(), " ", tensor.sizes());
   check_device(tensor, name, like);
   return tensor.contiguous();
 }
 
 // The same for int64 [count].
 inline at::Tensor checked_integers(const at::Tensor& tensor, int64_t count, const char* name, const at::Tensor& like) {
-  TORCH_CHECK(
-      tensor.scalar_type() == at::kLong && tensor.dim() == 1 && tensor.numel() == count, name, ": expected int64 [",
-      count, "], not ", tensor.scalar_type(), " ", tensor.sizes());
+  TORCH_CHECK(tensor.scalar_type() == at::kLong && tensor.dim() == 1 && tensor.numel() == count, name,
+              ": expected int64 [", count, "], not ", tensor.scalar_type(), " ", tensor.sizes());
   check_device(tensor, name, like);
   return tensor.contiguous();
 }
@@ -53,9 +50,8 @@ inline at::Tensor checked_offsets(const at::Tensor& offsets, const at::Tensor& l
 inline void check_ascending(const at::Tensor& offsets, int64_t samples) {
   const int64_t* first = offsets.const_data_ptr<int64_t>();
   const int64_t n = offsets.numel();
-  TORCH_CHECK(
-      first[0] == 0 && first[n - 1] == samples && std::is_sorted(first, first + n),
-      "ray_offsets: must ascend from 0 to the number of samples");
+  TORCH_CHECK(first[0] == 0 && first[n - 1] == samples && std::is_sorted(first, first + n),
+              "ray_offsets: must ascend from 0 to the number of samples");
 }
 
 // Coordinates [samples, 3].
@@ -66,9 +62,8 @@ inline at::Tensor checked_coords(const at::Tensor& coords, const at::Tensor& lik
 
 // A mask [X, Y, Z] of nodes that are open.
 inline at::Tensor checked_mask(const at::Tensor& mask, const at::Tensor& like) {
-  TORCH_CHECK(
-      mask.scalar_type() == at::kBool && mask.dim() == 3, "mask: expected bool [X, Y, Z], not ", mask.scalar_type(),
-      " ", mask.sizes());
+  TORCH_CHECK(mask.scalar_type() == at::kBool && mask.dim() == 3, "mask: expected bool [X, Y, Z], not ",
+              mask.scalar_type(), " ", mask.sizes());
   check_device(mask, "mask", like);
   return mask.contiguous();
 }
@@ -87,9 +82,8 @@ inline void check_places(int64_t places) {
 
 // A channel-last plane.
 inline at::Tensor checked_plane(const at::Tensor& plane) {
-  TORCH_CHECK(
-      plane.scalar_type() == at::kFloat && plane.dim() == 3, "plane: expected float32 [n_v, n_u, C], not ",
-      plane.scalar_type(), " ", plane.sizes());
+  TORCH_CHECK(plane.scalar_type() == at::kFloat && plane.dim() == 3, "plane: expected float32 [n_v, n_u, C], not ",
+              plane.scalar_type(), " ", plane.sizes());
   return plane.contiguous();
 }
 
@@ -110,21 +104,18 @@ inline void check_resizable(const at::Tensor& plane, int64_t n_v, int64_t n_u) {
   TORCH_CHECK(n_v > 0 && n_u > 0, "size: expected at least one node a side");
 }
 
-inline void check_nodes(int64_t nodes) {
-  TORCH_CHECK(nodes > 0 && nodes < (1 << 24), "an axis needs 1 to 2^24 nodes");
-}
+inline void check_nodes(int64_t nodes) { TORCH_CHECK(nodes > 0 && nodes < (1 << 24), "an axis needs 1 to 2^24 nodes"); }
 
 // A tensor that is updated in place, elementwise with `like`.
 inline void check_updated(const at::Tensor& tensor, const char* name, const at::Tensor& like) {
-  TORCH_CHECK(
-      tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.sizes() == like.sizes(), name,
-      ": expected contiguous float32 ", like.sizes(), ", not ", tensor.scalar_type(), " ", tensor.sizes());
+  TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.sizes() == like.sizes(), name,
+              ": expected contiguous float32 ", like.sizes(), ", not ", tensor.scalar_type(), " ", tensor.sizes());
   check_device(tensor, name, like);
 }
 
 // An upstream gradient, or an undefined tensor where there is none.
-inline at::Tensor checked_upstream(
-    const std::optional<at::Tensor>& grad, at::IntArrayRef shape, const at::Tensor& like) {
+inline at::Tensor checked_upstream(const std::optional<at::Tensor>& grad, at::IntArrayRef shape,
+                                   const at::Tensor& like) {
   return grad && grad->defined() ? checked(*grad, shape, "upstream gradient", like) : at::Tensor();
 }
 

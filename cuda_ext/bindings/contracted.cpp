@@ -14,18 +14,25 @@ namespace {
 
 using at::Tensor;
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted(
-    const Tensor& origins, const Tensor& directions, const Tensor& t, double bg_len, double min_distance,
-    const std::optional<Tensor>& mask) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted(const Tensor& origins, const Tensor& directions,
+                                                            const Tensor& t, double bg_len, double min_distance,
+                                                            const std::optional<Tensor>& mask) {
   check_rank(origins, 2, "origins");
   const int64_t rays = origins.size(0), places = t.numel();
   check_places(places);
   const Tensor from = checked(origins, {rays, 3}, "origins", origins);
   const Tensor along = checked(directions, {rays, 3}, "directions", origins);
   const Tensor distances = checked(t, {places}, "t", origins);
-  ContractedMarch march{
-      from.const_data_ptr<float>(), along.const_data_ptr<float>(), rays, distances.const_data_ptr<float>(), places,
-      static_cast<float>(1.0 + bg_len), static_cast<float>(bg_len), static_cast<float>(min_distance), nullptr, {}};
+  ContractedMarch march{from.const_data_ptr<float>(),
+                        along.const_data_ptr<float>(),
+                        rays,
+                        distances.const_data_ptr<float>(),
+                        places,
+                        static_cast<float>(1.0 + bg_len),
+                        static_cast<float>(bg_len),
+                        static_cast<float>(min_distance),
+                        nullptr,
+                        {}};
   Tensor open;
   if (mask) {
     open = checked_open_nodes(*mask, origins);
@@ -38,9 +45,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted(
   const int64_t samples = offsets.const_data_ptr<int64_t>()[rays];
   Tensor coords = at::empty({samples, 3}, origins.options()), kept_t = at::empty({samples}, origins.options());
   Tensor ray_index = at::empty({samples}, integers);
-  cpu::fill_contracted(
-      march, offsets.const_data_ptr<int64_t>(), kept, coords.mutable_data_ptr<float>(),
-      kept_t.mutable_data_ptr<float>(), ray_index.mutable_data_ptr<int64_t>());
+  cpu::fill_contracted(march, offsets.const_data_ptr<int64_t>(), kept, coords.mutable_data_ptr<float>(),
+                       kept_t.mutable_data_ptr<float>(), ray_index.mutable_data_ptr<int64_t>());
   return {coords, kept_t, ray_index, offsets};
 }
 

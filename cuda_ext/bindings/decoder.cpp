@@ -47,8 +47,8 @@ nerf_ssim::DecoderShape checked_shape(const Tensor& features, const Tensor& dire
   for (const Tensor* weight : {&w1, &w2, &w3})
     TORCH_CHECK(nerf_ssim::is_layer(*weight), "decode_color: each weight must be [outputs, inputs] of at most ",
                 nerf_ssim::kWidestLayer, ", not ", weight->sizes());
-  TORCH_CHECK(features.size(1) <= nerf_ssim::kWidestLayer, "decode_color: expected at most ",
-              nerf_ssim::kWidestLayer, " features");
+  TORCH_CHECK(features.size(1) <= nerf_ssim::kWidestLayer, "decode_color: expected at most ", nerf_ssim::kWidestLayer,
+              " features");
   TORCH_CHECK(features.device().is_cpu() && directions.device().is_cpu(), "decode_color: tensors must be on the CPU");
   TORCH_CHECK(0 <= feature_frequencies && feature_frequencies <= kMostFrequencies && 0 <= view_frequencies &&
                   view_frequencies <= kMostFrequencies,
@@ -133,8 +133,7 @@ TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
       "bool is_bfloat16) -> Tensor");
   m.def(
       "decoder_inputs_backward(Tensor grad, Tensor features, int feature_frequencies, int view_frequencies) -> Tensor");
-  m.def(
-      "decoder_last_layer_backward(Tensor grad_rgb, Tensor rgb, Tensor hidden, Tensor w3) -> (Tensor, Tensor)");
+  m.def("decoder_last_layer_backward(Tensor grad_rgb, Tensor rgb, Tensor hidden, Tensor w3) -> (Tensor, Tensor)");
   m.def("decoder_relu_backward(Tensor(a!) grad, Tensor hidden) -> Tensor");
 }
 

@@ -37,10 +37,9 @@ struct Vm {
       grid.nodes[kAxisW[m]] = lines[m].size(0);
     }
     for (int m = 0; m < 3; ++m)
-      TORCH_CHECK(
-          lines[m].size(1) == grid.channels[m] && planes[m].size(0) == grid.nodes[kAxisV[m]] &&
-              planes[m].size(1) == grid.nodes[kAxisU[m]],
-          "planes and lines disagree on the nodes of an axis or on the channels");
+      TORCH_CHECK(lines[m].size(1) == grid.channels[m] && planes[m].size(0) == grid.nodes[kAxisV[m]] &&
+                      planes[m].size(1) == grid.nodes[kAxisU[m]],
+                  "planes and lines disagree on the nodes of an axis or on the channels");
   }
 
   int64_t samples() const { return coords.size(0); }
@@ -116,8 +115,7 @@ struct VmGradients {
   VmGradient pointers;
 
   explicit VmGradients(const Vm& vm)
-      : tensors(zeros_like_each<6>(
-            {vm.planes[0], vm.planes[1], vm.planes[2], vm.lines[0], vm.lines[1], vm.lines[2]})) {
+      : tensors(zeros_like_each<6>({vm.planes[0], vm.planes[1], vm.planes[2], vm.lines[0], vm.lines[1], vm.lines[2]})) {
     for (int m = 0; m < 3; ++m) {
       pointers.planes[m] = tensors[m].mutable_data_ptr<float>();
       pointers.lines[m] = tensors[3 + m].mutable_data_ptr<float>();

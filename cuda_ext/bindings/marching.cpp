@@ -14,10 +14,12 @@ namespace {
 
 using at::Tensor;
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> march_box(
-    const Tensor& origins, const Tensor& directions, const Tensor& aabb, double near, double far, double step_size,
-    int64_t n_samples, const std::optional<Tensor>& jitter, const std::optional<Tensor>& bits,
-    const std::optional<Tensor>& bits_aabb) {
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> march_box(const Tensor& origins, const Tensor& directions,
+                                                             const Tensor& aabb, double near, double far,
+                                                             double step_size, int64_t n_samples,
+                                                             const std::optional<Tensor>& jitter,
+                                                             const std::optional<Tensor>& bits,
+                                                             const std::optional<Tensor>& bits_aabb) {
   check_rank(origins, 2, "origins");
   const int64_t rays = origins.size(0);
   check_places(n_samples);
@@ -25,10 +27,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> march_box(
   const Tensor along = checked(directions, {rays, 3}, "directions", origins);
   const Tensor box = checked(aabb, {2, 3}, "aabb", origins);
   const Tensor shifts = jitter ? checked(*jitter, {rays}, "jitter", origins) : Tensor();
-  March march{
-      from.const_data_ptr<float>(), along.const_data_ptr<float>(), rays, box.const_data_ptr<float>(),
-      static_cast<float>(near), static_cast<float>(far), static_cast<float>(step_size), n_samples,
-      pointer_or_null(shifts), nullptr, {}, nullptr};
+  March march{from.const_data_ptr<float>(),
+              along.const_data_ptr<float>(),
+              rays,
+              box.const_data_ptr<float>(),
+              static_cast<float>(near),
+              static_cast<float>(far),
+              static_cast<float>(step_size),
+              n_samples,
+              pointer_or_null(shifts),
+              nullptr,
+              {},
+              nullptr};
   Tensor cells, cells_box;
   TORCH_CHECK(bits.has_value() == bits_aabb.has_value(), "bits, bits_aabb: expected both or neither");
   if (bits) {
@@ -44,10 +54,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> march_box(
   const int64_t samples = offsets.const_data_ptr<int64_t>()[rays];
   Tensor coords = at::empty({samples, 3}, origins.options()), t = at::empty({samples}, origins.options());
   Tensor delta = at::empty({samples}, origins.options()), ray_index = at::empty({samples}, integers);
-  cpu::fill_samples(
-      march, offsets.const_data_ptr<int64_t>(), kept,
-      {coords.mutable_data_ptr<float>(), t.mutable_data_ptr<float>(), delta.mutable_data_ptr<float>(),
-       ray_index.mutable_data_ptr<int64_t>()});
+  cpu::fill_samples(march, offsets.const_data_ptr<int64_t>(), kept,
+                    {coords.mutable_data_ptr<float>(), t.mutable_data_ptr<float>(), delta.mutable_data_ptr<float>(),
+                     ray_index.mutable_data_ptr<int64_t>()});
   return {coords, t, delta, ray_index, offsets};
 }
 

@@ -30,16 +30,15 @@ Tensor planes_tv(const std::vector<Tensor>& planes, at::ArrayRef<double> factors
   return out;
 }
 
-std::vector<Tensor> planes_tv_backward(
-    const Tensor& grad, const std::vector<Tensor>& planes, at::ArrayRef<double> factors) {
+std::vector<Tensor> planes_tv_backward(const Tensor& grad, const std::vector<Tensor>& planes,
+                                       at::ArrayRef<double> factors) {
   const std::vector<Tensor> values = checked_planes(planes, factors);
   const float upstream = *checked(grad, {}, "grad", values[0]).const_data_ptr<float>();
   const float scale = upstream * static_cast<float>(factors[1]) * static_cast<float>(factors[0]);
   std::vector<Tensor> gradients;
   for (const Tensor& plane : values) {
     gradients.push_back(at::empty(plane.sizes(), plane.options()));
-    cpu::plane_tv_backward(
-        plane_of(plane), scale, gradients.back().mutable_data_ptr<float>(), at::get_num_threads());
+    cpu::plane_tv_backward(plane_of(plane), scale, gradients.back().mutable_data_ptr<float>(), at::get_num_threads());
   }
   return gradients;
 }
@@ -53,13 +52,10 @@ Tensor resize_plane(const Tensor& plane, int64_t n_v, int64_t n_u) {
 }
 
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, library) {
-  library.def(
-      "planes_tv(Tensor[] planes, float[] factors) -> Tensor", torch::dispatch(at::kCPU, &planes_tv));
-  library.def(
-      "planes_tv_backward(Tensor grad, Tensor[] planes, float[] factors) -> Tensor[]",
-      torch::dispatch(at::kCPU, &planes_tv_backward));
-  library.def(
-      "resize_plane(Tensor plane, SymInt n_v, SymInt n_u) -> Tensor", torch::dispatch(at::kCPU, &resize_plane));
+  library.def("planes_tv(Tensor[] planes, float[] factors) -> Tensor", torch::dispatch(at::kCPU, &planes_tv));
+  library.def("planes_tv_backward(Tensor grad, Tensor[] planes, float[] factors) -> Tensor[]",
+              torch::dispatch(at::kCPU, &planes_tv_backward));
+  library.def("resize_plane(Tensor plane, SymInt n_v, SymInt n_u) -> Tensor", torch::dispatch(at::kCPU, &resize_plane));
 }
 
 }  // namespace

@@ -36,12 +36,10 @@ struct Network {
   Network(const Tensor& inputs, at::TensorList layers, double omega, c10::string_view precision)
       : kernels(siren_kernels_of(precision)) {
     const int64_t count = static_cast<int64_t>(layers.size()) / 2;
-    TORCH_CHECK(
-        layers.size() % 2 == 0 && count >= 2 && count <= nerf_ssim::kMostSirenLayers + 1,
-        "siren: weight and bias of 2 to ", nerf_ssim::kMostSirenLayers + 1, " layers expected");
-    TORCH_CHECK(
-        inputs.dim() == 2 && inputs.size(1) >= 1 && inputs.size(1) <= nerf_ssim::kWidestLayer,
-        "siren: inputs must be [n, d], d 1 to ", nerf_ssim::kWidestLayer, ", not ", inputs.sizes());
+    TORCH_CHECK(layers.size() % 2 == 0 && count >= 2 && count <= nerf_ssim::kMostSirenLayers + 1,
+                "siren: weight and bias of 2 to ", nerf_ssim::kMostSirenLayers + 1, " layers expected");
+    TORCH_CHECK(inputs.dim() == 2 && inputs.size(1) >= 1 && inputs.size(1) <= nerf_ssim::kWidestLayer,
+                "siren: inputs must be [n, d], d 1 to ", nerf_ssim::kWidestLayer, ", not ", inputs.sizes());
     TORCH_CHECK(inputs.scalar_type() == at::kFloat && inputs.device().is_cpu(), "siren: inputs must be float32, CPU");
     rows = inputs.contiguous();
     shape.hidden = static_cast<int>(count) - 1;
@@ -49,15 +47,12 @@ struct Network {
     shape.widths[0] = static_cast<int>(inputs.size(1));
     for (int64_t l = 0; l < count; ++l) {
       const Tensor &weight = layers[2 * l], &bias = layers[2 * l + 1];
-      TORCH_CHECK(
-          weight.scalar_type() == at::kFloat && bias.scalar_type() == at::kFloat && weight.device().is_cpu() &&
-              bias.device().is_cpu(),
-          "siren: layers must be float32 on the CPU");
-      TORCH_CHECK(
-          nerf_ssim::is_layer(weight) && weight.size(1) == shape.widths[l] && bias.dim() == 1 &&
-              bias.size(0) == weight.size(0),
-          "siren: layer ", l + 1, " does not fit the one before, or is wider than ",
-          nerf_ssim::kWidestLayer);
+      TORCH_CHECK(weight.scalar_type() == at::kFloat && bias.scalar_type() == at::kFloat && weight.device().is_cpu() &&
+                      bias.device().is_cpu(),
+                  "siren: layers must be float32 on the CPU");
+      TORCH_CHECK(nerf_ssim::is_layer(weight) && weight.size(1) == shape.widths[l] && bias.dim() == 1 &&
+                      bias.size(0) == weight.size(0),
+                  "siren: layer ", l + 1, " does not fit the one before, or is wider than ", nerf_ssim::kWidestLayer);
       shape.widths[l + 1] = static_cast<int>(weight.size(0));
       tensors.push_back(weight.contiguous());
       tensors.push_back(bias.contiguous());
@@ -85,18 +80,16 @@ struct Network {
 float* kept_in(const Tensor& activations, const Network& network) {
   const int64_t floats =
       static_cast<int64_t>(nerf_ssim::siren_activation_floats(network.kernels, network.shape, network.points()));
-  TORCH_CHECK(
-      activations.scalar_type() == at::kFloat && activations.device().is_cpu() && activations.is_contiguous() &&
-          activations.numel() == floats && reinterpret_cast<uintptr_t>(activations.const_data_ptr()) % 64 == 0,
-      "siren: activations must be ", floats, " float32 on the CPU, contiguous and on a cache line's start");
+  TORCH_CHECK(activations.scalar_type() == at::kFloat && activations.device().is_cpu() && activations.is_contiguous() &&
+                  activations.numel() == floats && reinterpret_cast<uintptr_t>(activations.const_data_ptr()) % 64 == 0,
+              "siren: activations must be ", floats, " float32 on the CPU, contiguous and on a cache line's start");
   return activations.mutable_data_ptr<float>();
 }
 
 Tensor forward(const Network& network, float* activations) {
   Tensor outputs = at::empty({network.points(), network.shape.outputs()}, network.rows.options());
-  nerf_ssim::siren_forward(
-      network.kernels, network.shape, network.weights, network.inputs(), outputs.mutable_data_ptr<float>(), activations,
-      network.points(), at::get_num_threads());
+  nerf_ssim::siren_forward(network.kernels, network.shape, network.weights, network.inputs(),
+                           outputs.mutable_data_ptr<float>(), activations, network.points(), at::get_num_threads());
   return outputs;
 }
 
@@ -109,54 +102,52 @@ int64_t siren_activation_floats(const Tensor& inputs, at::TensorList layers, c10
   return static_cast<int64_t>(nerf_ssim::siren_activation_floats(network.kernels, network.shape, network.points()));
 }
 
-Tensor siren_keeping(
-    const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations, c10::string_view precision) {
+Tensor siren_keeping(const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations,
+                     c10::string_view precision) {
   const Network network(inputs, layers, omega, precision);
   return forward(network, kept_in(activations, network));
 }
 
 // `activations` are null where nothing was kept.
 std::vector<Tensor> backward(const Network& network, const Tensor& grad_outputs, float* activations) {
-  TORCH_CHECK(
-      grad_outputs.scalar_type() == at::kFloat && grad_outputs.device().is_cpu() && grad_outputs.dim() == 2 &&
-          grad_outputs.size(0) == network.points() && grad_outputs.size(1) == network.shape.outputs(),
-      "siren_backward: grad_outputs must be float32 [n, outputs] on the CPU");
+  TORCH_CHECK(grad_outputs.scalar_type() == at::kFloat && grad_outputs.device().is_cpu() && grad_outputs.dim() == 2 &&
+                  grad_outputs.size(0) == network.points() && grad_outputs.size(1) == network.shape.outputs(),
+              "siren_backward: grad_outputs must be float32 [n, outputs] on the CPU");
   const Tensor rows = grad_outputs.contiguous();
   nerf_ssim::SirenWeightGradients pointers;
   std::vector<Tensor> gradients = network.make_gradients(pointers);
-  nerf_ssim::siren_backward(
-      network.kernels, network.shape, network.weights, network.inputs(), rows.const_data_ptr<float>(), activations, pointers,
-      network.points(), at::get_num_threads());
+  nerf_ssim::siren_backward(network.kernels, network.shape, network.weights, network.inputs(),
+                            rows.const_data_ptr<float>(), activations, pointers, network.points(),
+                            at::get_num_threads());
   return gradients;
 }
 
-std::vector<Tensor> siren_backward(
-    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega,
-    c10::string_view precision) {
+std::vector<Tensor> siren_backward(const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers,
+                                   double omega, c10::string_view precision) {
   return backward(Network(inputs, layers, omega, precision), grad_outputs, nullptr);
 }
 
-std::vector<Tensor> siren_kept_backward(
-    const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers, double omega, const Tensor& activations,
-    c10::string_view precision) {
+std::vector<Tensor> siren_kept_backward(const Tensor& grad_outputs, const Tensor& inputs, at::TensorList layers,
+                                        double omega, const Tensor& activations, c10::string_view precision) {
   const Network network(inputs, layers, omega, precision);
   return backward(network, grad_outputs, kept_in(activations, network));
 }
 
-std::tuple<Tensor, Tensor, std::vector<Tensor>> siren_fit(
-    const Tensor& inputs, const Tensor& target, at::TensorList layers, double omega, c10::string_view precision) {
+std::tuple<Tensor, Tensor, std::vector<Tensor>> siren_fit(const Tensor& inputs, const Tensor& target,
+                                                          at::TensorList layers, double omega,
+                                                          c10::string_view precision) {
   const Network network(inputs, layers, omega, precision);
-  TORCH_CHECK(
-      target.scalar_type() == at::kDouble && target.device().is_cpu() && target.dim() == 2 &&
-          target.size(0) == network.points() && target.size(1) == network.shape.outputs() && network.points() > 0,
-      "siren_fit: target must be float64 [n, outputs] on the CPU, n at least 1");
+  TORCH_CHECK(target.scalar_type() == at::kDouble && target.device().is_cpu() && target.dim() == 2 &&
+                  target.size(0) == network.points() && target.size(1) == network.shape.outputs() &&
+                  network.points() > 0,
+              "siren_fit: target must be float64 [n, outputs] on the CPU, n at least 1");
   const Tensor rows = target.contiguous();
   Tensor outputs = at::empty({network.points(), network.shape.outputs()}, inputs.options());
   nerf_ssim::SirenWeightGradients pointers;
   std::vector<Tensor> gradients = network.make_gradients(pointers);
-  const double error = nerf_ssim::siren_fit(
-      network.kernels, network.shape, network.weights, network.inputs(), rows.const_data_ptr<double>(),
-      outputs.mutable_data_ptr<float>(), pointers, network.points(), at::get_num_threads());
+  const double error = nerf_ssim::siren_fit(network.kernels, network.shape, network.weights, network.inputs(),
+                                            rows.const_data_ptr<double>(), outputs.mutable_data_ptr<float>(), pointers,
+                                            network.points(), at::get_num_threads());
   return {outputs, at::full({}, error, rows.options()), gradients};
 }
 
@@ -165,8 +156,7 @@ std::tuple<Tensor, Tensor, std::vector<Tensor>> siren_fit(
 TORCH_LIBRARY_FRAGMENT(nerf_ssim, m) {
   m.def("siren(Tensor inputs, Tensor[] layers, float omega, str precision) -> Tensor");
   m.def("siren_activation_floats(Tensor inputs, Tensor[] layers, str precision) -> int");
-  m.def(
-      "siren_keeping(Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations, str precision) -> Tensor");
+  m.def("siren_keeping(Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations, str precision) -> Tensor");
   m.def("siren_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega, str precision) -> Tensor[]");
   m.def(
       "siren_kept_backward(Tensor grad_outputs, Tensor inputs, Tensor[] layers, float omega, Tensor(a!) activations, "

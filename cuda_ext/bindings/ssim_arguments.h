@@ -18,17 +18,16 @@ inline SsimMix ssim_mix(at::ArrayRef<double> mix) {
   return {static_cast<float>(mix[0]), static_cast<float>(mix[1]), static_cast<float>(mix[2])};
 }
 
-inline SsimGeometry ssim_geometry(
-    int64_t planes, int64_t height, int64_t width, at::ArrayRef<double> taps, int64_t stride, int64_t before,
-    int64_t after, double c1 = 0, double c2 = 0, SsimMix mix = {1, 0, 0}) {
+inline SsimGeometry ssim_geometry(int64_t planes, int64_t height, int64_t width, at::ArrayRef<double> taps,
+                                  int64_t stride, int64_t before, int64_t after, double c1 = 0, double c2 = 0,
+                                  SsimMix mix = {1, 0, 0}) {
   const int64_t size = static_cast<int64_t>(taps.size());
   TORCH_CHECK(1 <= size && size <= kLargestWindow, "taps: expected 1 to ", kLargestWindow, ", not ", size);
   TORCH_CHECK(stride >= 1, "stride: expected at least 1, not ", stride);
   TORCH_CHECK(0 <= before && before < size && 0 <= after && after < size, "padding: expected 0 to ", size - 1);
   const int64_t extra = before + after - size;
-  TORCH_CHECK(
-      planes >= 1 && height >= 1 && width >= 1 && std::min(height, width) + extra >= 0, "an image of ", height, "x",
-      width, " holds no window of ", size);
+  TORCH_CHECK(planes >= 1 && height >= 1 && width >= 1 && std::min(height, width) + extra >= 0, "an image of ", height,
+              "x", width, " holds no window of ", size);
   SsimGeometry g{planes, height, width,  (height + extra) / stride + 1, (width + extra) / stride + 1, size,
                  {},     stride, before, static_cast<float>(c1),        static_cast<float>(c2),       mix};
   for (int64_t k = 0; k < size; ++k) g.weights[k] = static_cast<float>(taps[k]);
@@ -40,9 +39,8 @@ struct Images {
   SsimGeometry g;
   at::Tensor x, y;
 
-  Images(
-      const at::Tensor& x_, const at::Tensor& y_, at::ArrayRef<double> taps, int64_t stride, int64_t before,
-      int64_t after, double c1 = 0, double c2 = 0, SsimMix mix = {1, 0, 0}) {
+  Images(const at::Tensor& x_, const at::Tensor& y_, at::ArrayRef<double> taps, int64_t stride, int64_t before,
+         int64_t after, double c1 = 0, double c2 = 0, SsimMix mix = {1, 0, 0}) {
     check_rank(x_, 3, "x");
     x = checked(x_, x_.sizes(), "x", x_);
     y = checked(y_, x_.sizes(), "y", x_);
@@ -78,13 +76,13 @@ struct Partials {
   }
 
   Partials(const Images& images, bool needs_x, bool needs_y)
-      : maps(at::empty(
-            {count(needs_x, needs_y), images.g.planes, images.g.rows, images.g.columns}, images.x.options())),
+      : maps(
+            at::empty({count(needs_x, needs_y), images.g.planes, images.g.rows, images.g.columns}, images.x.options())),
         needs_x(needs_x),
         needs_y(needs_y) {}
   Partials(const at::Tensor& given, const Images& images, bool needs_x, bool needs_y)
-      : maps(checked(
-            given, {count(needs_x, needs_y), images.g.planes, images.g.rows, images.g.columns}, "partials", images.x)),
+      : maps(checked(given, {count(needs_x, needs_y), images.g.planes, images.g.rows, images.g.columns}, "partials",
+                     images.x)),
         needs_x(needs_x),
         needs_y(needs_y) {}
 
@@ -107,9 +105,9 @@ struct StochasticImage {
   at::Tensor rendered, target, orders;
   S3imGeometry s;
 
-  StochasticImage(
-      const at::Tensor& rendered_, const at::Tensor& target_, const at::Tensor& orders_, int64_t patch_height,
-      at::ArrayRef<double> taps, int64_t stride, int64_t padding, double c1, double c2, SsimMix mix) {
+  StochasticImage(const at::Tensor& rendered_, const at::Tensor& target_, const at::Tensor& orders_,
+                  int64_t patch_height, at::ArrayRef<double> taps, int64_t stride, int64_t padding, double c1,
+                  double c2, SsimMix mix) {
     check_rank(rendered_, 2, "rendered");
     rendered = checked(rendered_, rendered_.sizes(), "rendered", rendered_);
     target = checked(target_, rendered_.sizes(), "target", rendered_);
@@ -119,8 +117,8 @@ struct StochasticImage {
     const int64_t rays = rendered.size(0), channels = rendered.size(1), pixels = orders.numel();
     TORCH_CHECK(rays >= 1 && pixels >= 1, "rendered, orders: expected at least one ray");
     TORCH_CHECK(1 <= channels && channels <= kMostChannels, "rendered: expected 1 to ", kMostChannels, " channels");
-    TORCH_CHECK(
-        patch_height >= 1 && pixels % patch_height == 0, "orders: ", pixels, " do not fill ", patch_height, " rows");
+    TORCH_CHECK(patch_height >= 1 && pixels % patch_height == 0, "orders: ", pixels, " do not fill ", patch_height,
+                " rows");
     s = {ssim_geometry(1, patch_height, pixels / patch_height, taps, stride, padding, padding, c1, c2, mix), rays,
          channels, orders.const_data_ptr<int64_t>()};
   }
@@ -131,8 +129,8 @@ struct StochasticImage {
 };
 
 // The mean index, and the means of SSIM, S1, S2, mu_x - mu_y and its size [5]. On the CPU only.
-inline std::pair<double, at::Tensor> means_of(
-    const cpu::SsimSums& sums, int64_t windows, SsimMix mix, const at::TensorOptions& options) {
+inline std::pair<double, at::Tensor> means_of(const cpu::SsimSums& sums, int64_t windows, SsimMix mix,
+                                              const at::TensorOptions& options) {
   at::Tensor statistics = at::empty({5}, options);
   const double values[5] = {sums.ssim, sums.luminance, sums.structure, sums.difference, sums.difference_abs};
   for (int i = 0; i < 5; ++i)

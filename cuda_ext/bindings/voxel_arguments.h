@@ -21,8 +21,7 @@ inline uint8_t* checked_touched(const std::optional<at::Tensor>& touched, const 
   TORCH_CHECK(grid.dim() == 4, "touched: the grid must be [X, Y, Z, C], not ", grid.sizes());
   const std::array<int64_t, 3> expected{grid.size(0), grid.size(1), runs_of(grid.size(2) * grid.size(3))};
   TORCH_CHECK(
-      touched->scalar_type() == at::kByte && touched->is_contiguous() &&
-          touched->sizes() == at::IntArrayRef(expected),
+      touched->scalar_type() == at::kByte && touched->is_contiguous() && touched->sizes() == at::IntArrayRef(expected),
       "touched: expected contiguous uint8 ", at::IntArrayRef(expected), ", not ", touched->scalar_type(), " ",
       touched->sizes());
   check_device(*touched, "touched", grid);
@@ -40,19 +39,21 @@ struct VoxelUpdate {
   VoxelShape shape;  // of a line where nothing needs the grid's
   std::optional<VoxelTv> tv;
 
-  VoxelUpdate(
-      const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg, const at::Tensor& exp_avg_sq,
-      const std::optional<at::ArrayRef<double>>& tv_weights, bool tv_dense, const std::optional<at::Tensor>& rates,
-      uint8_t* touched)
+  VoxelUpdate(const at::Tensor& param, const at::Tensor& grad, const at::Tensor& exp_avg, const at::Tensor& exp_avg_sq,
+              const std::optional<at::ArrayRef<double>>& tv_weights, bool tv_dense,
+              const std::optional<at::Tensor>& rates, uint8_t* touched)
       : shape{{1, param.numel(), 1}, 1} {
     check_updated(param, "param", param);
     check_updated(grad, "grad", param);
     check_updated(exp_avg, "exp_avg", param);
     check_updated(exp_avg_sq, "exp_avg_sq", param);
     if (rates) check_updated(*rates, "rates", param);
-    state = {param.mutable_data_ptr<float>(),   grad.mutable_data_ptr<float>(),
-             exp_avg.mutable_data_ptr<float>(), exp_avg_sq.mutable_data_ptr<float>(),
-             rates ? rates->const_data_ptr<float>() : nullptr, touched};
+    state = {param.mutable_data_ptr<float>(),
+             grad.mutable_data_ptr<float>(),
+             exp_avg.mutable_data_ptr<float>(),
+             exp_avg_sq.mutable_data_ptr<float>(),
+             rates ? rates->const_data_ptr<float>() : nullptr,
+             touched};
     if (tv_weights) {
       const auto& w = *tv_weights;
       TORCH_CHECK(w.size() == 3, "weights: expected three, not ", w.size());

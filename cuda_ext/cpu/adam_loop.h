@@ -22,9 +22,9 @@ NERF_SSIM_INLINE float fused(float a, float b, float c) {
 // One run of up to kRun elements. In the masked form, elements whose gradient is zero keep all they have. `rates`, one
 // factor on the step an element, is read where there are rates.
 template <bool kMasked, bool kRates = false>
-NERF_SSIM_INLINE void update_run(
-    const AdamStep& step, int count, float* __restrict param, const float* __restrict grad, float* __restrict exp_avg,
-    float* __restrict exp_avg_sq, const float* __restrict rates = nullptr) {
+NERF_SSIM_INLINE void update_run(const AdamStep& step, int count, float* __restrict param, const float* __restrict grad,
+                                 float* __restrict exp_avg, float* __restrict exp_avg_sq,
+                                 const float* __restrict rates = nullptr) {
   float first[kRun];
   float root[kRun] = {};
   for (int i = 0; i < count; ++i) {

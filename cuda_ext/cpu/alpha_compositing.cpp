@@ -44,8 +44,8 @@ NERF_SSIM_PART void opacities(const VoxelRays& samples, int64_t first, int count
   }
 }
 
-NERF_SSIM_PART void opacities_and_slopes(
-    const VoxelRays& samples, int64_t first, int count, float* alpha, float* slope) {
+NERF_SSIM_PART void opacities_and_slopes(const VoxelRays& samples, int64_t first, int count, float* alpha,
+                                         float* slope) {
   const float shift = samples.shift, interval = samples.interval, threshold = samples.threshold;
   const float* density = samples.density + first;
 #pragma omp simd
@@ -57,8 +57,8 @@ NERF_SSIM_PART void opacities_and_slopes(
   }
 }
 
-NERF_SSIM_CLONES void composite_rays(
-    const VoxelRays& samples, int64_t first_ray, int64_t last_ray, float* weights, float* background) {
+NERF_SSIM_CLONES void composite_rays(const VoxelRays& samples, int64_t first_ray, int64_t last_ray, float* weights,
+                                     float* background) {
   for (int64_t r = first_ray; r < last_ray; ++r) {
     const int64_t end = samples.offsets[r + 1];
     int64_t s = samples.offsets[r];
@@ -79,9 +79,9 @@ NERF_SSIM_CLONES void composite_rays(
   }
 }
 
-NERF_SSIM_CLONES void composite_rays_backward(
-    const VoxelRays& samples, int64_t first_ray, int64_t last_ray, const float* grad_weights,
-    const float* grad_background, float* grad_density) {
+NERF_SSIM_CLONES void composite_rays_backward(const VoxelRays& samples, int64_t first_ray, int64_t last_ray,
+                                              const float* grad_weights, const float* grad_background,
+                                              float* grad_density) {
   std::vector<float> alphas, lights;
   for (int64_t r = first_ray; r < last_ray; ++r) {
     const int64_t begin = samples.offsets[r], end = samples.offsets[r + 1];
@@ -147,9 +147,8 @@ void composite_voxels(const VoxelRays& samples, float* weights, float* backgroun
     composite_rays(samples, boundary[share], boundary[share + 1], weights, background);
 }
 
-void composite_voxels_backward(
-    const VoxelRays& samples, const float* grad_weights, const float* grad_background, float* grad_density,
-    int threads) {
+void composite_voxels_backward(const VoxelRays& samples, const float* grad_weights, const float* grad_background,
+                               float* grad_density, int threads) {
   const int shares = shares_of(samples.offsets[samples.rays], samples.rays, threads);
   const std::vector<int64_t> boundary = balanced_rays(samples.offsets, samples.rays, shares);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)

@@ -41,10 +41,14 @@ bool has_amx() { return false; }
 
 const char* name_of(Bf16Unit unit) {
   switch (unit) {
-    case Bf16Unit::amx: return "AMX";
-    case Bf16Unit::avx512_bf16: return "AVX512_BF16";
-    case Bf16Unit::emulated_tiles: return "emulated tiles";
-    default: return "emulated";
+    case Bf16Unit::amx:
+      return "AMX";
+    case Bf16Unit::avx512_bf16:
+      return "AVX512_BF16";
+    case Bf16Unit::emulated_tiles:
+      return "emulated tiles";
+    default:
+      return "emulated";
   }
 }
 

@@ -5,7 +5,8 @@
 #include <vector>
 
 #ifndef __clang__
-#pragma GCC optimize("no-trapping-math")  // nobody reads the floating-point flags; lets loops with choices be vectorised
+#pragma GCC optimize( \
+    "no-trapping-math")  // nobody reads the floating-point flags; lets loops with choices be vectorised
 #endif
 
 #include "exponential.h"
@@ -25,8 +26,8 @@ void opacities(const RaySamples& samples, int64_t begin, int64_t end, float* alp
 
 // Adds samples [begin, end) to their rays. Few channels are summed in registers while the ray stays the same.
 template <int kChannels>
-void accumulate_run(
-    const float* weights, const float* values, const int64_t* ray_index, int64_t begin, int64_t end, int64_t, float* out) {
+void accumulate_run(const float* weights, const float* values, const int64_t* ray_index, int64_t begin, int64_t end,
+                    int64_t, float* out) {
   for (int64_t i = begin; i < end;) {
     const int64_t ray = ray_index[i];
     float sum[kChannels] = {};
@@ -36,9 +37,8 @@ void accumulate_run(
   }
 }
 
-void accumulate_any(
-    const float* weights, const float* values, const int64_t* ray_index, int64_t begin, int64_t end, int64_t channels,
-    float* out) {
+void accumulate_any(const float* weights, const float* values, const int64_t* ray_index, int64_t begin, int64_t end,
+                    int64_t channels, float* out) {
   for (int64_t i = begin; i < end; ++i)
     for (int64_t c = 0; c < channels; ++c) out[ray_index[i] * channels + c] += weights[i] * values[i * channels + c];
 }
@@ -65,9 +65,8 @@ void composite(const RaySamples& samples, float* weights, float* opacity, float*
     }
 }
 
-void composite_backward(
-    const RaySamples& samples, const float* transmittance, const float* grad_weights, const float* grad_opacity,
-    const float* grad_transmittance, float* grad_sigma, int threads) {
+void composite_backward(const RaySamples& samples, const float* transmittance, const float* grad_weights,
+                        const float* grad_opacity, const float* grad_transmittance, float* grad_sigma, int threads) {
   const int shares = shares_of(samples.offsets[samples.rays], samples.rays, threads);
   const std::vector<int64_t> boundary = balanced_rays(samples.offsets, samples.rays, shares);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
@@ -97,16 +96,14 @@ void accumulate(const RaySums& sums, float* out, int threads) {
   std::vector<int64_t> boundary(shares + 1, samples);
   boundary[0] = 0;
   for (int share = 1; share < shares; ++share)
-    boundary[share] =
-        std::lower_bound(ray_index, ray_index + samples, ray_index[samples * share / shares]) - ray_index;
+    boundary[share] = std::lower_bound(ray_index, ray_index + samples, ray_index[samples * share / shares]) - ray_index;
   const auto run = channels == 1 ? accumulate_run<1> : channels == 3 ? accumulate_run<3> : accumulate_any;
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     run(sums.weights, sums.values, ray_index, boundary[share], boundary[share + 1], channels, out);
 }
 
-void accumulate_backward(
-    const RaySums& sums, const float* grad, float* grad_weights, float* grad_values, int threads) {
+void accumulate_backward(const RaySums& sums, const float* grad, float* grad_weights, float* grad_values, int threads) {
   const float *weights = sums.weights, *values = sums.values;
   const int64_t* ray_index = sums.ray_index;
   const int64_t samples = sums.samples, channels = sums.channels;

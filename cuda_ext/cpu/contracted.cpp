@@ -135,9 +135,8 @@ std::vector<KeptPoints> find_contracted(const ContractedMarch& march, int64_t* r
   return kept;
 }
 
-void fill_contracted(
-    const ContractedMarch& march, const int64_t* ray_offsets, const std::vector<KeptPoints>& kept, float* coords,
-    float* t, int64_t* ray_index) {
+void fill_contracted(const ContractedMarch& march, const int64_t* ray_offsets, const std::vector<KeptPoints>& kept,
+                     float* coords, float* t, int64_t* ray_index) {
   const int shares = static_cast<int>(kept.size());
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share) {

@@ -34,8 +34,8 @@ NERF_SSIM_INLINE float cp_line_scalar(const CpGrid& grid, const CpCell& c, int a
 
 // Calls body(s, cell) for samples [begin, end).
 template <class Body>
-NERF_SSIM_INLINE void for_each_cp_sample(
-    const CpGrid& grid, const float* coords, int64_t begin, int64_t end, const Body& body) {
+NERF_SSIM_INLINE void for_each_cp_sample(const CpGrid& grid, const float* coords, int64_t begin, int64_t end,
+                                         const Body& body) {
   Taps taps[3];
   for (int64_t first = begin; first < end; first += kBlock) {
     const int count = static_cast<int>(end - first < kBlock ? end - first : kBlock);
@@ -52,23 +52,26 @@ void cp_forward(const CpGrid& grid, const float* coords, int64_t begin, int64_t 
     float tail_sum = 0.0f;
     for (int64_t k = 0; k < vectors; k += kLanes) {
       const Vec product = cp_line(grid, c, 0, k) * cp_line(grid, c, 1, k) * cp_line(grid, c, 2, k);
-      if (Features) store(out + s * channels + k, product);
-      else sum += product;
+      if (Features)
+        store(out + s * channels + k, product);
+      else
+        sum += product;
     }
     for (int64_t k = vectors; k < channels; ++k) {
       const float xy = cp_line_scalar(grid, c, 0, k) * cp_line_scalar(grid, c, 1, k);
       const float product = xy * cp_line_scalar(grid, c, 2, k);
-      if (Features) out[s * channels + k] = product;
-      else tail_sum += product;
+      if (Features)
+        out[s * channels + k] = product;
+      else
+        tail_sum += product;
     }
     if (!Features) out[s] = horizontal_sum(sum) + tail_sum;
   });
 }
 
 template <bool Features>
-void cp_backward_range(
-    const CpGrid& grid, const float* coords, int64_t begin, int64_t end, const float* grad, int64_t grad_stride,
-    float* const gradients[3]) {
+void cp_backward_range(const CpGrid& grid, const float* coords, int64_t begin, int64_t end, const float* grad,
+                       int64_t grad_stride, float* const gradients[3]) {
   const int64_t channels = grid.channels, vectors = whole<0>(channels);
   for_each_cp_sample(grid, coords, begin, end, [&](int64_t s, const CpCell& c) {
     const float* g = Features ? grad + s * grad_stride : grad + s;
@@ -83,8 +86,8 @@ void cp_backward_range(
     }
     for (int64_t k = vectors; k < channels; ++k) {
       const float upstream = Features ? g[k] : *g;
-      const float line[3] = {
-          cp_line_scalar(grid, c, 0, k), cp_line_scalar(grid, c, 1, k), cp_line_scalar(grid, c, 2, k)};
+      const float line[3] = {cp_line_scalar(grid, c, 0, k), cp_line_scalar(grid, c, 1, k),
+                             cp_line_scalar(grid, c, 2, k)};
       for (int axis = 0; axis < 3; ++axis) {
         const float to_line = upstream * line[(axis + 1) % 3] * line[(axis + 2) % 3];
         gradients[axis][c.near[axis] + k] += to_line * c.near_weight[axis];
@@ -94,11 +97,12 @@ void cp_backward_range(
   });
 }
 
-static void cp_backward(
-    const CpGrid& grid, const float* coords, int64_t begin, int64_t end, const float* grad, int64_t grad_stride,
-    float* const gradients[3]) {
-  if (grad_stride == 0) cp_backward_range<false>(grid, coords, begin, end, grad, grad_stride, gradients);
-  else cp_backward_range<true>(grid, coords, begin, end, grad, grad_stride, gradients);
+static void cp_backward(const CpGrid& grid, const float* coords, int64_t begin, int64_t end, const float* grad,
+                        int64_t grad_stride, float* const gradients[3]) {
+  if (grad_stride == 0)
+    cp_backward_range<false>(grid, coords, begin, end, grad, grad_stride, gradients);
+  else
+    cp_backward_range<true>(grid, coords, begin, end, grad, grad_stride, gradients);
 }
 
 }  // namespace nerf_ssim::NERF_SSIM_ISA

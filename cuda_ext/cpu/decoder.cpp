@@ -20,9 +20,8 @@ const DecoderKernels& decoder_kernels(Bf16Unit unit) {
   return decoder_bf16_kernels_emulated(unit == Bf16Unit::emulated_tiles);
 }
 
-void decoder_forward(
-    const DecoderKernels& kernels, const DecoderShape& shape, const DecoderWeights& weights,
-    const DecoderForward& arrays, int64_t samples, int threads) {
+void decoder_forward(const DecoderKernels& kernels, const DecoderShape& shape, const DecoderWeights& weights,
+                     const DecoderForward& arrays, int64_t samples, int threads) {
   const int shares = shares_for(samples, kernels.tile, threads);
   Buffer packed(kernels.packed_floats(shape));
   kernels.pack(shape, weights, packed.get());
@@ -32,9 +31,9 @@ void decoder_forward(
   });
 }
 
-void decoder_backward(
-    const DecoderKernels& kernels, const DecoderShape& shape, const DecoderWeights& weights,
-    const DecoderBackward& arrays, const DecoderWeightGradients& gradients, int64_t samples, int threads) {
+void decoder_backward(const DecoderKernels& kernels, const DecoderShape& shape, const DecoderWeights& weights,
+                      const DecoderBackward& arrays, const DecoderWeightGradients& gradients, int64_t samples,
+                      int threads) {
   const int shares = shares_for(samples, kernels.tile, threads);
   Buffer packed(kernels.packed_floats(shape));
   kernels.pack(shape, weights, packed.get());

@@ -54,10 +54,10 @@ struct DecoderKernels {
   size_t (*gradient_floats)(const DecoderShape&);
   int tile;  // samples that one call of forward or backward takes at most
   void (*pack)(const DecoderShape&, const DecoderWeights&, float* packed);
-  void (*forward)(const DecoderShape&, const float* packed, const DecoderForward&, int64_t begin, int count, float* scratch);
-  void (*backward)(
-      const DecoderShape&, const float* packed, const DecoderBackward&, int64_t begin, int count, float* scratch,
-      float* gradient);
+  void (*forward)(const DecoderShape&, const float* packed, const DecoderForward&, int64_t begin, int count,
+                  float* scratch);
+  void (*backward)(const DecoderShape&, const float* packed, const DecoderBackward&, int64_t begin, int count,
+                   float* scratch, float* gradient);
   void (*unpack)(const DecoderShape&, const float* gradient, const DecoderWeightGradients&);
 };
 
@@ -73,14 +73,12 @@ const DecoderKernels& decoder_bf16_kernels(bool has_amx);
 const DecoderKernels& decoder_kernels();
 const DecoderKernels& decoder_kernels(Bf16Unit unit);
 
-void decoder_forward(
-    const DecoderKernels&, const DecoderShape&, const DecoderWeights&, const DecoderForward&, int64_t samples,
-    int threads);
+void decoder_forward(const DecoderKernels&, const DecoderShape&, const DecoderWeights&, const DecoderForward&,
+                     int64_t samples, int threads);
 
 // Weight gradients are overwritten. Each thread sums its own contiguous share of the tiles and the shares are added
 // in thread order, so the result depends on the number of threads but never on timing.
-void decoder_backward(
-    const DecoderKernels&, const DecoderShape&, const DecoderWeights&, const DecoderBackward&,
-    const DecoderWeightGradients&, int64_t samples, int threads);
+void decoder_backward(const DecoderKernels&, const DecoderShape&, const DecoderWeights&, const DecoderBackward&,
+                      const DecoderWeightGradients&, int64_t samples, int threads);
 
 }  // namespace nerf_ssim

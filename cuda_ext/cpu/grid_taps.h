@@ -56,8 +56,8 @@ struct Cells {
 };
 
 // Cells of the orientation with the plane over axes (u, v) and the line along w. `row`: floats from one v to the next.
-NERF_SSIM_INLINE void find_cells(
-    const Taps& u, const Taps& v, const Taps& w, int count, int64_t row, int64_t channels, Cells& cells) {
+NERF_SSIM_INLINE void find_cells(const Taps& u, const Taps& v, const Taps& w, int count, int64_t row, int64_t channels,
+                                 Cells& cells) {
   const int32_t row_step = static_cast<int32_t>(row), step = static_cast<int32_t>(channels);
   for (int i = 0; i < count; i += kLanes) {
     const IntVec near_v = load(v.near + i) * row_step, far_v = load(v.far + i) * row_step;

@@ -26,8 +26,7 @@ const GridKernels& grid_kernels() {
 template <class Work>
 void for_each_share(int64_t samples, int shares, const Work& work) {
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
-  for (int share = 0; share < shares; ++share)
-    work(share, samples * share / shares, samples * (share + 1) / shares);
+  for (int share = 0; share < shares; ++share) work(share, samples * share / shares, samples * (share + 1) / shares);
 }
 
 void add(const float* from, int64_t count, float* to) {
@@ -39,9 +38,8 @@ int64_t width_of(const VmGrid& grid) { return grid.channels[0] + grid.channels[1
 // Gradients of all orientations. work(share): those of the samples that it owns, `basis_floats` floats of the basis's
 // with them; finish(m, basis_gradient) takes the sum over the shares.
 template <class Work, class Finish>
-void vm_backward_shares(
-    const VmGrid& grid, const float* coords, int64_t samples, int64_t outputs, const VmGradient& gradient, int threads,
-    const Work& work, const Finish& finish) {
+void vm_backward_shares(const VmGrid& grid, const float* coords, int64_t samples, int64_t outputs,
+                        const VmGradient& gradient, int threads, const Work& work, const Finish& finish) {
   const int shares = sample_shares(samples, threads);
   std::vector<int32_t> near_rows(samples);
   std::vector<int64_t> boundary;
@@ -61,9 +59,8 @@ void vm_backward_shares(
     const int64_t basis = outputs * grid.channels[m];
     Buffer halos(shares * row), lines(shares * line), bases(shares * basis);
     for_each_share(shares, shares, [&](int share, int64_t, int64_t) {
-      work(VmShare{
-          m, near_rows.data(), boundary[share], boundary[share + 1], halos.get() + share * row,
-          lines.get() + share * line, bases.get() + share * basis});
+      work(VmShare{m, near_rows.data(), boundary[share], boundary[share + 1], halos.get() + share * row,
+                   lines.get() + share * line, bases.get() + share * basis});
     });
     // 3. what crossed a boundary, and the private gradients, in the order of the shares
     for (int share = 0; share < shares; ++share) {
@@ -79,43 +76,38 @@ void vm_backward_shares(
 }  // namespace
 
 void vm_density(const VmGrid& grid, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
-    grid_kernels().vm_density(grid, coords, begin, end, out);
-  });
+  for_each_share(samples, sample_shares(samples, threads),
+                 [&](int, int64_t begin, int64_t end) { grid_kernels().vm_density(grid, coords, begin, end, out); });
 }
 
 void vm_features(const VmGrid& grid, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
-    grid_kernels().vm_features(grid, coords, begin, end, out);
-  });
+  for_each_share(samples, sample_shares(samples, threads),
+                 [&](int, int64_t begin, int64_t end) { grid_kernels().vm_features(grid, coords, begin, end, out); });
 }
 
-void vm_backward(
-    const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
-    const VmGradient& gradient, int threads) {
+void vm_backward(const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
+                 const VmGradient& gradient, int threads) {
   const int64_t width = is_features ? width_of(grid) : 0;
   const int64_t first_channel[3] = {0, grid.channels[0], grid.channels[0] + grid.channels[1]};
   vm_backward_shares(
       grid, coords, samples, 0, gradient, threads,
       [&](const VmShare& share) {
         const int m = share.orientation;
-        grid_kernels().vm_backward(
-            grid, share, coords, samples, is_features ? grad + first_channel[m] : grad, width, gradient.planes[m]);
+        grid_kernels().vm_backward(grid, share, coords, samples, is_features ? grad + first_channel[m] : grad, width,
+                                   gradient.planes[m]);
       },
       [](int, const float*) {});
 }
 
-void vm_basis(
-    const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, float* out, int threads) {
+void vm_basis(const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, float* out, int threads) {
   for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
     Buffer scratch(grid_kernels().basis_forward_floats(grid, basis.outputs));
     grid_kernels().vm_basis(grid, basis, coords, begin, end, out, scratch.get());
   });
 }
 
-void vm_basis_backward(
-    const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, const float* grad,
-    const VmGradient& gradient, float* weight_gradient, int threads) {
+void vm_basis_backward(const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples,
+                       const float* grad, const VmGradient& gradient, float* weight_gradient, int threads) {
   const int64_t width = width_of(grid);
   float* to = weight_gradient;  // the orientation's columns
   vm_backward_shares(
@@ -123,8 +115,7 @@ void vm_basis_backward(
       [&](const VmShare& share) {
         const int m = share.orientation;
         Buffer scratch(grid_kernels().basis_backward_floats(grid, m, basis.outputs));
-        grid_kernels().vm_basis_backward(
-            grid, share, basis, coords, samples, grad, gradient.planes[m], scratch.get());
+        grid_kernels().vm_basis_backward(grid, share, basis, coords, samples, grad, gradient.planes[m], scratch.get());
       },
       [&](int m, const float* columns) {
         for (int64_t n = 0; n < basis.outputs; ++n)
@@ -134,20 +125,17 @@ void vm_basis_backward(
 }
 
 void cp_density(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
-    grid_kernels().cp_density(grid, coords, begin, end, out);
-  });
+  for_each_share(samples, sample_shares(samples, threads),
+                 [&](int, int64_t begin, int64_t end) { grid_kernels().cp_density(grid, coords, begin, end, out); });
 }
 
 void cp_features(const CpGrid& grid, const float* coords, int64_t samples, float* out, int threads) {
-  for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
-    grid_kernels().cp_features(grid, coords, begin, end, out);
-  });
+  for_each_share(samples, sample_shares(samples, threads),
+                 [&](int, int64_t begin, int64_t end) { grid_kernels().cp_features(grid, coords, begin, end, out); });
 }
 
-void cp_backward(
-    const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
-    const CpGradient& gradient, int threads) {
+void cp_backward(const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
+                 const CpGradient& gradient, int threads) {
   const int shares = sample_shares(samples, threads);
   int64_t start[4] = {0};  // of each axis in a share's private copy
   for (int axis = 0; axis < 3; ++axis) start[axis + 1] = start[axis] + grid.nodes[axis] * grid.channels;

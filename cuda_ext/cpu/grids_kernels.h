@@ -8,8 +8,17 @@
 namespace nerf_ssim::NERF_SSIM_ISA {
 
 inline GridKernels grid_kernels() {
-  return {vm_density,           vm_features,           vm_backward, vm_basis,          vm_basis_backward,
-          basis_forward_floats, basis_backward_floats, cp_forward<false>, cp_forward<true>, cp_backward, near_nodes};
+  return {vm_density,
+          vm_features,
+          vm_backward,
+          vm_basis,
+          vm_basis_backward,
+          basis_forward_floats,
+          basis_backward_floats,
+          cp_forward<false>,
+          cp_forward<true>,
+          cp_backward,
+          near_nodes};
 }
 
 }  // namespace nerf_ssim::NERF_SSIM_ISA

@@ -66,8 +66,10 @@ template <class Predicate>
 int64_t first_place(int64_t begin, int64_t end, const Predicate& holds) {
   while (begin < end) {
     const int64_t middle = begin + (end - begin) / 2;
-    if (holds(middle)) end = middle;
-    else begin = middle + 1;
+    if (holds(middle))
+      end = middle;
+    else
+      begin = middle + 1;
   }
   return begin;
 }
@@ -119,11 +121,11 @@ KeptPlaces find_samples(const March& march, int64_t* ray_offsets, int threads) {
     for (int64_t r = march.rays * share / shares; r < march.rays * (share + 1) / shares; ++r) {
       const size_t before = mine.size();
       const Ray ray = ray_at(march, r);
-      const int64_t begin =
-          first_place(0, march.places, [&](int64_t place) { return has_entered(march, ray, place); });
+      const int64_t begin = first_place(0, march.places, [&](int64_t place) { return has_entered(march, ray, place); });
       const int64_t end =
           first_place(begin, march.places, [&](int64_t place) { return !has_not_left(march, ray, place); });
-      if (march.bits) append_occupied(march, ray, begin, end, mine);
+      if (march.bits)
+        append_occupied(march, ray, begin, end, mine);
       else
         for (int64_t place = begin; place < end; ++place) mine.push_back(static_cast<int32_t>(place));
       ray_offsets[r + 1] = static_cast<int64_t>(mine.size() - before);

@@ -33,9 +33,8 @@ double squared_difference(const float* a, const float* b, int64_t count) {
 // One row's gradient: every value is drawn to its neighbours in the row by `of_u`, to those above and below by `of_v`.
 // Rows that are not there are given as the row itself.
 NERF_SSIM_CLONES
-void row_gradient(
-    const float* above, const float* here, const float* below, int64_t row, int64_t channels, float of_v, float of_u,
-    float* to) {
+void row_gradient(const float* above, const float* here, const float* below, int64_t row, int64_t channels, float of_v,
+                  float of_u, float* to) {
 #pragma omp simd
   for (int64_t i = 0; i < row; ++i) to[i] = of_v * ((here[i] - above[i]) + (here[i] - below[i]));
 #pragma omp simd

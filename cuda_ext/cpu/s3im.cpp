@@ -146,8 +146,7 @@ SsimSums s3im(const S3imGeometry& s, const float* rendered, const float* target,
         gradient != nullptr ? SsimPartials<float>{nullptr, at(4), at(5), at(6)} : SsimPartials<float>{};
     for (int64_t row = g.rows * share / shares; row < g.rows * (share + 1) / shares; ++row) {
       window_moments(s, colours, row, moments);
-      sums[row] =
-          ssim_row(g, n, moments.mean_x, moments.mean_y, moments.variances, moments.covariance, partials);
+      sums[row] = ssim_row(g, n, moments.mean_x, moments.mean_y, moments.variances, moments.covariance, partials);
       if (gradient != nullptr) spread_gradient(s, colours, partials, scale, row, gradients + share * s.rays);
     }
   }

@@ -16,11 +16,14 @@ struct Pass {
   float* activations;  // of all tiles, or null where a share's next tile takes the place of its last
   std::vector<std::unique_ptr<Buffer>> scratch, operands;
 
-  Pass(
-      const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, float* activations,
-      int64_t points, int threads)
-      : kernels(kernels), shares(shares_for(points, kernels.tile, threads)), packed_buffer(kernels.packed_floats(shape)),
-        packed(packed_buffer.get()), tile_floats(kernels.scratch_floats(shape)), activations(activations),
+  Pass(const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, float* activations,
+       int64_t points, int threads)
+      : kernels(kernels),
+        shares(shares_for(points, kernels.tile, threads)),
+        packed_buffer(kernels.packed_floats(shape)),
+        packed(packed_buffer.get()),
+        tile_floats(kernels.scratch_floats(shape)),
+        activations(activations),
         scratch(buffers(activations ? 0 : shares, tile_floats)),
         operands(buffers(shares, kernels.operand_floats(shape))) {
     kernels.pack(shape, weights, packed_buffer.get());
@@ -53,20 +56,18 @@ size_t siren_activation_floats(const SirenKernels& kernels, const SirenShape& sh
   return static_cast<size_t>((points + kernels.tile - 1) / kernels.tile) * kernels.scratch_floats(shape);
 }
 
-void siren_forward(
-    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs,
-    float* outputs, float* activations, int64_t points, int threads) {
+void siren_forward(const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights,
+                   const float* inputs, float* outputs, float* activations, int64_t points, int threads) {
   const Pass pass(kernels, shape, weights, activations, points, threads);
   for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
-    pass.kernels.forward(
-        shape, pass.packed, inputs + begin * shape.inputs(), count, outputs + begin * shape.outputs(),
-        pass.activations_of(share, begin), pass.operands[share]->get());
+    pass.kernels.forward(shape, pass.packed, inputs + begin * shape.inputs(), count, outputs + begin * shape.outputs(),
+                         pass.activations_of(share, begin), pass.operands[share]->get());
   });
 }
 
-void siren_backward(
-    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs,
-    const float* grad_outputs, float* activations, const SirenWeightGradients& gradients, int64_t points, int threads) {
+void siren_backward(const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights,
+                    const float* inputs, const float* grad_outputs, float* activations,
+                    const SirenWeightGradients& gradients, int64_t points, int threads) {
   const Pass pass(kernels, shape, weights, activations, points, threads);
   const size_t gradient_floats = pass.kernels.gradient_floats(shape);
   const auto sums = buffers(pass.shares, gradient_floats);
@@ -74,19 +75,17 @@ void siren_backward(
   for_each_tile(points, pass.kernels.tile, pass.shares, [&](int share, int64_t begin, int count) {
     float* scratch = pass.activations_of(share, begin);
     if (!activations)
-      pass.kernels.forward(
-          shape, pass.packed, inputs + begin * shape.inputs(), count, outputs[share]->get(), scratch,
-          pass.operands[share]->get());
-    pass.kernels.backward(
-        shape, pass.packed, grad_outputs + begin * shape.outputs(), count, scratch, sums[share]->get(),
-        pass.operands[share]->get());
+      pass.kernels.forward(shape, pass.packed, inputs + begin * shape.inputs(), count, outputs[share]->get(), scratch,
+                           pass.operands[share]->get());
+    pass.kernels.backward(shape, pass.packed, grad_outputs + begin * shape.outputs(), count, scratch,
+                          sums[share]->get(), pass.operands[share]->get());
   });
   pass.kernels.unpack(shape, add_shares(sums, gradient_floats), gradients);
 }
 
-double siren_fit(
-    const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs,
-    const double* target, float* outputs, const SirenWeightGradients& gradients, int64_t points, int threads) {
+double siren_fit(const SirenKernels& kernels, const SirenShape& shape, const SirenWeights& weights, const float* inputs,
+                 const double* target, float* outputs, const SirenWeightGradients& gradients, int64_t points,
+                 int threads) {
   const Pass pass(kernels, shape, weights, nullptr, points, threads);
   const size_t gradient_floats = pass.kernels.gradient_floats(shape);
   const auto sums = buffers(pass.shares, gradient_floats);

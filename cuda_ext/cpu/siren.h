@@ -41,13 +41,11 @@ struct SirenKernels {
   int tile;  // points that one call takes at most
   void (*pack)(const SirenShape&, const SirenWeights&, float* packed);
   // inputs [count][inputs] -> outputs [count][outputs]
-  void (*forward)(
-      const SirenShape&, const float* packed, const float* inputs, int count, float* outputs, float* scratch,
-      float* operands);
+  void (*forward)(const SirenShape&, const float* packed, const float* inputs, int count, float* outputs,
+                  float* scratch, float* operands);
   // Adds to `gradient`; the activations are those that `forward` of the same tile has just left in `scratch`.
-  void (*backward)(
-      const SirenShape&, const float* packed, const float* grad_outputs, int count, float* scratch, float* gradient,
-      float* operands);
+  void (*backward)(const SirenShape&, const float* packed, const float* grad_outputs, int count, float* scratch,
+                   float* gradient, float* operands);
   void (*unpack)(const SirenShape&, const float* gradient, const SirenWeightGradients&);
 };
 
@@ -68,20 +66,18 @@ const SirenKernels& siren_kernels(int forward_terms, Bf16Unit unit);
 size_t siren_activation_floats(const SirenKernels&, const SirenShape&, int64_t points);
 
 // `activations`, where given, keeps every tile's for `siren_backward`; 64-byte aligned, of any content.
-void siren_forward(
-    const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs, float* outputs,
-    float* activations, int64_t points, int threads);
+void siren_forward(const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs, float* outputs,
+                   float* activations, int64_t points, int threads);
 
-// Gradients are overwritten. `activations` are what `siren_forward` has kept, and are used up; where there are none they
-// are computed again, to the same bits. Each thread sums its own contiguous share of the tiles and the shares are added in
-// thread order, so the result depends on the number of threads but never on timing.
-void siren_backward(
-    const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs, const float* grad_outputs,
-    float* activations, const SirenWeightGradients&, int64_t points, int threads);
+// Gradients are overwritten. `activations` are what `siren_forward` has kept, and are used up; where there are none
+// they are computed again, to the same bits. Each thread sums its own contiguous share of the tiles and the shares are
+// added in thread order, so the result depends on the number of threads but never on timing.
+void siren_backward(const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs,
+                    const float* grad_outputs, float* activations, const SirenWeightGradients&, int64_t points,
+                    int threads);
 
 // Outputs, mean squared error to `target` [points][outputs] in double precision (returned), and its gradients.
-double siren_fit(
-    const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs, const double* target,
-    float* outputs, const SirenWeightGradients&, int64_t points, int threads);
+double siren_fit(const SirenKernels&, const SirenShape&, const SirenWeights&, const float* inputs, const double* target,
+                 float* outputs, const SirenWeightGradients&, int64_t points, int threads);
 
 }  // namespace nerf_ssim

@@ -19,8 +19,8 @@
 namespace nerf_ssim::cpu {
 namespace {
 
-constexpr int64_t kBand = 64;     // rows of a band: ten rows shared by two bands are filtered twice
-constexpr int kQuantities = 4;    // x, y, x^2 + y^2, (x - y)^2: var_x + var_y is all that SSIM needs of the variances
+constexpr int64_t kBand = 64;   // rows of a band: ten rows shared by two bands are filtered twice
+constexpr int kQuantities = 4;  // x, y, x^2 + y^2, (x - y)^2: var_x + var_y is all that SSIM needs of the variances
 
 struct Band {
   int64_t plane, begin, end;
@@ -58,9 +58,10 @@ struct ForwardTarget {
 // SSIM's sums over one row, and the partial derivatives of the index f(S1, S2) that are asked for:
 // df/dmu = 2 f_1/B1 (mu_other - S1 mu) + 2 f_2/B2 (S2 mu - mu_other), the means of x^2 + y^2 and of x y held.
 template <bool kSecond, bool kMeanX, bool kMeanY>
-NERF_SSIM_PART SsimSums sums_and_partials_of_row(
-    const SsimGeometry& g, int64_t n, const float* __restrict mean_x, const float* __restrict mean_y,
-    const float* __restrict variances, const float* __restrict covariance, const SsimPartials<float>& partials) {
+NERF_SSIM_PART SsimSums sums_and_partials_of_row(const SsimGeometry& g, int64_t n, const float* __restrict mean_x,
+                                                 const float* __restrict mean_y, const float* __restrict variances,
+                                                 const float* __restrict covariance,
+                                                 const SsimPartials<float>& partials) {
   const float c1 = g.c1, c2 = g.c2;
   const SsimMix mix = g.mix;
   float* __restrict by_square = partials.square;
@@ -147,8 +148,8 @@ SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Ban
   const int64_t inside = std::min(g.width, padded - g.before);  // those of them in the image
   const int64_t reach = kLine + std::max(padded - g.before, g.width);
   const Scratch scratch(kQuantities * (2 + ring_rows + together), reach);
-  float* const products = scratch.row(0) + kLine;                 // one image row's quantities, those of zeros around
-  float* const ring = scratch.row(kQuantities);                   // [ring_rows][4] filtered rows
+  float* const products = scratch.row(0) + kLine;                   // one image row's quantities, those of zeros around
+  float* const ring = scratch.row(kQuantities);                     // [ring_rows][4] filtered rows
   float* const means = scratch.row(kQuantities * (1 + ring_rows));  // [together][4] map rows' moments
   float* const outside = scratch.row(kQuantities * (1 + ring_rows + together));
   const int64_t line = scratch.length(), map = g.rows * g.columns;
@@ -304,8 +305,8 @@ SsimSums ssim_forward(const SsimGeometry& g, const float* x, const float* y, con
   return forward(g, x, y, {nullptr, partials});
 }
 
-void ssim_adjoint(const SsimGeometry& g, const float* x, const float* y, const SsimPartials<const float>& p, float scale,
-                  float* grad_x, float* grad_y) {
+void ssim_adjoint(const SsimGeometry& g, const float* x, const float* y, const SsimPartials<const float>& p,
+                  float scale, float* grad_x, float* grad_y) {
   AdjointJob job{y, x, p.mean_y, p.mean_x, p.square, p.product, scale, grad_y, grad_x};
   if (grad_y == nullptr) job = {x, y, p.mean_x, nullptr, p.square, p.product, scale, grad_x, nullptr};
   if (grad_x == nullptr) job.mean_other = nullptr;

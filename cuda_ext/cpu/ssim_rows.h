@@ -32,7 +32,8 @@ NERF_SSIM_PART void filter_neighbours(const float* in, const float* weights, int
 #pragma GCC unroll 11
     for (int k = 0; k < taps; ++k)
 #pragma GCC unroll 4
-      for (int r = 0; r < kRegisters; ++r) sums[r] += own[k] * *reinterpret_cast<const HalfLine*>(in + i + r * kHalf + k);
+      for (int r = 0; r < kRegisters; ++r)
+        sums[r] += own[k] * *reinterpret_cast<const HalfLine*>(in + i + r * kHalf + k);
 #pragma GCC unroll 4
     for (int r = 0; r < kRegisters; ++r) *reinterpret_cast<HalfLine*>(out + i + r * kHalf) = sums[r];
   }
@@ -44,10 +45,13 @@ NERF_SSIM_PART void filter_neighbours(const float* in, const float* weights, int
 }
 
 // out[o] = sum_k weights[k] * in[o * stride + k].
-NERF_SSIM_PART void filter_along(const float* in, const float* weights, int taps, int64_t stride, int64_t n, float* out) {
+NERF_SSIM_PART void filter_along(const float* in, const float* weights, int taps, int64_t stride, int64_t n,
+                                 float* out) {
   if (stride == 1) {
-    if (taps == kUsualWindow) filter_neighbours<kUsualWindow>(in, weights, taps, n, out);
-    else filter_neighbours<0>(in, weights, taps, n, out);
+    if (taps == kUsualWindow)
+      filter_neighbours<kUsualWindow>(in, weights, taps, n, out);
+    else
+      filter_neighbours<0>(in, weights, taps, n, out);
     return;
   }
   for (int64_t o = 0; o < n; ++o) {
@@ -94,8 +98,10 @@ NERF_SSIM_PART void filter_across(const float* const* rows, const float* weights
     return;
   }
   for (int r = 0; r < count; ++r) {
-    if (taps == kUsualWindow) combine_rows<kUsualWindow, 1>(rows + r, weights, taps, n, out + r * line, line);
-    else combine_rows<0, 1>(rows + r, weights, taps, n, out + r * line, line);
+    if (taps == kUsualWindow)
+      combine_rows<kUsualWindow, 1>(rows + r, weights, taps, n, out + r * line, line);
+    else
+      combine_rows<0, 1>(rows + r, weights, taps, n, out + r * line, line);
   }
 }
 

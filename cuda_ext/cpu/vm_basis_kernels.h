@@ -11,7 +11,8 @@ struct BasisLayout {
   int outputs, outputs_padded, rows_padded;
 
   explicit BasisLayout(int64_t count)
-      : outputs(static_cast<int>(count)), outputs_padded(round_up(outputs, kLanes)),
+      : outputs(static_cast<int>(count)),
+        outputs_padded(round_up(outputs, kLanes)),
         rows_padded(round_up(round_up(outputs, kBlockRows), kLanes)) {}
 
   int packed_floats(int width) const { return width * round_up(outputs, kPanelWidth); }
@@ -32,9 +33,8 @@ inline size_t basis_backward_floats(const VmGrid& grid, int m, int64_t outputs) 
 
 // out[s, :] = weight * features of samples [begin, end). `scratch` is zeroed, of basis_forward_floats.
 template <int Registers>
-NERF_SSIM_INLINE void vm_basis_range(
-    const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t begin, int64_t end, float* out,
-    float* scratch) {
+NERF_SSIM_INLINE void vm_basis_range(const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t begin,
+                                     int64_t end, float* out, float* scratch) {
   const BasisLayout at(basis.outputs);
   const int width = static_cast<int>(grid.channels[0] + grid.channels[1] + grid.channels[2]);
   // 1. the basis as panels [panel][channel][kPanelWidth outputs]
@@ -58,9 +58,9 @@ NERF_SSIM_INLINE void vm_basis_range(
 
 // Gradients of one orientation for the samples that the share owns. `scratch` is zeroed, of basis_backward_floats.
 template <int Registers>
-NERF_SSIM_INLINE void vm_basis_backward_share(
-    const VmGrid& grid, const VmShare& share, const VmBasis& basis, const float* coords, int64_t samples,
-    const float* grad, float* plane_gradient, float* scratch) {
+NERF_SSIM_INLINE void vm_basis_backward_share(const VmGrid& grid, const VmShare& share, const VmBasis& basis,
+                                              const float* coords, int64_t samples, const float* grad,
+                                              float* plane_gradient, float* scratch) {
   const BasisLayout at(basis.outputs);
   const int m = share.orientation, channels = static_cast<int>(grid.channels[m]), padded = round_up(channels, kLanes);
   int64_t width = 0, first_channel = 0;
@@ -83,24 +83,23 @@ NERF_SSIM_INLINE void vm_basis_backward_share(
     // 2. what the block's channels receive from above: grad * weight
     for (int i = 0; i < block.count; ++i)
       std::memcpy(received + i * at.rows_padded, grad + block.sample[i] * at.outputs, at.outputs * sizeof(float));
-    multiply<Order::kByRow>(
-        block.count, padded, at.outputs, received, at.rows_padded, {weight, kPanelWidth, padded},
-        [=](int row, int column, Vec sum) { store(upstream + row * padded + column, sum); });
+    multiply<Order::kByRow>(block.count, padded, at.outputs, received, at.rows_padded, {weight, kPanelWidth, padded},
+                            [=](int row, int column, Vec sum) { store(upstream + row * padded + column, sum); });
     // 3. on to the grid; its products on the way give the basis its gradient: grad^T * products
     spread_block<Registers, Upstream::kEach, true>(
         grid, share, block, plane_gradient, [=](int i) { return upstream + i * padded; },
         [=](int i) { return products + i * padded; });
-    multiply<Order::kByColumn>(
-        round_up(at.outputs, kBlockRows), padded, block.count, received, at.rows_padded, {products, kPanelWidth, padded},
-        [=](int row, int column, Vec sum) { add_to(weight_gradient + row * padded + column, sum); });
+    multiply<Order::kByColumn>(round_up(at.outputs, kBlockRows), padded, block.count, received, at.rows_padded,
+                               {products, kPanelWidth, padded}, [=](int row, int column, Vec sum) {
+                                 add_to(weight_gradient + row * padded + column, sum);
+                               });
   }
   for (int n = 0; n < at.outputs; ++n)
     std::memcpy(share.basis_gradient + n * channels, weight_gradient + n * padded, channels * sizeof(float));
 }
 
-static void vm_basis(
-    const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t begin, int64_t end, float* out,
-    float* scratch) {
+static void vm_basis(const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t begin, int64_t end,
+                     float* out, float* scratch) {
   const int64_t* n = grid.channels;
   if (n[0] == 48 && n[1] == 48 && n[2] == 48)
     vm_basis_range<48 / kLanes>(grid, basis, coords, begin, end, out, scratch);
@@ -108,9 +107,8 @@ static void vm_basis(
     vm_basis_range<0>(grid, basis, coords, begin, end, out, scratch);
 }
 
-static void vm_basis_backward(
-    const VmGrid& grid, const VmShare& share, const VmBasis& basis, const float* coords, int64_t samples,
-    const float* grad, float* plane_gradient, float* scratch) {
+static void vm_basis_backward(const VmGrid& grid, const VmShare& share, const VmBasis& basis, const float* coords,
+                              int64_t samples, const float* grad, float* plane_gradient, float* scratch) {
   if (grid.channels[share.orientation] == 48)
     vm_basis_backward_share<48 / kLanes>(grid, share, basis, coords, samples, grad, plane_gradient, scratch);
   else

@@ -16,29 +16,31 @@ struct VmCells {
     Taps taps[3];
     find_taps(coords, begin, count, grid.nodes, taps);
     for (int m = 0; m < 3; ++m)
-      find_cells(
-          taps[kAxisU[m]], taps[kAxisV[m]], taps[kAxisW[m]], count, grid.nodes[kAxisU[m]] * grid.channels[m],
-          grid.channels[m], of[m]);
+      find_cells(taps[kAxisU[m]], taps[kAxisV[m]], taps[kAxisW[m]], count, grid.nodes[kAxisU[m]] * grid.channels[m],
+                 grid.channels[m], of[m]);
   }
 };
 
 // Orientation m of one sample: its products go to `row` (features) or are added up (density).
 template <int Registers, bool Features>
-NERF_SSIM_INLINE void vm_sample(
-    const VmGrid& grid, int m, const Cell& c, float* row, Vec& sum, float& tail_sum) {
+NERF_SSIM_INLINE void vm_sample(const VmGrid& grid, int m, const Cell& c, float* row, Vec& sum, float& tail_sum) {
   const int64_t channels = Registers ? Registers * kLanes : grid.channels[m];
   const float* plane = grid.planes[m];
   const float* line = grid.lines[m];
   const int64_t vectors = whole<Registers>(channels);
   for (int64_t k = 0; k < vectors; k += kLanes) {
     const Vec product = plane_at(plane, c, k) * line_at(line, c, k);
-    if (Features) store(row + k, product);
-    else sum += product;
+    if (Features)
+      store(row + k, product);
+    else
+      sum += product;
   }
   for (int64_t k = vectors; !Registers && k < channels; ++k) {
     const float product = plane_at_scalar(plane, c, k) * line_at_scalar(line, c, k);
-    if (Features) row[k] = product;
-    else tail_sum += product;
+    if (Features)
+      row[k] = product;
+    else
+      tail_sum += product;
   }
 }
 
@@ -67,8 +69,8 @@ template <int Registers, bool Features>
 NERF_SSIM_INLINE void vm_forward(const VmGrid& grid, const float* coords, int64_t begin, int64_t end, float* out) {
   const int64_t width = Features ? grid.channels[0] + grid.channels[1] + grid.channels[2] : 1;
   for (int64_t first = begin; first < end; first += kBlock)
-    vm_block<Registers, Features>(
-        grid, coords, first, static_cast<int>(end - first < kBlock ? end - first : kBlock), out + first * width);
+    vm_block<Registers, Features>(grid, coords, first, static_cast<int>(end - first < kBlock ? end - first : kBlock),
+                                  out + first * width);
 }
 
 // Samples of which a share owns the near plane row, a block of them at a time, with where they lie in its orientation.
@@ -79,8 +81,8 @@ struct OwnedBlock {
   Cells cells;
 
   // Finds the next ones from sample `s` on; false if there are none.
-  NERF_SSIM_INLINE bool next(
-      const VmGrid& grid, const VmShare& share, const float* coords, int64_t samples, int64_t& s) {
+  NERF_SSIM_INLINE bool next(const VmGrid& grid, const VmShare& share, const float* coords, int64_t samples,
+                             int64_t& s) {
     const uint32_t first_row = static_cast<uint32_t>(share.row_begin);
     const uint32_t rows = static_cast<uint32_t>(share.row_end - share.row_begin);
     count = 0;
@@ -107,9 +109,9 @@ enum class Upstream { kOne, kEach };
 // Spreads the gradients of a block's samples into the plane and the share's line. `upstream(i)` points to what sample i
 // receives; `product_row(i)`, where products are wanted, to where its products go.
 template <int Registers, Upstream kUpstream, bool kProducts, class UpstreamOf, class ProductRow>
-NERF_SSIM_INLINE void spread_block(
-    const VmGrid& grid, const VmShare& share, const OwnedBlock& block, float* plane_gradient, const UpstreamOf& upstream_of,
-    const ProductRow& product_row) {
+NERF_SSIM_INLINE void spread_block(const VmGrid& grid, const VmShare& share, const OwnedBlock& block,
+                                   float* plane_gradient, const UpstreamOf& upstream_of,
+                                   const ProductRow& product_row) {
   const int m = share.orientation;
   const int64_t channels = Registers ? Registers * kLanes : grid.channels[m];
   const int64_t row = grid.nodes[kAxisU[m]] * channels, vectors = whole<Registers>(channels);
@@ -124,9 +126,8 @@ NERF_SSIM_INLINE void spread_block(
     // 1. where the gradient goes: the far row may belong to the next share
     float* far_row = block.v.far[i] < share.row_end ? plane_gradient : share.halo - share.row_end * row;
     const Cell c(cells, i);
-    float* const to[6] = {
-        plane_gradient + c.corner[0], plane_gradient + c.corner[1],   far_row + c.corner[2],
-        far_row + c.corner[3],        share.line_gradient + c.end[0], share.line_gradient + c.end[1]};
+    float* const to[6] = {plane_gradient + c.corner[0], plane_gradient + c.corner[1],   far_row + c.corner[2],
+                          far_row + c.corner[3],        share.line_gradient + c.end[0], share.line_gradient + c.end[1]};
     const float* g = upstream_of(i);
     // 2. product rule, registers first and then the tail
     for (int64_t k = 0; k < vectors; k += kLanes) {
@@ -149,9 +150,8 @@ NERF_SSIM_INLINE void spread_block(
 
 // Gradients of one orientation for the samples that the share owns.
 template <int Registers, Upstream kUpstream>
-NERF_SSIM_INLINE void vm_backward_share(
-    const VmGrid& grid, const VmShare& share, const float* coords, int64_t samples, const float* grad,
-    int64_t grad_stride, float* plane_gradient) {
+NERF_SSIM_INLINE void vm_backward_share(const VmGrid& grid, const VmShare& share, const float* coords, int64_t samples,
+                                        const float* grad, int64_t grad_stride, float* plane_gradient) {
   OwnedBlock block;
   int64_t s = 0;
   while (block.next(grid, share, coords, samples, s))
@@ -163,19 +163,22 @@ NERF_SSIM_INLINE void vm_backward_share(
 
 static void vm_density(const VmGrid& grid, const float* coords, int64_t begin, int64_t end, float* out) {
   const int64_t* n = grid.channels;
-  if (n[0] == 16 && n[1] == 16 && n[2] == 16) vm_forward<16 / kLanes, false>(grid, coords, begin, end, out);
-  else vm_forward<0, false>(grid, coords, begin, end, out);
+  if (n[0] == 16 && n[1] == 16 && n[2] == 16)
+    vm_forward<16 / kLanes, false>(grid, coords, begin, end, out);
+  else
+    vm_forward<0, false>(grid, coords, begin, end, out);
 }
 
 static void vm_features(const VmGrid& grid, const float* coords, int64_t begin, int64_t end, float* out) {
   const int64_t* n = grid.channels;
-  if (n[0] == 48 && n[1] == 48 && n[2] == 48) vm_forward<48 / kLanes, true>(grid, coords, begin, end, out);
-  else vm_forward<0, true>(grid, coords, begin, end, out);
+  if (n[0] == 48 && n[1] == 48 && n[2] == 48)
+    vm_forward<48 / kLanes, true>(grid, coords, begin, end, out);
+  else
+    vm_forward<0, true>(grid, coords, begin, end, out);
 }
 
-static void vm_backward(
-    const VmGrid& grid, const VmShare& share, const float* coords, int64_t samples, const float* grad,
-    int64_t grad_stride, float* plane_gradient) {
+static void vm_backward(const VmGrid& grid, const VmShare& share, const float* coords, int64_t samples,
+                        const float* grad, int64_t grad_stride, float* plane_gradient) {
   const int64_t channels = grid.channels[share.orientation];
   if (grad_stride == 0 && channels == 16)
     vm_backward_share<16 / kLanes, Upstream::kOne>(grid, share, coords, samples, grad, grad_stride, plane_gradient);

@@ -22,9 +22,9 @@ struct VoxelLines {
   int64_t size() const { return slabs * slab(); }
 };
 
-constexpr int64_t kWorthAThread = 16384;    // elements; fewer cost less than waking a thread
+constexpr int64_t kWorthAThread = 16384;  // elements; fewer cost less than waking a thread
 constexpr float kNoGradient[kVoxelRun] = {};
-constexpr int64_t kBlockFloats = 1 << 15;   // of each array that a block of lines takes: a few fit the second cache
+constexpr int64_t kBlockFloats = 1 << 15;  // of each array that a block of lines takes: a few fit the second cache
 
 const VoxelAdamKernels& voxel_adam_kernels() {
 #ifdef NERF_SSIM_HAS_X86_LEVELS
@@ -52,9 +52,8 @@ bool may_be_touched(const VoxelLines& lines, const uint8_t* touched, int64_t ind
 
 // Adds total variation to the gradient of one line, while the whole grid has its old values. `ends` is scratch of
 // kVoxelRun + 2 * channels; the runs that were not skipped are appended to `taken` if it is not null.
-void add_tv_to_line(
-    const VoxelTv& tv, const VoxelLines& lines, const float* grid, int64_t index, float* grad, const uint8_t* touched,
-    float* ends, std::vector<int64_t>* taken) {
+void add_tv_to_line(const VoxelTv& tv, const VoxelLines& lines, const float* grid, int64_t index, float* grad,
+                    const uint8_t* touched, float* ends, std::vector<int64_t>* taken) {
   const VoxelAdamKernels& kernels = voxel_adam_kernels();
   const int64_t x = index / lines.lines, y = index % lines.lines, channels = lines.channels;
   for (int64_t offset = 0; offset < lines.line; offset += kVoxelRun) {
@@ -64,9 +63,8 @@ void add_tv_to_line(
       continue;
     if (taken) taken->push_back(first);
     const float* here = grid + first;
-    TvRun run{
-        here, x > 0 ? here - lines.slab() : here, x + 1 < lines.slabs ? here + lines.slab() : here,
-        y > 0 ? here - lines.line : here, y + 1 < lines.lines ? here + lines.line : here};
+    TvRun run{here, x > 0 ? here - lines.slab() : here, x + 1 < lines.slabs ? here + lines.slab() : here,
+              y > 0 ? here - lines.line : here, y + 1 < lines.lines ? here + lines.line : here};
     if (offset < channels || offset + count + channels > lines.line) {
       copy_with_ends(here - offset, lines.line, channels, offset, count, ends);
       run.here = ends + channels;
@@ -76,9 +74,8 @@ void add_tv_to_line(
 }
 
 // Adds total variation everywhere; the runs taken by each share of the lines, if they are asked for.
-void add_tv(
-    const VoxelTv& tv, const VoxelLines& lines, const float* grid, float* grad, const uint8_t* touched, int shares,
-    std::vector<std::vector<int64_t>>* taken) {
+void add_tv(const VoxelTv& tv, const VoxelLines& lines, const float* grid, float* grad, const uint8_t* touched,
+            int shares, std::vector<std::vector<int64_t>>* taken) {
   const int64_t total = lines.slabs * lines.lines;
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share) {
@@ -89,9 +86,8 @@ void add_tv(
 }
 
 // The update of a run from `total`, unless it would change nothing, and its cleared gradient.
-void update_run(
-    const AdamStep& step, bool skip_zero, const VoxelState& state, int64_t first, int count, const float* total,
-    bool is_touched) {
+void update_run(const AdamStep& step, bool skip_zero, const VoxelState& state, int64_t first, int count,
+                const float* total, bool is_touched) {
   const VoxelAdamKernels& kernels = voxel_adam_kernels();
   if (!skip_zero || kernels.has_gradient(total, count)) kernels.update(step, skip_zero, state, first, count, total);
   if (is_touched) std::fill_n(state.grad + first, count, 0.0f);
@@ -99,8 +95,8 @@ void update_run(
 
 // Total variation where there is a gradient, and the update of those elements: the gradient is read through once, all
 // else only where it matters. All pulls are taken before any value moves.
-void update_touched(
-    const AdamStep& step, const VoxelTv& tv, const VoxelLines& lines, const VoxelState& state, int shares) {
+void update_touched(const AdamStep& step, const VoxelTv& tv, const VoxelLines& lines, const VoxelState& state,
+                    int shares) {
   std::vector<std::vector<int64_t>> taken(shares);
   add_tv(tv, lines, state.param, state.grad, state.touched, shares, &taken);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
@@ -166,9 +162,8 @@ class DenseShare {
 
   // `now` becomes a copy of the line's old values; `behind` has those of the slab before and `above`, if not null,
   // those of the line before.
-  void update_line(
-      const AdamStep& step, bool skip_zero, const VoxelTv& tv, const VoxelState& state, int64_t x, int64_t y,
-      float* now, const float* behind, const float* above) {
+  void update_line(const AdamStep& step, bool skip_zero, const VoxelTv& tv, const VoxelState& state, int64_t x,
+                   int64_t y, float* now, const float* behind, const float* above) {
     const VoxelAdamKernels& kernels = voxel_adam_kernels();
     const int64_t length = lines_.line, start = (x * lines_.lines + y) * length;
     const float* line = state.param + start;
@@ -179,13 +174,12 @@ class DenseShare {
     for (int64_t offset = 0; offset < length; offset += kVoxelRun) {
       const int count = static_cast<int>(std::min<int64_t>(kVoxelRun, length - offset));
       const float* here = now + offset;
-      const TvRun run{
-          here, x > 0 ? behind + offset : here, x + 1 < lines_.slabs ? ahead + offset : here,
-          y > 0 ? above + offset : here, y + 1 < lines_.lines ? below + offset : here};
+      const TvRun run{here, x > 0 ? behind + offset : here, x + 1 < lines_.slabs ? ahead + offset : here,
+                      y > 0 ? above + offset : here, y + 1 < lines_.lines ? below + offset : here};
       const bool is_touched = may_be_touched(lines_, state.touched, x * lines_.lines + y, offset);
       float total[kVoxelRun];
-      kernels.add_tv(
-          tv, run, lines_.channels, count, false, is_touched ? state.grad + start + offset : kNoGradient, total);
+      kernels.add_tv(tv, run, lines_.channels, count, false, is_touched ? state.grad + start + offset : kNoGradient,
+                     total);
       update_run(step, skip_zero, state, start + offset, count, total, is_touched);
     }
   }
@@ -197,9 +191,8 @@ class DenseShare {
 
 }  // namespace
 
-void voxel_adam(
-    const AdamStep& step, bool skip_zero, const VoxelTv* tv, const VoxelShape& shape, const VoxelState& state,
-    int threads) {
+void voxel_adam(const AdamStep& step, bool skip_zero, const VoxelTv* tv, const VoxelShape& shape,
+                const VoxelState& state, int threads) {
   const VoxelLines lines(shape);
   const int shares = shares_of(lines.size(), lines.lines, threads);
   if (!tv) return update_all(step, skip_zero, state, lines.size(), shares);

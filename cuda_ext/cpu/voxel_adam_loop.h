@@ -15,8 +15,8 @@ NERF_SSIM_INLINE float pull(float here, float neighbour) {
 }
 
 template <bool kOnlyTouched>
-NERF_SSIM_INLINE void add_tv_to(
-    const VoxelTv& tv, const TvRun& run, int64_t channels, int count, const float* grad, float* __restrict total) {
+NERF_SSIM_INLINE void add_tv_to(const VoxelTv& tv, const TvRun& run, int64_t channels, int count, const float* grad,
+                                float* __restrict total) {
   const float wx = tv.weights[0], wy = tv.weights[1], wz = tv.weights[2];
   for (int i = 0; i < count; ++i) {
     const float p = run.here[i];
@@ -28,12 +28,13 @@ NERF_SSIM_INLINE void add_tv_to(
   }
 }
 
-static void add_tv(
-    const VoxelTv& tv, const TvRun& run, int64_t channels, int count, bool only_touched, const float* grad,
-    float* total) {
+static void add_tv(const VoxelTv& tv, const TvRun& run, int64_t channels, int count, bool only_touched,
+                   const float* grad, float* total) {
   float sums[kRun];  // `total` may be `grad`
-  if (only_touched) add_tv_to<true>(tv, run, channels, count, grad, sums);
-  else add_tv_to<false>(tv, run, channels, count, grad, sums);
+  if (only_touched)
+    add_tv_to<true>(tv, run, channels, count, grad, sums);
+  else
+    add_tv_to<false>(tv, run, channels, count, grad, sums);
   std::memcpy(total, sums, count * sizeof(float));
 }
 
@@ -43,19 +44,23 @@ static bool has_gradient(const float* grad, int count) {
   return touched != 0;
 }
 
-static void update_elements(
-    const AdamStep& shared_step, bool skip_zero, const VoxelState& state, int64_t first, int count,
-    const float* total) {
+static void update_elements(const AdamStep& shared_step, bool skip_zero, const VoxelState& state, int64_t first,
+                            int count, const float* total) {
   const AdamStep step = shared_step;  // a copy that the stores below cannot change
   float* param = state.param + first;
   float* exp_avg = state.exp_avg + first;
   float* exp_avg_sq = state.exp_avg_sq + first;
   const float* rates = state.rates ? state.rates + first : nullptr;
-  if (skip_zero && rates) update_run<true, true>(step, count, param, total, exp_avg, exp_avg_sq, rates);
-  else if (skip_zero && count == kRun) update_run<true>(step, kRun, param, total, exp_avg, exp_avg_sq);
-  else if (skip_zero) update_run<true>(step, count, param, total, exp_avg, exp_avg_sq);
-  else if (rates) update_run<false, true>(step, count, param, total, exp_avg, exp_avg_sq, rates);
-  else update_run<false>(step, count, param, total, exp_avg, exp_avg_sq);
+  if (skip_zero && rates)
+    update_run<true, true>(step, count, param, total, exp_avg, exp_avg_sq, rates);
+  else if (skip_zero && count == kRun)
+    update_run<true>(step, kRun, param, total, exp_avg, exp_avg_sq);
+  else if (skip_zero)
+    update_run<true>(step, count, param, total, exp_avg, exp_avg_sq);
+  else if (rates)
+    update_run<false, true>(step, count, param, total, exp_avg, exp_avg_sq, rates);
+  else
+    update_run<false>(step, count, param, total, exp_avg, exp_avg_sq);
 }
 
 }  // namespace nerf_ssim::NERF_SSIM_ISA

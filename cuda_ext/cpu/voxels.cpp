@@ -12,9 +12,9 @@
 namespace nerf_ssim::cpu {
 namespace {
 
-constexpr int kBlock = 64;                 // samples whose places are worked out together
-constexpr int kAhead = 8;                  // how many samples ahead memory is asked for: large grids lie beyond the cache
-constexpr int kQuad = 4;                   // floats taken together
+constexpr int kBlock = 64;  // samples whose places are worked out together
+constexpr int kAhead = 8;   // how many samples ahead memory is asked for: large grids lie beyond the cache
+constexpr int kQuad = 4;    // floats taken together
 constexpr int kCacheLineFloats = 16;
 
 typedef float Quad __attribute__((vector_size(kQuad * sizeof(float)), aligned(sizeof(float)), may_alias));
@@ -48,8 +48,8 @@ NERF_SSIM_PART void find_taps(const float* along, int64_t nodes, Taps& taps) {
 }
 
 // Taps along the three axes of the samples whose numbers are in `chosen`.
-NERF_SSIM_PART void find_taps(
-    const VoxelShape& shape, const float* coords, const int64_t* chosen, int count, Taps taps[3]) {
+NERF_SSIM_PART void find_taps(const VoxelShape& shape, const float* coords, const int64_t* chosen, int count,
+                              Taps taps[3]) {
   float along[3][kBlock] = {};
   for (int i = 0; i < count; ++i)
     for (int axis = 0; axis < 3; ++axis) along[axis][i] = coords[3 * chosen[i] + axis];
@@ -71,11 +71,10 @@ NERF_SSIM_PART Cell cell(const VoxelShape& shape, const Taps taps[3], int i) {
   const int64_t near_y = taps[1].near[i] * line, far_y = taps[1].far[i] * line;
   const float x[2] = {taps[0].near_weight[i], taps[0].far_weight[i]};
   const float y[2] = {taps[1].near_weight[i], taps[1].far_weight[i]};
-  return {
-      {near_x + near_y, near_x + far_y, far_x + near_y, far_x + far_y},
-      {x[0] * y[0], x[0] * y[1], x[1] * y[0], x[1] * y[1]},
-      {taps[2].near[i] * shape.channels, taps[2].far[i] * shape.channels},
-      {taps[2].near_weight[i], taps[2].far_weight[i]}};
+  return {{near_x + near_y, near_x + far_y, far_x + near_y, far_x + far_y},
+          {x[0] * y[0], x[0] * y[1], x[1] * y[0], x[1] * y[1]},
+          {taps[2].near[i] * shape.channels, taps[2].far[i] * shape.channels},
+          {taps[2].near_weight[i], taps[2].far_weight[i]}};
 }
 
 // Asks for the memory of sample i: two neighbouring nodes on each of four lines.
@@ -90,8 +89,8 @@ NERF_SSIM_PART void prefetch(const float* grid, const VoxelShape& shape, const T
 
 // Samples [begin, end). `Channels` is their number where it is known when compiling, 0 for any.
 template <int Channels>
-NERF_SSIM_PART void sample_range(
-    const VoxelShape& shape, const float* grid, const float* coords, int64_t begin, int64_t end, float* out) {
+NERF_SSIM_PART void sample_range(const VoxelShape& shape, const float* grid, const float* coords, int64_t begin,
+                                 int64_t end, float* out) {
   const int64_t channels = Channels ? Channels : shape.channels, whole = channels / kQuad * kQuad;
   Taps taps[3];
   int64_t chosen[kBlock];
@@ -123,11 +122,14 @@ NERF_SSIM_PART void sample_range(
   }
 }
 
-NERF_SSIM_CLONES void sample_share(
-    const VoxelShape& shape, const float* grid, const float* coords, int64_t begin, int64_t end, float* out) {
-  if (shape.channels == 12) sample_range<12>(shape, grid, coords, begin, end, out);
-  else if (shape.channels == 1) sample_range<1>(shape, grid, coords, begin, end, out);
-  else sample_range<0>(shape, grid, coords, begin, end, out);
+NERF_SSIM_CLONES void sample_share(const VoxelShape& shape, const float* grid, const float* coords, int64_t begin,
+                                   int64_t end, float* out) {
+  if (shape.channels == 12)
+    sample_range<12>(shape, grid, coords, begin, end, out);
+  else if (shape.channels == 1)
+    sample_range<1>(shape, grid, coords, begin, end, out);
+  else
+    sample_range<0>(shape, grid, coords, begin, end, out);
 }
 
 // The near x-node of samples [begin, end).
@@ -159,9 +161,8 @@ NERF_SSIM_PART void touch(const VoxelShape& shape, const Cell& c, int64_t x, int
 
 // Adds what the samples contribute to the share's slabs.
 template <int Channels>
-NERF_SSIM_PART void add_to_slabs(
-    const VoxelShape& shape, const Slabs& share, const float* coords, int64_t samples, const float* grad,
-    float* gradient, uint8_t* touched) {
+NERF_SSIM_PART void add_to_slabs(const VoxelShape& shape, const Slabs& share, const float* coords, int64_t samples,
+                                 const float* grad, float* gradient, uint8_t* touched) {
   const int64_t channels = Channels ? Channels : shape.channels, whole = channels / kQuad * kQuad;
   Taps taps[3];
   int64_t chosen[kBlock];
@@ -201,27 +202,28 @@ NERF_SSIM_PART void add_to_slabs(
   }
 }
 
-NERF_SSIM_CLONES void add_share(
-    const VoxelShape& shape, const Slabs& share, const float* coords, int64_t samples, const float* grad,
-    float* gradient, uint8_t* touched) {
-  if (shape.channels == 12) add_to_slabs<12>(shape, share, coords, samples, grad, gradient, touched);
-  else if (shape.channels == 1) add_to_slabs<1>(shape, share, coords, samples, grad, gradient, touched);
-  else add_to_slabs<0>(shape, share, coords, samples, grad, gradient, touched);
+NERF_SSIM_CLONES void add_share(const VoxelShape& shape, const Slabs& share, const float* coords, int64_t samples,
+                                const float* grad, float* gradient, uint8_t* touched) {
+  if (shape.channels == 12)
+    add_to_slabs<12>(shape, share, coords, samples, grad, gradient, touched);
+  else if (shape.channels == 1)
+    add_to_slabs<1>(shape, share, coords, samples, grad, gradient, touched);
+  else
+    add_to_slabs<0>(shape, share, coords, samples, grad, gradient, touched);
 }
 
 }  // namespace
 
-void voxel_features(
-    const VoxelShape& shape, const float* grid, const float* coords, int64_t samples, float* out, int threads) {
+void voxel_features(const VoxelShape& shape, const float* grid, const float* coords, int64_t samples, float* out,
+                    int threads) {
   const int shares = sample_shares(samples, threads);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)
   for (int share = 0; share < shares; ++share)
     sample_share(shape, grid, coords, samples * share / shares, samples * (share + 1) / shares, out);
 }
 
-void add_voxel_features_gradient(
-    const VoxelShape& shape, const float* coords, int64_t samples, const float* grad, float* gradient, uint8_t* touched,
-    int threads) {
+void add_voxel_features_gradient(const VoxelShape& shape, const float* coords, int64_t samples, const float* grad,
+                                 float* gradient, uint8_t* touched, int threads) {
   const int shares = sample_shares(samples, threads);
   std::vector<int32_t> near(samples);
 #pragma omp parallel for num_threads(shares) schedule(static, 1)

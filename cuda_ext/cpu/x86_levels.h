@@ -1,7 +1,7 @@
 // Which x86-64 level this CPU has, and the two ways to have code for each. Kernels whose text depends on the width of a
-// register are compiled once a level, each level in its own file of levels/, and a table is chosen by x86_level() at run
-// time. Plain loops that compilers vectorise by themselves are marked NERF_SSIM_CLONES instead. On other processors and
-// compilers only the baseline exists.
+// register are compiled once a level, each level in its own file of levels/, and a table is chosen by x86_level() at
+// run time. Plain loops that compilers vectorise by themselves are marked NERF_SSIM_CLONES instead. On other processors
+// and compilers only the baseline exists.
 #pragma once
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(NERF_SSIM_HAS_X86_LEVELS)

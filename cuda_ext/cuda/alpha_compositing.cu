@@ -11,9 +11,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarpsPerBlock = kThreads / kWarpLanes;
 
-__device__ __forceinline__ int64_t warp_number() {
-  return (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
-}
+__device__ __forceinline__ int64_t warp_number() { return (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes; }
 
 // Opacity of a sample and its derivative in the density; both 0 where it is not above the threshold.
 struct Opacity {
@@ -93,16 +91,16 @@ __global__ void __launch_bounds__(kThreads) composite_voxels(VoxelRays samples, 
 
 // Goes along the ray and then back. What the later samples pull at a sample's light, `later`, is an affine function of
 // what those after it pull: factor * later + own. A warp composes 32 of these functions.
-__global__ void __launch_bounds__(kThreads) composite_voxels_backward(
-    VoxelRays samples, const float* grad_weights, const float* grad_background, float* grad_density) {
+__global__ void __launch_bounds__(kThreads)
+    composite_voxels_backward(VoxelRays samples, const float* grad_weights, const float* grad_background,
+                              float* grad_density) {
   const int64_t ray = warp_number();
   const int lane = threadIdx.x % kWarpLanes;
   if (ray >= samples.rays) return;  // a whole warp
   const int64_t begin = max(samples.offsets[ray], int64_t{0}), end = min(samples.offsets[ray + 1], samples.samples);
   // 1. the light that reaches each sample, kept where its gradient will be
-  const End last = follow(samples, begin, end, [&](int64_t s, float reaching, const Opacity&) {
-    grad_density[s] = reaching;
-  });
+  const End last =
+      follow(samples, begin, end, [&](int64_t s, float reaching, const Opacity&) { grad_density[s] = reaching; });
   for (int64_t s = last.sample + lane; s < end; s += kWarpLanes) grad_density[s] = 0.0f;
   __syncwarp();
   // 2. back; lane 0 has the farthest sample, lanes beyond the ray's start are clear and want nothing
@@ -132,8 +130,8 @@ __global__ void __launch_bounds__(kThreads) composite_voxels_backward(
 }
 
 // Distortion of the ray whose first sample is `begin`, the lane's share of it; writes the gradient, times `scale`.
-__device__ __forceinline__ float distortion_of_ray(
-    const PackedWeights& packed, int64_t begin, float scale, float* gradient) {
+__device__ __forceinline__ float distortion_of_ray(const PackedWeights& packed, int64_t begin, float scale,
+                                                   float* gradient) {
   const int lane = threadIdx.x % kWarpLanes;
   const int64_t ray = packed.ray_index[begin];
   // 1. where the ray ends, its sum of weights and their first moment
@@ -193,26 +191,23 @@ __global__ void __launch_bounds__(kThreads) add_in_order(const float* parts, int
 
 int launch_composite_voxels(const VoxelRays& samples, float* weights, float* background, cudaStream_t stream) {
   if (samples.rays == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      composite_voxels, blocks_for(samples.rays, kWarpsPerBlock), kThreads, stream, samples, weights, background);
+  return NERF_SSIM_LAUNCH(composite_voxels, blocks_for(samples.rays, kWarpsPerBlock), kThreads, stream, samples,
+                          weights, background);
 }
 
-int launch_composite_voxels_backward(
-    const VoxelRays& samples, const float* grad_weights, const float* grad_background, float* grad_density,
-    cudaStream_t stream) {
+int launch_composite_voxels_backward(const VoxelRays& samples, const float* grad_weights, const float* grad_background,
+                                     float* grad_density, cudaStream_t stream) {
   if (samples.rays == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      composite_voxels_backward, blocks_for(samples.rays, kWarpsPerBlock), kThreads, stream, samples, grad_weights,
-      grad_background, grad_density);
+  return NERF_SSIM_LAUNCH(composite_voxels_backward, blocks_for(samples.rays, kWarpsPerBlock), kThreads, stream,
+                          samples, grad_weights, grad_background, grad_density);
 }
 
 int64_t distortion_scratch(int64_t samples) { return ceil_divide(samples, kWarpLanes); }
 
-int launch_distortion(
-    const PackedWeights& packed, float* scratch, float* loss, float* gradient, cudaStream_t stream) {
+int launch_distortion(const PackedWeights& packed, float* scratch, float* loss, float* gradient, cudaStream_t stream) {
   const int64_t warps = distortion_scratch(packed.samples);
-  if (const cudaError_t error = NERF_SSIM_LAUNCH(
-          distortion, blocks_for(warps, kWarpsPerBlock), kThreads, stream, packed, scratch, gradient))
+  if (const cudaError_t error =
+          NERF_SSIM_LAUNCH(distortion, blocks_for(warps, kWarpsPerBlock), kThreads, stream, packed, scratch, gradient))
     return error;
   return NERF_SSIM_LAUNCH(add_in_order, 1, kThreads, stream, scratch, warps, loss);
 }

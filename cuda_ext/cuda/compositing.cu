@@ -17,9 +17,7 @@ struct Range {
   int64_t begin, end;
 };
 
-__device__ __forceinline__ int64_t ray_of_warp() {
-  return (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
-}
+__device__ __forceinline__ int64_t ray_of_warp() { return (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes; }
 
 __device__ __forceinline__ Range range_of(const RaySamples& samples, int64_t ray) {
   return {max(samples.offsets[ray], int64_t{0}), min(samples.offsets[ray + 1], samples.samples)};
@@ -29,8 +27,8 @@ __device__ __forceinline__ float alpha_of(const RaySamples& samples, int64_t s) 
   return -expm1f(-samples.sigma[s] * samples.delta[s] * samples.distance_scale);
 }
 
-__global__ void __launch_bounds__(kThreads) composite(
-    RaySamples samples, float* weights, float* opacity, float* transmittance) {
+__global__ void __launch_bounds__(kThreads)
+    composite(RaySamples samples, float* weights, float* opacity, float* transmittance) {
   const int64_t ray = ray_of_warp();
   const int lane = threadIdx.x % kWarpLanes;
   if (ray >= samples.rays) return;  // a whole warp
@@ -62,9 +60,9 @@ __global__ void __launch_bounds__(kThreads) composite(
 
 // Goes along the ray from its end. What the later samples pull at a sample's light, `later`, is an affine function of
 // what the samples after it pull: later_before = factor * later + own. A warp composes 32 of these functions.
-__global__ void __launch_bounds__(kThreads) composite_backward(
-    RaySamples samples, const float* transmittance, const float* grad_weights, const float* grad_opacity,
-    const float* grad_transmittance, float* grad_sigma) {
+__global__ void __launch_bounds__(kThreads)
+    composite_backward(RaySamples samples, const float* transmittance, const float* grad_weights,
+                       const float* grad_opacity, const float* grad_transmittance, float* grad_sigma) {
   const int64_t ray = ray_of_warp();
   const int lane = threadIdx.x % kWarpLanes;
   if (ray >= samples.rays) return;  // a whole warp
@@ -119,15 +117,17 @@ __device__ __forceinline__ int64_t first_of_ray(const int64_t* rays, int64_t cou
   int64_t begin = 0, end = count;
   while (begin < end) {
     const int64_t middle = begin + (end - begin) / 2;
-    if (rays[middle] < ray) begin = middle + 1;
-    else end = middle;
+    if (rays[middle] < ray)
+      begin = middle + 1;
+    else
+      end = middle;
   }
   return begin;
 }
 
 // A warp owns a ray and adds its samples in their order: each lane every 32nd, then the lanes.
-__global__ void __launch_bounds__(kThreads) accumulate_ordered(
-    RaySums sums, const int64_t* sorted_rays, const int64_t* order, float* out) {
+__global__ void __launch_bounds__(kThreads)
+    accumulate_ordered(RaySums sums, const int64_t* sorted_rays, const int64_t* order, float* out) {
   const int64_t ray = ray_of_warp(), samples = sums.samples, channels = sums.channels;
   const int lane = threadIdx.x % kWarpLanes;
   if (ray >= sums.rays) return;  // a whole warp
@@ -142,8 +142,8 @@ __global__ void __launch_bounds__(kThreads) accumulate_ordered(
 }
 
 // One thread owns a sample.
-__global__ void __launch_bounds__(kThreads) accumulate_backward(
-    RaySums sums, const float* grad, float* grad_weights, float* grad_values) {
+__global__ void __launch_bounds__(kThreads)
+    accumulate_backward(RaySums sums, const float* grad, float* grad_weights, float* grad_values) {
   const int64_t s = int64_t{blockIdx.x} * kThreads + threadIdx.x, channels = sums.channels;
   if (s >= sums.samples) return;
   const int64_t ray = sums.ray_index[s];
@@ -160,20 +160,19 @@ __global__ void __launch_bounds__(kThreads) accumulate_backward(
 
 }  // namespace
 
-int launch_composite(
-    const RaySamples& samples, float* weights, float* opacity, float* transmittance, cudaStream_t stream) {
+int launch_composite(const RaySamples& samples, float* weights, float* opacity, float* transmittance,
+                     cudaStream_t stream) {
   if (samples.rays == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      composite, blocks_for(samples.rays, kRaysPerBlock), kThreads, stream, samples, weights, opacity, transmittance);
+  return NERF_SSIM_LAUNCH(composite, blocks_for(samples.rays, kRaysPerBlock), kThreads, stream, samples, weights,
+                          opacity, transmittance);
 }
 
-int launch_composite_backward(
-    const RaySamples& samples, const float* transmittance, const float* grad_weights, const float* grad_opacity,
-    const float* grad_transmittance, float* grad_sigma, cudaStream_t stream) {
+int launch_composite_backward(const RaySamples& samples, const float* transmittance, const float* grad_weights,
+                              const float* grad_opacity, const float* grad_transmittance, float* grad_sigma,
+                              cudaStream_t stream) {
   if (samples.rays == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      composite_backward, blocks_for(samples.rays, kRaysPerBlock), kThreads, stream, samples, transmittance,
-      grad_weights, grad_opacity, grad_transmittance, grad_sigma);
+  return NERF_SSIM_LAUNCH(composite_backward, blocks_for(samples.rays, kRaysPerBlock), kThreads, stream, samples,
+                          transmittance, grad_weights, grad_opacity, grad_transmittance, grad_sigma);
 }
 
 int launch_accumulate(const RaySums& sums, float* out, cudaStream_t stream) {
@@ -181,18 +180,18 @@ int launch_accumulate(const RaySums& sums, float* out, cudaStream_t stream) {
   return NERF_SSIM_LAUNCH(accumulate, blocks_for(sums.samples, kThreads), kThreads, stream, sums, out);
 }
 
-int launch_accumulate_ordered(
-    const RaySums& sums, const int64_t* sorted_rays, const int64_t* order, float* out, cudaStream_t stream) {
+int launch_accumulate_ordered(const RaySums& sums, const int64_t* sorted_rays, const int64_t* order, float* out,
+                              cudaStream_t stream) {
   if (sums.rays * sums.channels == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      accumulate_ordered, blocks_for(sums.rays, kRaysPerBlock), kThreads, stream, sums, sorted_rays, order, out);
+  return NERF_SSIM_LAUNCH(accumulate_ordered, blocks_for(sums.rays, kRaysPerBlock), kThreads, stream, sums, sorted_rays,
+                          order, out);
 }
 
-int launch_accumulate_backward(
-    const RaySums& sums, const float* grad, float* grad_weights, float* grad_values, cudaStream_t stream) {
+int launch_accumulate_backward(const RaySums& sums, const float* grad, float* grad_weights, float* grad_values,
+                               cudaStream_t stream) {
   if (sums.samples == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      accumulate_backward, blocks_for(sums.samples, kThreads), kThreads, stream, sums, grad, grad_weights, grad_values);
+  return NERF_SSIM_LAUNCH(accumulate_backward, blocks_for(sums.samples, kThreads), kThreads, stream, sums, grad,
+                          grad_weights, grad_values);
 }
 
 }  // namespace nerf_ssim

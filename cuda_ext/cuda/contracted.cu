@@ -22,9 +22,8 @@ __device__ __forceinline__ float length(const Position& p) {
 __device__ __forceinline__ Position contract(const ContractedMarch& march, const Position& p, float norm) {
   if (norm <= 1.0f) return p;
   const float radius = __fsub_rn(march.outer_radius, __fdiv_rn(march.bg_len, norm));
-  return {
-      __fmul_rn(__fdiv_rn(p.x, norm), radius), __fmul_rn(__fdiv_rn(p.y, norm), radius),
-      __fmul_rn(__fdiv_rn(p.z, norm), radius)};
+  return {__fmul_rn(__fdiv_rn(p.x, norm), radius), __fmul_rn(__fdiv_rn(p.y, norm), radius),
+          __fmul_rn(__fdiv_rn(p.z, norm), radius)};
 }
 
 // Whether the mask is open at the node nearest to a coordinate; `cell` is built up axis by axis.
@@ -54,18 +53,17 @@ __device__ __forceinline__ void for_each_place(const ContractedMarch& march, int
     // 1. where the lane's place is; lanes beyond the last repeat it
     const int64_t place = first + lane;
     const float t = march.t[min(place, march.places - 1)];
-    const Position p{
-        __fadd_rn(o[0], __fmul_rn(d[0], t)), __fadd_rn(o[1], __fmul_rn(d[1], t)), __fadd_rn(o[2], __fmul_rn(d[2], t))};
+    const Position p{__fadd_rn(o[0], __fmul_rn(d[0], t)), __fadd_rn(o[1], __fmul_rn(d[1], t)),
+                     __fadd_rn(o[2], __fmul_rn(d[2], t))};
     const float norm = length(p);
     const Position q = contract(march, p, norm);
     // 2. how far from the place before it
-    const Position lower{
-        __shfl_up_sync(kWholeWarp, q.x, 1), __shfl_up_sync(kWholeWarp, q.y, 1), __shfl_up_sync(kWholeWarp, q.z, 1)};
+    const Position lower{__shfl_up_sync(kWholeWarp, q.x, 1), __shfl_up_sync(kWholeWarp, q.y, 1),
+                         __shfl_up_sync(kWholeWarp, q.z, 1)};
     const Position before = lane > 0 ? lower : last;
     const float distance = length({__fsub_rn(q.x, before.x), __fsub_rn(q.y, before.y), __fsub_rn(q.z, before.z)});
-    last = {
-        __shfl_sync(kWholeWarp, q.x, kWarpLanes - 1), __shfl_sync(kWholeWarp, q.y, kWarpLanes - 1),
-        __shfl_sync(kWholeWarp, q.z, kWarpLanes - 1)};
+    last = {__shfl_sync(kWholeWarp, q.x, kWarpLanes - 1), __shfl_sync(kWholeWarp, q.y, kWarpLanes - 1),
+            __shfl_sync(kWholeWarp, q.z, kWarpLanes - 1)};
     // 3. all lanes add up all distances, one after the other as the reference does; the ray's first place has none
     bool is_over = false;
 #pragma unroll 4  // all 32 at once would hold 32 distances in registers
@@ -79,8 +77,8 @@ __device__ __forceinline__ void for_each_place(const ContractedMarch& march, int
       }
     }
     // 4. what is kept
-    const Position coords{
-        __fdiv_rn(q.x, march.outer_radius), __fdiv_rn(q.y, march.outer_radius), __fdiv_rn(q.z, march.outer_radius)};
+    const Position coords{__fdiv_rn(q.x, march.outer_radius), __fdiv_rn(q.y, march.outer_radius),
+                          __fdiv_rn(q.z, march.outer_radius)};
     bool is_kept = place < march.places && (norm <= 1.0f || is_over);
     if (is_kept && march.mask) is_kept = is_open(march, coords);
     visit(place, coords, is_kept);
@@ -91,14 +89,13 @@ __global__ void __launch_bounds__(kThreads) count_contracted(ContractedMarch mar
   const int64_t ray = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
   if (ray >= march.rays) return;  // a whole warp
   int64_t count = 0;
-  for_each_place(march, ray, [&](int64_t, const Position&, bool is_kept) {
-    count += __popc(__ballot_sync(kWholeWarp, is_kept));
-  });
+  for_each_place(march, ray,
+                 [&](int64_t, const Position&, bool is_kept) { count += __popc(__ballot_sync(kWholeWarp, is_kept)); });
   if (threadIdx.x % kWarpLanes == 0) counts[ray] = count;
 }
 
-__global__ void __launch_bounds__(kThreads) fill_contracted(
-    ContractedMarch march, const int64_t* offsets, float* coords_out, float* t_out, int64_t* ray_index) {
+__global__ void __launch_bounds__(kThreads) fill_contracted(ContractedMarch march, const int64_t* offsets,
+                                                            float* coords_out, float* t_out, int64_t* ray_index) {
   const int64_t ray = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
   if (ray >= march.rays) return;  // a whole warp
   const unsigned earlier_lanes = (1u << threadIdx.x % kWarpLanes) - 1;
@@ -124,13 +121,11 @@ int launch_count_contracted(const ContractedMarch& march, int64_t* counts, cudaS
   return NERF_SSIM_LAUNCH(count_contracted, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, counts);
 }
 
-int launch_fill_contracted(
-    const ContractedMarch& march, const int64_t* ray_offsets, float* coords, float* t, int64_t* ray_index,
-    cudaStream_t stream) {
+int launch_fill_contracted(const ContractedMarch& march, const int64_t* ray_offsets, float* coords, float* t,
+                           int64_t* ray_index, cudaStream_t stream) {
   if (march.rays == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      fill_contracted, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, ray_offsets, coords, t,
-      ray_index);
+  return NERF_SSIM_LAUNCH(fill_contracted, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, ray_offsets,
+                          coords, t, ray_index);
 }
 
 }  // namespace nerf_ssim

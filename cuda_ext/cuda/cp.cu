@@ -7,7 +7,7 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kSamplesPerBlock = kThreads / kGroup;
-constexpr int kBlocksAtOnce = 7;  // on a multiprocessor: at most 72 registers a thread
+constexpr int kBlocksAtOnce = 7;          // on a multiprocessor: at most 72 registers a thread
 constexpr int kBlocksAtOnceBackward = 6;  // 80 registers
 
 template <int kWidth>
@@ -16,8 +16,8 @@ __device__ __forceinline__ Chunk<kWidth> cp_line(const CpGrid& grid, int axis, c
 }
 
 template <int kWidth, bool kFeatures>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) cp_forward(
-    CpGrid grid, const float* coords, int64_t samples, float* out) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    cp_forward(CpGrid grid, const float* coords, int64_t samples, float* out) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   const int place = threadIdx.x % kGroup, channels = static_cast<int>(grid.channels);
   const bool is_sample = sample < samples;
@@ -30,8 +30,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) cp_forward(
   float sum = 0.0f;
 #pragma unroll 1  // a second turn in flight would need more registers than it hides latency
   for (int k = place * kWidth; k < channels; k += kGroup * kWidth) {
-    const Chunk<kWidth> value = product(
-        product(cp_line<kWidth>(grid, 0, x, k), cp_line<kWidth>(grid, 1, y, k)), cp_line<kWidth>(grid, 2, z, k));
+    const Chunk<kWidth> value = product(product(cp_line<kWidth>(grid, 0, x, k), cp_line<kWidth>(grid, 1, y, k)),
+                                        cp_line<kWidth>(grid, 2, z, k));
     if constexpr (kFeatures) {
       if (is_sample) store(out + sample * channels + k, value);
     } else {
@@ -47,8 +47,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) cp_forward(
 
 // All lanes of the warp go through the loop together, because gradients are added up between them.
 template <int kWidth, bool kFeatures>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnceBackward) cp_backward(
-    CpGrid grid, const float* coords, int64_t samples, const float* grad, CpGradient gradient) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnceBackward)
+    cp_backward(CpGrid grid, const float* coords, int64_t samples, const float* grad, CpGradient gradient) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   const int channels = static_cast<int>(grid.channels);
   const bool is_sample = sample < samples;
@@ -84,30 +84,27 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnceBackward) cp_backward(
 
 }  // namespace
 
-int launch_cp(
-    const CpGrid& grid, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t stream) {
+int launch_cp(const CpGrid& grid, const float* coords, int64_t samples, bool is_features, float* out,
+              cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
   const bool in_fours = comes_in_fours(grid.channels, grid.lines[0], grid.lines[1], grid.lines[2]) &&
                         (!is_features || comes_in_fours(grid.channels, out));
   const auto density = in_fours ? cp_forward<4, false> : cp_forward<1, false>;
   const auto features = in_fours ? cp_forward<4, true> : cp_forward<1, true>;
-  return NERF_SSIM_LAUNCH(
-      is_features ? features : density, blocks_for(samples, kSamplesPerBlock), kThreads, stream, grid, coords, samples,
-      out);
+  return NERF_SSIM_LAUNCH(is_features ? features : density, blocks_for(samples, kSamplesPerBlock), kThreads, stream,
+                          grid, coords, samples, out);
 }
 
-int launch_cp_backward(
-    const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
-    const CpGradient& gradient, cudaStream_t stream) {
+int launch_cp_backward(const CpGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
+                       const CpGradient& gradient, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
   bool in_fours = !is_features || comes_in_fours(grid.channels, grad);
   for (int axis = 0; axis < 3; ++axis)
     in_fours &= comes_in_fours(grid.channels, grid.lines[axis], gradient.lines[axis]);
   const auto density = in_fours ? cp_backward<4, false> : cp_backward<1, false>;
   const auto features = in_fours ? cp_backward<4, true> : cp_backward<1, true>;
-  return NERF_SSIM_LAUNCH(
-      is_features ? features : density, blocks_for(samples, kSamplesPerBlock), kThreads, stream, grid, coords, samples,
-      grad, gradient);
+  return NERF_SSIM_LAUNCH(is_features ? features : density, blocks_for(samples, kSamplesPerBlock), kThreads, stream,
+                          grid, coords, samples, grad, gradient);
 }
 
 }  // namespace nerf_ssim

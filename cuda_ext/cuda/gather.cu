@@ -63,8 +63,8 @@ struct CpFactor {
 };
 
 // One thread owns a sample. Node -1, before the first, is cell 0.
-__global__ void __launch_bounds__(kThreads) grid_cells(
-    const float* coords, int64_t samples, int axis_v, int64_t nodes_v, int axis_u, int64_t nodes_u, int64_t* cells) {
+__global__ void __launch_bounds__(kThreads) grid_cells(const float* coords, int64_t samples, int axis_v,
+                                                       int64_t nodes_v, int axis_u, int64_t nodes_u, int64_t* cells) {
   const int64_t s = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (s >= samples) return;
   int64_t cell = find_tap(coords[3 * s + axis_v], nodes_v).node + 1;
@@ -75,8 +75,9 @@ __global__ void __launch_bounds__(kThreads) grid_cells(
 // One warp owns a node. Its groups of four lanes take the samples of a cell in turn, lane i of a group the chunks of
 // channels i, i + 4, ...
 template <int kWidth, bool kFeatures, class Factor>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) gather_node(
-    Nodes nodes, Factor factor, const float* coords, const float* grad, int64_t grad_stride, float* gradient) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    gather_node(Nodes nodes, Factor factor, const float* coords, const float* grad, int64_t grad_stride,
+                float* gradient) {
   const int64_t node = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
   if (node >= nodes.n_v * nodes.n_u) return;  // a whole warp
   const int64_t v = node / nodes.n_u, u = node % nodes.n_u;
@@ -115,62 +116,56 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) gather_node(
 }
 
 template <class Factor>
-cudaError_t launch(
-    const Nodes& nodes, const Factor& factor, bool in_fours, const float* coords, const float* grad,
-    int64_t grad_stride, float* gradient, cudaStream_t stream) {
+cudaError_t launch(const Nodes& nodes, const Factor& factor, bool in_fours, const float* coords, const float* grad,
+                   int64_t grad_stride, float* gradient, cudaStream_t stream) {
   if (nodes.n_v * nodes.n_u * nodes.channels == 0) return cudaSuccess;
   const bool is_features = grad_stride != 0;
   in_fours &= comes_in_fours(nodes.channels, gradient) && (!is_features || comes_in_fours(grad_stride, grad));
   const auto density = in_fours ? gather_node<4, false, Factor> : gather_node<1, false, Factor>;
   const auto features = in_fours ? gather_node<4, true, Factor> : gather_node<1, true, Factor>;
-  return NERF_SSIM_LAUNCH(
-      is_features ? features : density, blocks_for(nodes.n_v * nodes.n_u, kNodesPerBlock), kThreads, stream, nodes,
-      factor, coords, grad, grad_stride, gradient);
+  return NERF_SSIM_LAUNCH(is_features ? features : density, blocks_for(nodes.n_v * nodes.n_u, kNodesPerBlock), kThreads,
+                          stream, nodes, factor, coords, grad, grad_stride, gradient);
 }
 
 }  // namespace
 
-int launch_grid_cells(
-    const float* coords, int64_t samples, int64_t axis_v, int64_t nodes_v, int64_t axis_u, int64_t nodes_u,
-    int64_t* cells, cudaStream_t stream) {
+int launch_grid_cells(const float* coords, int64_t samples, int64_t axis_v, int64_t nodes_v, int64_t axis_u,
+                      int64_t nodes_u, int64_t* cells, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      grid_cells, blocks_for(samples, kThreads), kThreads, stream, coords, samples, static_cast<int>(axis_v), nodes_v,
-      static_cast<int>(axis_u), nodes_u, cells);
+  return NERF_SSIM_LAUNCH(grid_cells, blocks_for(samples, kThreads), kThreads, stream, coords, samples,
+                          static_cast<int>(axis_v), nodes_v, static_cast<int>(axis_u), nodes_u, cells);
 }
 
-int launch_gather_vm_plane(
-    const VmGrid& grid, int64_t orientation, const float* coords, const float* grad, int64_t grad_stride,
-    const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t stream) {
+int launch_gather_vm_plane(const VmGrid& grid, int64_t orientation, const float* coords, const float* grad,
+                           int64_t grad_stride, const int64_t* order, const int64_t* starts, float* gradient,
+                           cudaStream_t stream) {
   const int u = kAxisU[orientation], v = kAxisV[orientation], w = kAxisW[orientation];
   const int width = static_cast<int>(grid.channels[orientation]);
   const float* line = grid.lines[orientation];
-  return launch(
-      Nodes{v, u, grid.nodes[v], grid.nodes[u], width, order, starts}, VmLineFactor{line, w, grid.nodes[w], width},
-      comes_in_fours(width, line), coords, grad, grad_stride, gradient, stream);
+  return launch(Nodes{v, u, grid.nodes[v], grid.nodes[u], width, order, starts},
+                VmLineFactor{line, w, grid.nodes[w], width}, comes_in_fours(width, line), coords, grad, grad_stride,
+                gradient, stream);
 }
 
-int launch_gather_vm_line(
-    const VmGrid& grid, int64_t orientation, const float* coords, const float* grad, int64_t grad_stride,
-    const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t stream) {
+int launch_gather_vm_line(const VmGrid& grid, int64_t orientation, const float* coords, const float* grad,
+                          int64_t grad_stride, const int64_t* order, const int64_t* starts, float* gradient,
+                          cudaStream_t stream) {
   const int u = kAxisU[orientation], v = kAxisV[orientation], w = kAxisW[orientation];
   const int width = static_cast<int>(grid.channels[orientation]);
   const float* plane = grid.planes[orientation];
-  return launch(
-      Nodes{w, kNoAxis, grid.nodes[w], 1, width, order, starts},
-      VmPlaneFactor{plane, v, u, grid.nodes[v], grid.nodes[u], width}, comes_in_fours(width, plane), coords, grad,
-      grad_stride, gradient, stream);
+  return launch(Nodes{w, kNoAxis, grid.nodes[w], 1, width, order, starts},
+                VmPlaneFactor{plane, v, u, grid.nodes[v], grid.nodes[u], width}, comes_in_fours(width, plane), coords,
+                grad, grad_stride, gradient, stream);
 }
 
-int launch_gather_cp_line(
-    const CpGrid& grid, int64_t axis, const float* coords, const float* grad, int64_t grad_stride, const int64_t* order,
-    const int64_t* starts, float* gradient, cudaStream_t stream) {
+int launch_gather_cp_line(const CpGrid& grid, int64_t axis, const float* coords, const float* grad, int64_t grad_stride,
+                          const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t stream) {
   const int own = static_cast<int>(axis), first = (own + 1) % 3, second = (own + 2) % 3;
   const int width = static_cast<int>(grid.channels);
   const auto line = [&](int along) { return VmLineFactor{grid.lines[along], along, grid.nodes[along], width}; };
-  return launch(
-      Nodes{own, kNoAxis, grid.nodes[own], 1, width, order, starts}, CpFactor{line(first), line(second)},
-      comes_in_fours(width, grid.lines[0], grid.lines[1], grid.lines[2]), coords, grad, grad_stride, gradient, stream);
+  return launch(Nodes{own, kNoAxis, grid.nodes[own], 1, width, order, starts}, CpFactor{line(first), line(second)},
+                comes_in_fours(width, grid.lines[0], grid.lines[1], grid.lines[2]), coords, grad, grad_stride, gradient,
+                stream);
 }
 
 }  // namespace nerf_ssim

@@ -25,9 +25,8 @@ __device__ __forceinline__ Tap find_tap(float coord, int64_t nodes) {
   position = position < static_cast<float>(nodes) ? position : static_cast<float>(nodes);
   const float below = floorf(position), fraction = position - below;
   const int node = static_cast<int>(below);
-  return {
-      node, min(max(node, 0), last), min(node + 1, last),
-      node >= 0 && node <= last ? 1.0f - fraction : 0.0f, node < last ? fraction : 0.0f};
+  return {node, min(max(node, 0), last), min(node + 1, last), node >= 0 && node <= last ? 1.0f - fraction : 0.0f,
+          node < last ? fraction : 0.0f};
 }
 
 struct Point {
@@ -48,11 +47,10 @@ struct PlaneCell {
 
 __device__ __forceinline__ PlaneCell plane_cell(const Tap& u, const Tap& v, int nodes_u, int channels) {
   const int to_far_u = (u.far - u.near) * channels, to_far_v = (v.far - v.near) * nodes_u * channels;
-  return {
-      (int64_t{v.near} * nodes_u + u.near) * channels,
-      {0, to_far_u, to_far_v, to_far_v + to_far_u},
-      {v.near_weight * u.near_weight, v.near_weight * u.far_weight, v.far_weight * u.near_weight,
-       v.far_weight * u.far_weight}};
+  return {(int64_t{v.near} * nodes_u + u.near) * channels,
+          {0, to_far_u, to_far_v, to_far_v + to_far_u},
+          {v.near_weight * u.near_weight, v.near_weight * u.far_weight, v.far_weight * u.near_weight,
+           v.far_weight * u.far_weight}};
 }
 
 template <int kWidth>
@@ -166,8 +164,8 @@ __device__ __forceinline__ OfTwo<Value> of_two_samples(Value mine) {
 // Adds chunks times the sample's weight to a row of `channels`, which begins at `offset` of `gradient` for the sample,
 // or nothing where that is negative. All lanes of the warp call this together.
 template <int kWidth>
-__device__ __forceinline__ void add_to_row(
-    float* gradient, int64_t offset, int channels, const Addends<kWidth>& addends, float weight) {
+__device__ __forceinline__ void add_to_row(float* gradient, int64_t offset, int channels,
+                                           const Addends<kWidth>& addends, float weight) {
   if constexpr (Addends<kWidth>::kAreExchanged) {
     const OfTwo<int64_t> rows = of_two_samples(offset);
     const OfTwo<float> weights = of_two_samples(weight);
@@ -175,8 +173,7 @@ __device__ __forceinline__ void add_to_row(
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int k = channel + half * 2 * kGroup;
-      if (rows.first >= 0 && k < channels)
-        atomicAdd(gradient + rows.first + k, addends.chunk.at[half] * weights.first);
+      if (rows.first >= 0 && k < channels) atomicAdd(gradient + rows.first + k, addends.chunk.at[half] * weights.first);
       if (rows.second >= 0 && k < channels)
         atomicAdd(gradient + rows.second + k, addends.chunk.at[2 + half] * weights.second);
     }
@@ -189,9 +186,9 @@ __device__ __forceinline__ void add_to_row(
 // Adds the gradients of the channels from `first` on to a line's node. Neighbouring samples with that node, as those of
 // a ray often are, add up among themselves first. All lanes call this together, `is_sample` or not.
 template <int kWidth>
-__device__ __forceinline__ void add_over_segment(
-    float* line, int node, int channels, int first, const Chunk<kWidth>& to_line, float weight, const Segment& segment,
-    bool is_sample) {
+__device__ __forceinline__ void add_over_segment(float* line, int node, int channels, int first,
+                                                 const Chunk<kWidth>& to_line, float weight, const Segment& segment,
+                                                 bool is_sample) {
   Chunk<kWidth> sum;
   for (int i = 0; i < kWidth; ++i) sum.at[i] = segment_sum<kGroup>(to_line.at[i] * weight, segment);
   const int64_t offset = is_sample && segment.is_head ? int64_t{node} * channels + first : -1;
@@ -200,9 +197,8 @@ __device__ __forceinline__ void add_over_segment(
 
 // The same for both nodes around the sample, which all samples of a segment share.
 template <int kWidth>
-__device__ __forceinline__ void add_to_line(
-    float* gradient, const Tap& w, int channels, int first, const Chunk<kWidth>& to_line, const Segment& segment,
-    bool is_sample) {
+__device__ __forceinline__ void add_to_line(float* gradient, const Tap& w, int channels, int first,
+                                            const Chunk<kWidth>& to_line, const Segment& segment, bool is_sample) {
   add_over_segment(gradient, w.near, channels, first, to_line, w.near_weight, segment, is_sample);
   add_over_segment(gradient, w.far, channels, first, to_line, w.far_weight, segment, is_sample);
 }

@@ -9,7 +9,7 @@
 // simulator's cuda_runtime.h brings a launch of its own.
 #ifndef NERF_SSIM_LAUNCH
 #define NERF_SSIM_LAUNCH(kernel, grid, block, stream, ...) \
-  ((kernel)<<<grid, block, 0, stream>>>(__VA_ARGS__), cudaGetLastError())
+  ((kernel) < < < grid, block, 0, stream >>> (__VA_ARGS__), cudaGetLastError())
 #endif
 
 namespace nerf_ssim {

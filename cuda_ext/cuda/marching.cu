@@ -29,8 +29,7 @@ __device__ __forceinline__ Ray ray_at(const March& march, int64_t index) {
     const float origin = march.origins[3 * index + axis], direction = march.directions[3 * index + axis];
     const float lower = march.aabb[axis], upper = march.aabb[3 + axis];
     const float divisor = direction == 0.0f ? kZeroDirection : direction;
-    const float first =
-        min(__fdiv_rn(__fsub_rn(upper, origin), divisor), __fdiv_rn(__fsub_rn(lower, origin), divisor));
+    const float first = min(__fdiv_rn(__fsub_rn(upper, origin), divisor), __fdiv_rn(__fsub_rn(lower, origin), divisor));
     entry = axis == 0 ? first : max(entry, first);
     ray.origin[axis] = origin;
     ray.direction[axis] = direction;
@@ -38,8 +37,8 @@ __device__ __forceinline__ Ray ray_at(const March& march, int64_t index) {
     ray.upper[axis] = upper;
     if (march.bits == nullptr) continue;
     ray.bits_lower[axis] = march.bits_aabb[axis];
-    ray.bits_scale[axis] = __fdiv_rn(
-        static_cast<float>(march.cells[axis] - 2), __fsub_rn(march.bits_aabb[3 + axis], march.bits_aabb[axis]));
+    ray.bits_scale[axis] = __fdiv_rn(static_cast<float>(march.cells[axis] - 2),
+                                     __fsub_rn(march.bits_aabb[3 + axis], march.bits_aabb[axis]));
   }
   ray.entry = min(max(entry, march.near), march.far);
   ray.shift = march.jitter ? march.jitter[index] : 0.0f;
@@ -94,9 +93,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) count_samples(March m
   const int64_t index = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
   if (index >= march.rays) return;  // a whole warp
   int64_t count = 0;
-  for_each_place(march, index, [&](const Ray&, int64_t, bool is_kept) {
-    count += __popc(__ballot_sync(kWholeWarp, is_kept));
-  });
+  for_each_place(march, index,
+                 [&](const Ray&, int64_t, bool is_kept) { count += __popc(__ballot_sync(kWholeWarp, is_kept)); });
   if (threadIdx.x % kWarpLanes == 0) counts[index] = count;
 }
 
@@ -130,8 +128,8 @@ __global__ void __launch_bounds__(kScanThreads) sample_offsets(const int64_t* co
   }
 }
 
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) fill_samples(
-    March march, const int64_t* offsets, PackedSamples out) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    fill_samples(March march, const int64_t* offsets, PackedSamples out) {
   const int64_t index = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarpLanes;
   if (index >= march.rays) return;  // a whole warp
   const unsigned earlier_lanes = (1u << (threadIdx.x % kWarpLanes)) - 1;
@@ -165,11 +163,10 @@ int launch_sample_offsets(const int64_t* counts, int64_t rays, int64_t* ray_offs
   return NERF_SSIM_LAUNCH(sample_offsets, 1, kScanThreads, stream, counts, rays, ray_offsets);
 }
 
-int launch_fill_samples(
-    const March& march, const int64_t* ray_offsets, const PackedSamples& out, cudaStream_t stream) {
+int launch_fill_samples(const March& march, const int64_t* ray_offsets, const PackedSamples& out, cudaStream_t stream) {
   if (march.rays == 0) return cudaSuccess;
-  return NERF_SSIM_LAUNCH(
-      fill_samples, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, ray_offsets, out);
+  return NERF_SSIM_LAUNCH(fill_samples, blocks_for(march.rays, kRaysPerBlock), kThreads, stream, march, ray_offsets,
+                          out);
 }
 
 }  // namespace nerf_ssim

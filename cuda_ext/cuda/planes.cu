@@ -53,8 +53,8 @@ __device__ __forceinline__ Plane own_plane(const Planes& planes) {
 // A block owns every gridDim.x-th row of its plane, one thread every kThreads-th chunk of them, each with the
 // neighbours at larger u and v.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) planes_tv(
-    const __grid_constant__ Planes planes, const __grid_constant__ TvFactors factors, float* partial_sums) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    planes_tv(const __grid_constant__ Planes planes, const __grid_constant__ TvFactors factors, float* partial_sums) {
   // 1. squared differences of the thread's chunks
   const Plane plane = own_plane(planes);
   const int64_t row = row_of(plane);
@@ -74,8 +74,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) planes_tv(
 }
 
 // One block adds the partial sums of all others, plane by plane, each of its threads every kThreads-th of a plane's.
-__global__ void __launch_bounds__(kThreads) add_planes(
-    const float* partial_sums, int64_t blocks, int64_t planes, float first_factor, float second_factor, float* out) {
+__global__ void __launch_bounds__(kThreads) add_planes(const float* partial_sums, int64_t blocks, int64_t planes,
+                                                       float first_factor, float second_factor, float* out) {
   __shared__ float of_warps[kThreads / kWarpLanes];
   float total = 0.0f;
   for (int64_t p = 0; p < planes; ++p) {
@@ -89,17 +89,17 @@ __global__ void __launch_bounds__(kThreads) add_planes(
 }
 
 template <int kWidth>
-__device__ __forceinline__ void pull(
-    const Chunk<kWidth>& here, const Chunk<kWidth>& neighbour, float factor, Chunk<kWidth>& gradient) {
+__device__ __forceinline__ void pull(const Chunk<kWidth>& here, const Chunk<kWidth>& neighbour, float factor,
+                                     Chunk<kWidth>& gradient) {
   for (int i = 0; i < kWidth; ++i) gradient.at[i] += factor * (here.at[i] - neighbour.at[i]);
 }
 
 // Blocks and threads own what they own in planes_tv: here the gradient of their chunks, which the neighbours on all
 // four sides pull at.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) planes_tv_backward(
-    const __grid_constant__ Planes planes, const __grid_constant__ TvFactors factors, const float* upstream,
-    const __grid_constant__ PlaneGradients gradients) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    planes_tv_backward(const __grid_constant__ Planes planes, const __grid_constant__ TvFactors factors,
+                       const float* upstream, const __grid_constant__ PlaneGradients gradients) {
   const Plane plane = own_plane(planes);
   float* const gradient = gradients.values[blockIdx.y];
   const float scale = __fmul_rn(__fmul_rn(*upstream, planes.second_factor), planes.first_factor);
@@ -143,8 +143,8 @@ __device__ __forceinline__ Between between(int64_t place, float step, int64_t no
 
 // One thread owns every kThreads-th chunk of a new row.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) resize_plane(
-    Plane plane, int64_t to_v, int64_t to_u, float step_v, float step_u, float* out) {
+__global__ void __launch_bounds__(kThreads)
+    resize_plane(Plane plane, int64_t to_v, int64_t to_u, float step_v, float step_u, float* out) {
   const int64_t row = row_of(plane), to_row = to_u * plane.channels;
   for (int64_t v = blockIdx.x; v < to_v; v += gridDim.x) {
     const Between rows = between(v, step_v, plane.n_v);
@@ -183,13 +183,12 @@ int launch_planes_tv(const Planes& planes, float* partial_sums, float* out, cuda
     if (const cudaError_t error =
             NERF_SSIM_LAUNCH(kernel, grid, kThreads, stream, planes, tv_factors(planes), partial_sums))
       return error;
-  return NERF_SSIM_LAUNCH(
-      add_planes, 1, kThreads, stream, partial_sums, rows, planes.count, planes.first_factor, planes.second_factor,
-      out);
+  return NERF_SSIM_LAUNCH(add_planes, 1, kThreads, stream, partial_sums, rows, planes.count, planes.first_factor,
+                          planes.second_factor, out);
 }
 
-int launch_planes_tv_backward(
-    const Planes& planes, const float* scale, const PlaneGradients& gradients, cudaStream_t stream) {
+int launch_planes_tv_backward(const Planes& planes, const float* scale, const PlaneGradients& gradients,
+                              cudaStream_t stream) {
   if (most_rows(planes) == 0) return cudaSuccess;
   const auto kernel = come_in_fours(planes, gradients) ? planes_tv_backward<4> : planes_tv_backward<1>;
   const dim3 grid(blocks_for(most_rows(planes), 1), static_cast<unsigned>(planes.count));
@@ -199,9 +198,8 @@ int launch_planes_tv_backward(
 int launch_resize_plane(const Plane& plane, int64_t n_v, int64_t n_u, float* out, cudaStream_t stream) {
   if (n_v * n_u * plane.channels == 0) return cudaSuccess;
   const auto kernel = comes_in_fours(plane.channels, plane.values, out) ? resize_plane<4> : resize_plane<1>;
-  return NERF_SSIM_LAUNCH(
-      kernel, blocks_for(n_v, 1), kThreads, stream, plane, n_v, n_u, step_between(plane.n_v, n_v),
-      step_between(plane.n_u, n_u), out);
+  return NERF_SSIM_LAUNCH(kernel, blocks_for(n_v, 1), kThreads, stream, plane, n_v, n_u, step_between(plane.n_v, n_v),
+                          step_between(plane.n_u, n_u), out);
 }
 
 }  // namespace nerf_ssim

@@ -12,10 +12,11 @@ constexpr int kRecomputeRows = 16;  // of a tile: one pixel a thread
 
 // A thread owns one pixel of the tile; the larger intermediate tiles are shared out among all threads.
 template <bool kWantsBoth>
-__global__ void __launch_bounds__(kTileThreads, kWantsBoth && kBlocksPerSm > 3 ? 3 : kBlocksPerSm)
+__global__ void __launch_bounds__(kTileThreads, kWantsBoth&& kBlocksPerSm > 3 ? 3 : kBlocksPerSm)
     ssim_tile_recompute(const float* __restrict__ own, const float* __restrict__ other, SsimPlaces g,
                         const __grid_constant__ Taps taps, const __grid_constant__ Constants constants,
-                        const float* __restrict__ scale, float factor, float* __restrict__ grad_own, float* __restrict__ grad_other) {
+                        const float* __restrict__ scale, float factor, float* __restrict__ grad_own,
+                        float* __restrict__ grad_other) {
   constexpr int kMaps = kWantsBoth ? 4 : 3;
   constexpr int kRows = kRecomputeRows + kHalo, kColumns = kTileX + kHalo;     // windows over the tile
   constexpr int kPixelRows = kRows + kHalo, kPixelColumns = kColumns + kHalo;  // pixels under those

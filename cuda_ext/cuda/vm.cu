@@ -13,9 +13,8 @@ constexpr unsigned kOrientations = 3;
 template <int m>
 __device__ __forceinline__ PlaneCell vm_plane_cell(const VmGrid& grid, const Point& point) {
   constexpr int u = kAxisU[m], v = kAxisV[m];
-  return plane_cell(
-      find_tap(point.along[u], grid.nodes[u]), find_tap(point.along[v], grid.nodes[v]),
-      static_cast<int>(grid.nodes[u]), static_cast<int>(grid.channels[m]));
+  return plane_cell(find_tap(point.along[u], grid.nodes[u]), find_tap(point.along[v], grid.nodes[v]),
+                    static_cast<int>(grid.nodes[u]), static_cast<int>(grid.channels[m]));
 }
 
 template <int m>
@@ -32,17 +31,18 @@ __device__ __forceinline__ void vm_orientation(const VmGrid& grid, const Point& 
   const Tap w = vm_line_tap<m>(grid, point);
 #pragma unroll 1  // a second turn in flight would need more registers than it hides latency
   for (int k = threadIdx.x % kGroup * kWidth; k < channels; k += kGroup * kWidth) {
-    const Chunk<kWidth> value = product(
-        plane_at<kWidth>(grid.planes[m], cell, k), line_at<kWidth>(grid.lines[m], w, channels, k));
-    if constexpr (kFeatures) store(row + k, value);
+    const Chunk<kWidth> value =
+        product(plane_at<kWidth>(grid.planes[m], cell, k), line_at<kWidth>(grid.lines[m], w, channels, k));
+    if constexpr (kFeatures)
+      store(row + k, value);
     else
       for (int i = 0; i < kWidth; ++i) sum += value.at[i];
   }
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_density(
-    VmGrid grid, const float* coords, int64_t samples, float* out) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    vm_density(VmGrid grid, const float* coords, int64_t samples, float* out) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   // 1. where the sample lies; lanes beyond the last one repeat it
   const Point point = point_at(coords, min(sample, samples - 1));
@@ -57,8 +57,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_density(
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_features(
-    VmGrid grid, const float* coords, int64_t samples, float* out) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    vm_features(VmGrid grid, const float* coords, int64_t samples, float* out) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   if (sample >= samples) return;
   const Point point = point_at(coords, sample);
@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_features(
 // The gradients of orientation m, of the lane's chunks. All lanes of the warp go through the loop together, because the
 // line's gradients are added up between them.
 template <int m, int kWidth, bool kFeatures>
-__device__ __forceinline__ void vm_orientation_backward(
-    const VmGrid& grid, const Point& point, bool is_sample, const float* grad, const VmGradient& gradient) {
+__device__ __forceinline__ void vm_orientation_backward(const VmGrid& grid, const Point& point, bool is_sample,
+                                                        const float* grad, const VmGradient& gradient) {
   const int channels = static_cast<int>(grid.channels[m]);
   const PlaneCell cell = vm_plane_cell<m>(grid, point);
   const Tap w = vm_line_tap<m>(grid, point);
@@ -90,17 +90,16 @@ __device__ __forceinline__ void vm_orientation_backward(
     }
     const Addends<kWidth> to_corners = addends(to_plane);
     for (int corner = 0; corner < 4; ++corner)
-      add_to_row(
-          gradient.planes[m], is_sample ? cell.near + cell.step[corner] + first : -1, channels - first, to_corners,
-          cell.weight[corner]);
+      add_to_row(gradient.planes[m], is_sample ? cell.near + cell.step[corner] + first : -1, channels - first,
+                 to_corners, cell.weight[corner]);
     add_to_line(gradient.lines[m], w, channels, first, to_line, segment, is_sample);
   }
 }
 
 // Row y of the grid of blocks takes orientation y, whose additions no other row shares.
 template <int kWidth, bool kFeatures>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) vm_backward(
-    VmGrid grid, const float* coords, int64_t samples, const float* grad, VmGradient gradient) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
+    vm_backward(VmGrid grid, const float* coords, int64_t samples, const float* grad, VmGradient gradient) {
   const int64_t sample = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kGroup;
   const bool is_sample = sample < samples;
   const int64_t s = is_sample ? sample : samples - 1;
@@ -125,28 +124,26 @@ bool vm_comes_in_fours(const VmGrid& grid, const Arrays*... arrays) {
 
 }  // namespace
 
-int launch_vm(
-    const VmGrid& grid, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t stream) {
+int launch_vm(const VmGrid& grid, const float* coords, int64_t samples, bool is_features, float* out,
+              cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
   const bool in_fours = is_features ? vm_comes_in_fours(grid, out) : vm_comes_in_fours(grid);
   const auto density = in_fours ? vm_density<4> : vm_density<1>;
   const auto features = in_fours ? vm_features<4> : vm_features<1>;
-  return NERF_SSIM_LAUNCH(
-      is_features ? features : density, blocks_for(samples, kSamplesPerBlock), kThreads, stream, grid, coords, samples,
-      out);
+  return NERF_SSIM_LAUNCH(is_features ? features : density, blocks_for(samples, kSamplesPerBlock), kThreads, stream,
+                          grid, coords, samples, out);
 }
 
-int launch_vm_backward(
-    const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
-    const VmGradient& gradient, cudaStream_t stream) {
+int launch_vm_backward(const VmGrid& grid, const float* coords, int64_t samples, const float* grad, bool is_features,
+                       const VmGradient& gradient, cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
   bool in_fours = !is_features || comes_in_fours(0, grad);
   for (int m = 0; m < 3; ++m) in_fours &= vm_comes_in_fours(grid, gradient.planes[m], gradient.lines[m]);
   const auto density = in_fours ? vm_backward<4, false> : vm_backward<1, false>;
   const auto features = in_fours ? vm_backward<4, true> : vm_backward<1, true>;
   const dim3 blocks(blocks_for(samples, kSamplesPerBlock), kOrientations);
-  return NERF_SSIM_LAUNCH(
-      is_features ? features : density, blocks, kThreads, stream, grid, coords, samples, grad, gradient);
+  return NERF_SSIM_LAUNCH(is_features ? features : density, blocks, kThreads, stream, grid, coords, samples, grad,
+                          gradient);
 }
 
 }  // namespace nerf_ssim

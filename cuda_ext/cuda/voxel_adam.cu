@@ -9,8 +9,8 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// A grid as lines along z, each cut into runs of kVoxelRun floats, of which the last may be shorter. Runs are counted in
-// 32 bits, so that a thread finds its place with 32-bit divisions; a float's place has 64.
+// A grid as lines along z, each cut into runs of kVoxelRun floats, of which the last may be shorter. Runs are counted
+// in 32 bits, so that a thread finds its place with 32-bit divisions; a float's place has 64.
 struct Runs {
   unsigned nodes_x, nodes_y, of_line, all;
   int64_t line, channels;  // floats of a line and of a node
@@ -39,8 +39,8 @@ __device__ __forceinline__ float pull(float here, float neighbour) {
 
 // Adds the pull of the chunk `apart` floats away, if it is there.
 template <int kWidth>
-__device__ __forceinline__ void add_pull(
-    Chunk<kWidth>& along, const Chunk<kWidth>& here, const float* at, int64_t apart, bool is_there) {
+__device__ __forceinline__ void add_pull(Chunk<kWidth>& along, const Chunk<kWidth>& here, const float* at,
+                                         int64_t apart, bool is_there) {
   if (!is_there) return;
   const Chunk<kWidth> other = load<kWidth>(at + apart);
   for (int k = 0; k < kWidth; ++k) along.at[k] += pull(here.at[k], other.at[k]);
@@ -48,8 +48,8 @@ __device__ __forceinline__ void add_pull(
 
 // One thread owns a chunk of neighbouring channels of a node.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) add_voxel_tv(
-    VoxelTv tv, Runs runs, const float* grid, float* grad, const uint8_t* touched) {
+__global__ void __launch_bounds__(kThreads)
+    add_voxel_tv(VoxelTv tv, Runs runs, const float* grid, float* grad, const uint8_t* touched) {
   const Place place = place_of_thread<kWidth>(runs);
   if (!place.is_there) return;
   // 1. a chunk without a gradient, in the sparse form, is at most read, and only its gradient
@@ -114,9 +114,12 @@ int64_t count_of(const VoxelShape& shape) { return shape.nodes[0] * shape.nodes[
 
 Runs runs_of_grid(const VoxelShape& shape) {
   const int64_t lines = shape.nodes[0] * shape.nodes[1], of_line = runs_of(line_of(shape));
-  return {
-      static_cast<unsigned>(shape.nodes[0]), static_cast<unsigned>(shape.nodes[1]), static_cast<unsigned>(of_line),
-      static_cast<unsigned>(lines * of_line), line_of(shape), shape.channels};
+  return {static_cast<unsigned>(shape.nodes[0]),
+          static_cast<unsigned>(shape.nodes[1]),
+          static_cast<unsigned>(of_line),
+          static_cast<unsigned>(lines * of_line),
+          line_of(shape),
+          shape.channels};
 }
 
 // All elements as one line.
@@ -129,26 +132,25 @@ unsigned blocks_for_runs(const Runs& runs, int kWidth) { return blocks_for(runs.
 
 }  // namespace
 
-int launch_add_voxel_tv(
-    const VoxelTv& tv, const VoxelShape& shape, const float* grid, float* grad, const uint8_t* touched,
-    cudaStream_t stream) {
+int launch_add_voxel_tv(const VoxelTv& tv, const VoxelShape& shape, const float* grid, float* grad,
+                        const uint8_t* touched, cudaStream_t stream) {
   if (count_of(shape) == 0) return cudaSuccess;
   const Runs runs = runs_of_grid(shape);
   const bool in_fours = comes_in_fours(shape.channels, grid, grad);
   const auto kernel = in_fours ? add_voxel_tv<4> : add_voxel_tv<1>;
-  return NERF_SSIM_LAUNCH(
-      kernel, blocks_for_runs(runs, in_fours ? 4 : 1), kThreads, stream, tv, runs, grid, grad, touched);
+  return NERF_SSIM_LAUNCH(kernel, blocks_for_runs(runs, in_fours ? 4 : 1), kThreads, stream, tv, runs, grid, grad,
+                          touched);
 }
 
-int launch_voxel_adam(
-    const AdamStep& step, bool skip_zero, const VoxelShape& shape, const VoxelState& state, cudaStream_t stream) {
+int launch_voxel_adam(const AdamStep& step, bool skip_zero, const VoxelShape& shape, const VoxelState& state,
+                      cudaStream_t stream) {
   const int64_t count = count_of(shape);
   if (count == 0) return cudaSuccess;
   const Runs runs = state.touched ? runs_of_grid(shape) : runs_of_count(count);
   const bool in_fours = comes_in_fours(runs.line, state.param, state.grad, state.exp_avg, state.exp_avg_sq);
   const auto kernel = in_fours ? voxel_adam<4> : voxel_adam<1>;
-  return NERF_SSIM_LAUNCH(
-      kernel, blocks_for_runs(runs, in_fours ? 4 : 1), kThreads, stream, step, skip_zero, runs, state);
+  return NERF_SSIM_LAUNCH(kernel, blocks_for_runs(runs, in_fours ? 4 : 1), kThreads, stream, step, skip_zero, runs,
+                          state);
 }
 
 }  // namespace nerf_ssim

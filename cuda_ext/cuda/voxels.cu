@@ -34,7 +34,8 @@ __device__ __forceinline__ float corner_weight(const VoxelTaps& taps, int corner
   return x * y * z;
 }
 
-// The eight corners of a sample's cell: the line along z and the node in it of the nearest one, and the steps to others.
+// The eight corners of a sample's cell: the line along z and the node in it of the nearest one, and the steps to
+// others.
 struct VoxelCell {
   int64_t line, step_x, step_y, near_z, far_z;  // in lines; in floats of a line
 
@@ -59,8 +60,8 @@ __device__ __forceinline__ void touch(uint8_t* touched, const VoxelShape& shape,
 
 // A block owns kThreads samples, a thread chunks of theirs.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) voxel_features(
-    VoxelShape shape, const float* grid, const float* coords, int64_t samples, float* out) {
+__global__ void __launch_bounds__(kThreads)
+    voxel_features(VoxelShape shape, const float* grid, const float* coords, int64_t samples, float* out) {
   const int chunks = static_cast<int>(shape.channels) / kWidth;
   const int64_t first = int64_t{blockIdx.x} * kThreads, line = shape.nodes[2] * shape.channels;
   const int here = static_cast<int>(min(int64_t{kThreads}, samples - first));
@@ -81,8 +82,8 @@ __global__ void __launch_bounds__(kThreads) voxel_features(
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) add_voxel_gradient(
-    VoxelShape shape, const float* coords, int64_t samples, const float* grad, float* gradient, uint8_t* touched) {
+__global__ void __launch_bounds__(kThreads) add_voxel_gradient(VoxelShape shape, const float* coords, int64_t samples,
+                                                               const float* grad, float* gradient, uint8_t* touched) {
   const int chunks = static_cast<int>(shape.channels) / kWidth;
   const int64_t first = int64_t{blockIdx.x} * kThreads, line = shape.nodes[2] * shape.channels;
   const int here = static_cast<int>(min(int64_t{kThreads}, samples - first));
@@ -109,8 +110,8 @@ __global__ void __launch_bounds__(kThreads) add_voxel_gradient(
 }
 
 // One thread owns a sample. Node -1, before an axis's first, is cell 0.
-__global__ void __launch_bounds__(kThreads) voxel_cells(
-    VoxelShape shape, const float* coords, int64_t samples, int64_t* cells) {
+__global__ void __launch_bounds__(kThreads)
+    voxel_cells(VoxelShape shape, const float* coords, int64_t samples, int64_t* cells) {
   for (int64_t s = int64_t{blockIdx.x} * kThreads + threadIdx.x; s < samples; s += int64_t{gridDim.x} * kThreads) {
     const VoxelTaps taps = taps_at(shape, coords, s);
     int64_t cell = 0;
@@ -122,9 +123,9 @@ __global__ void __launch_bounds__(kThreads) voxel_cells(
 // One thread owns a chunk of a node's channels and visits the samples of the eight cells around it: of those before it
 // the node is the far corner, of its own the near one.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) gather_voxel_gradient(
-    VoxelShape shape, const float* coords, const float* grad, const int64_t* order, const int64_t* starts,
-    float* gradient, uint8_t* touched) {
+__global__ void __launch_bounds__(kThreads)
+    gather_voxel_gradient(VoxelShape shape, const float* coords, const float* grad, const int64_t* order,
+                          const int64_t* starts, float* gradient, uint8_t* touched) {
   const int64_t chunks = shape.channels / kWidth, total = nodes_of(shape) * chunks;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < total; i += int64_t{gridDim.x} * kThreads) {
     const int64_t node = i / chunks, channel = i % chunks * kWidth;
@@ -158,41 +159,37 @@ __global__ void __launch_bounds__(kThreads) gather_voxel_gradient(
 
 }  // namespace
 
-int launch_voxel_features(
-    const VoxelShape& shape, const float* grid, const float* coords, int64_t samples, float* out,
-    cudaStream_t stream) {
+int launch_voxel_features(const VoxelShape& shape, const float* grid, const float* coords, int64_t samples, float* out,
+                          cudaStream_t stream) {
   if (samples * shape.channels == 0) return cudaSuccess;
   const bool in_fours = comes_in_fours(shape.channels, grid, out);
   const auto kernel = in_fours ? voxel_features<4> : voxel_features<1>;
   return NERF_SSIM_LAUNCH(kernel, blocks_for(samples, kThreads), kThreads, stream, shape, grid, coords, samples, out);
 }
 
-int launch_add_voxel_gradient(
-    const VoxelShape& shape, const float* coords, int64_t samples, const float* grad, float* gradient,
-    uint8_t* touched, cudaStream_t stream) {
+int launch_add_voxel_gradient(const VoxelShape& shape, const float* coords, int64_t samples, const float* grad,
+                              float* gradient, uint8_t* touched, cudaStream_t stream) {
   if (samples * shape.channels == 0) return cudaSuccess;
   const bool in_fours = comes_in_fours(shape.channels, grad, gradient);
   const auto kernel = in_fours ? add_voxel_gradient<4> : add_voxel_gradient<1>;
-  return NERF_SSIM_LAUNCH(
-      kernel, blocks_for(samples, kThreads), kThreads, stream, shape, coords, samples, grad, gradient, touched);
+  return NERF_SSIM_LAUNCH(kernel, blocks_for(samples, kThreads), kThreads, stream, shape, coords, samples, grad,
+                          gradient, touched);
 }
 
-int launch_voxel_cells(
-    const VoxelShape& shape, const float* coords, int64_t samples, int64_t* cells, cudaStream_t stream) {
+int launch_voxel_cells(const VoxelShape& shape, const float* coords, int64_t samples, int64_t* cells,
+                       cudaStream_t stream) {
   if (samples == 0) return cudaSuccess;
   return NERF_SSIM_LAUNCH(voxel_cells, blocks_for(samples, kThreads), kThreads, stream, shape, coords, samples, cells);
 }
 
-int launch_gather_voxel_gradient(
-    const VoxelShape& shape, const float* coords, const float* grad, const int64_t* order, const int64_t* starts,
-    float* gradient, uint8_t* touched, cudaStream_t stream) {
+int launch_gather_voxel_gradient(const VoxelShape& shape, const float* coords, const float* grad, const int64_t* order,
+                                 const int64_t* starts, float* gradient, uint8_t* touched, cudaStream_t stream) {
   if (nodes_of(shape) * shape.channels == 0) return cudaSuccess;
   const bool in_fours = comes_in_fours(shape.channels, grad, gradient);
   const auto kernel = in_fours ? gather_voxel_gradient<4> : gather_voxel_gradient<1>;
   const int64_t threads = nodes_of(shape) * shape.channels / (in_fours ? 4 : 1);
-  return NERF_SSIM_LAUNCH(
-      kernel, blocks_for(threads, kThreads), kThreads, stream, shape, coords, grad, order, starts, gradient,
-      touched);
+  return NERF_SSIM_LAUNCH(kernel, blocks_for(threads, kThreads), kThreads, stream, shape, coords, grad, order, starts,
+                          gradient, touched);
 }
 
 }  // namespace nerf_ssim

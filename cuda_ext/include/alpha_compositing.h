@@ -32,8 +32,8 @@ namespace cpu {
 void composite_voxels(const VoxelRays&, float* weights, float* background, int threads);
 
 // Gradient of the densities; upstream gradients may be null.
-void composite_voxels_backward(
-    const VoxelRays&, const float* grad_weights, const float* grad_background, float* grad_density, int threads);
+void composite_voxels_backward(const VoxelRays&, const float* grad_weights, const float* grad_background,
+                               float* grad_density, int threads);
 
 // Sum over rays of the distortion; `gradient` becomes its gradient in the weights.
 double distortion(const PackedWeights&, float* gradient, int threads);
@@ -44,8 +44,8 @@ extern "C" {
 
 // As on the CPU; offsets that lead out of the arrays are cut to them.
 int launch_composite_voxels(const VoxelRays&, float* weights, float* background, cudaStream_t);
-int launch_composite_voxels_backward(
-    const VoxelRays&, const float* grad_weights, const float* grad_background, float* grad_density, cudaStream_t);
+int launch_composite_voxels_backward(const VoxelRays&, const float* grad_weights, const float* grad_background,
+                                     float* grad_density, cudaStream_t);
 
 // How many floats of scratch the next needs.
 int64_t distortion_scratch(int64_t samples);

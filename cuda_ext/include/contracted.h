@@ -32,9 +32,8 @@ struct KeptPoints {
 std::vector<KeptPoints> find_contracted(const ContractedMarch&, int64_t* ray_offsets, int threads);
 
 // Writes coords [samples, 3], t [samples] and ray_index [samples].
-void fill_contracted(
-    const ContractedMarch&, const int64_t* ray_offsets, const std::vector<KeptPoints>& kept, float* coords, float* t,
-    int64_t* ray_index);
+void fill_contracted(const ContractedMarch&, const int64_t* ray_offsets, const std::vector<KeptPoints>& kept,
+                     float* coords, float* t, int64_t* ray_index);
 
 }  // namespace cpu
 
@@ -44,8 +43,8 @@ extern "C" {
 int launch_count_contracted(const ContractedMarch&, int64_t* counts, cudaStream_t);
 
 // The same rays again: coords [samples, 3], t [samples] and ray_index [samples] from ray_offsets[ray] on.
-int launch_fill_contracted(
-    const ContractedMarch&, const int64_t* ray_offsets, float* coords, float* t, int64_t* ray_index, cudaStream_t);
+int launch_fill_contracted(const ContractedMarch&, const int64_t* ray_offsets, float* coords, float* t,
+                           int64_t* ray_index, cudaStream_t);
 }
 
 }  // namespace nerf_ssim

@@ -51,42 +51,35 @@ void vm_features(const VmGrid&, const float* coords, int64_t samples, float* out
 
 // Gradients of either, added to zeroed arrays. `grad` is [samples] (is_features false) or [samples, sum of channels].
 // The same number of threads gives the same bits.
-void vm_backward(
-    const VmGrid&, const float* coords, int64_t samples, const float* grad, bool is_features, const VmGradient&,
-    int threads);
+void vm_backward(const VmGrid&, const float* coords, int64_t samples, const float* grad, bool is_features,
+                 const VmGradient&, int threads);
 
 // Appearance features multiplied by a basis, out[s, :] = weight * features, [samples, outputs]; the features are never
 // stored. Gradients: those of the grids are added to zeroed arrays, that of the weight is overwritten; same bits for
 // the same number of threads.
 void vm_basis(const VmGrid&, const VmBasis&, const float* coords, int64_t samples, float* out, int threads);
-void vm_basis_backward(
-    const VmGrid&, const VmBasis&, const float* coords, int64_t samples, const float* grad, const VmGradient&,
-    float* weight_gradient, int threads);
+void vm_basis_backward(const VmGrid&, const VmBasis&, const float* coords, int64_t samples, const float* grad,
+                       const VmGradient&, float* weight_gradient, int threads);
 
 // The same of the products of three lines.
 void cp_density(const CpGrid&, const float* coords, int64_t samples, float* out, int threads);
 void cp_features(const CpGrid&, const float* coords, int64_t samples, float* out, int threads);
-void cp_backward(
-    const CpGrid&, const float* coords, int64_t samples, const float* grad, bool is_features, const CpGradient&,
-    int threads);
+void cp_backward(const CpGrid&, const float* coords, int64_t samples, const float* grad, bool is_features,
+                 const CpGradient&, int threads);
 
 }  // namespace cpu
 
 extern "C" {
 
 // The features or their sum, the density.
-int launch_vm(
-    const VmGrid&, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t);
-int launch_cp(
-    const CpGrid&, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t);
+int launch_vm(const VmGrid&, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t);
+int launch_cp(const CpGrid&, const float* coords, int64_t samples, bool is_features, float* out, cudaStream_t);
 
 // Gradients of either, added with atomics to zeroed arrays; `grad` has the shape of `out` above.
-int launch_vm_backward(
-    const VmGrid&, const float* coords, int64_t samples, const float* grad, bool is_features, const VmGradient&,
-    cudaStream_t);
-int launch_cp_backward(
-    const CpGrid&, const float* coords, int64_t samples, const float* grad, bool is_features, const CpGradient&,
-    cudaStream_t);
+int launch_vm_backward(const VmGrid&, const float* coords, int64_t samples, const float* grad, bool is_features,
+                       const VmGradient&, cudaStream_t);
+int launch_cp_backward(const CpGrid&, const float* coords, int64_t samples, const float* grad, bool is_features,
+                       const CpGradient&, cudaStream_t);
 
 // The backward passes in a fixed order, without atomics: every node gathers what the samples around it give. For each
 // plane and line the caller finds the samples' cells, sorts the samples by cell and keeps their order; `starts` says
@@ -94,22 +87,20 @@ int launch_cp_backward(
 //
 // cells[s] = the cell of sample s along axis_v and axis_u, [nodes_v + 2, nodes_u + 2] of them because a sample may lie
 // before the first node and beyond the last. axis_u = -1: along axis_v alone, nodes_v + 2 cells.
-int launch_grid_cells(
-    const float* coords, int64_t samples, int64_t axis_v, int64_t nodes_v, int64_t axis_u, int64_t nodes_u,
-    int64_t* cells, cudaStream_t);
+int launch_grid_cells(const float* coords, int64_t samples, int64_t axis_v, int64_t nodes_v, int64_t axis_u,
+                      int64_t nodes_u, int64_t* cells, cudaStream_t);
 
 // Gradients of the plane and of the line of an orientation, and of the line along an axis. `grad` points to the first
 // channel of the orientation in its first sample and has `grad_stride` floats a sample; 0: one gradient a sample for
 // all channels. `order` [samples], `starts` [cells + 1].
-int launch_gather_vm_plane(
-    const VmGrid&, int64_t orientation, const float* coords, const float* grad, int64_t grad_stride,
-    const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t);
-int launch_gather_vm_line(
-    const VmGrid&, int64_t orientation, const float* coords, const float* grad, int64_t grad_stride,
-    const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t);
-int launch_gather_cp_line(
-    const CpGrid&, int64_t axis, const float* coords, const float* grad, int64_t grad_stride, const int64_t* order,
-    const int64_t* starts, float* gradient, cudaStream_t);
+int launch_gather_vm_plane(const VmGrid&, int64_t orientation, const float* coords, const float* grad,
+                           int64_t grad_stride, const int64_t* order, const int64_t* starts, float* gradient,
+                           cudaStream_t);
+int launch_gather_vm_line(const VmGrid&, int64_t orientation, const float* coords, const float* grad,
+                          int64_t grad_stride, const int64_t* order, const int64_t* starts, float* gradient,
+                          cudaStream_t);
+int launch_gather_cp_line(const CpGrid&, int64_t axis, const float* coords, const float* grad, int64_t grad_stride,
+                          const int64_t* order, const int64_t* starts, float* gradient, cudaStream_t);
 }
 
 }  // namespace nerf_ssim

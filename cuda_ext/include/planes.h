@@ -25,7 +25,7 @@ void resize_plane(const Plane&, int64_t n_v, int64_t n_u, float* out, int thread
 
 }  // namespace cpu
 
-constexpr int kMostPlanes = 3;  // that one launch takes: those of a grid
+constexpr int kMostPlanes = 3;                 // that one launch takes: those of a grid
 constexpr int64_t kPlaneTvPartialSums = 1024;  // of each plane
 
 // Up to kMostPlanes planes, and up to two factors by which the sum of their total variations is multiplied in turn.

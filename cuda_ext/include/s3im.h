@@ -32,19 +32,17 @@ extern "C" {
 int64_t s3im_blocks(const S3imGeometry&);
 
 // `loss` [] = the mix's total less the mean index (1 - mean SSIM for {1, 0, 0}), and the means of SSIM, S1, S2,
-// mu_x - mu_y and its size, `statistics` [5]. An order that names no ray makes the result NaN and is not followed. Where
-// `gradient` [rays, channels] is not null, the gradient of the loss in the rendered colours is added to it by atomics.
-// Where `derivatives` [3, rows, columns, channels] is not null, the derivatives by mu_y, the mean of x^2 + y^2 and that
-// of x y are kept there for launch_s3im_collect.
-int launch_s3im(
-    const S3imGeometry&, const float* rendered, const float* target, float* gradient, float* derivatives,
-    float* block_sums, float* loss, float* statistics, cudaStream_t);
+// mu_x - mu_y and its size, `statistics` [5]. An order that names no ray makes the result NaN and is not followed.
+// Where `gradient` [rays, channels] is not null, the gradient of the loss in the rendered colours is added to it by
+// atomics. Where `derivatives` [3, rows, columns, channels] is not null, the derivatives by mu_y, the mean of x^2 + y^2
+// and that of x y are kept there for launch_s3im_collect.
+int launch_s3im(const S3imGeometry&, const float* rendered, const float* target, float* gradient, float* derivatives,
+                float* block_sums, float* loss, float* statistics, cudaStream_t);
 
 // The same gradient without atomics, the same bits at every call. sorted_rays [height * width] ascend, and pixel
 // positions[i] shows ray sorted_rays[i].
-int launch_s3im_collect(
-    const S3imGeometry&, const float* rendered, const float* target, const int64_t* sorted_rays,
-    const int64_t* positions, const float* derivatives, float* gradient, cudaStream_t);
+int launch_s3im_collect(const S3imGeometry&, const float* rendered, const float* target, const int64_t* sorted_rays,
+                        const int64_t* positions, const float* derivatives, float* gradient, cudaStream_t);
 }
 
 }  // namespace nerf_ssim

@@ -26,8 +26,8 @@ struct SsimGeometry {
   SsimMix mix;
 };
 
-// Derivatives of the index at each window with respect to mu_x, mu_y, the window mean of x^2 + y^2 and that of x y. A null
-// map is not wanted (forward) or zero (adjoint); square and product are there whenever one of the means is.
+// Derivatives of the index at each window with respect to mu_x, mu_y, the window mean of x^2 + y^2 and that of x y. A
+// null map is not wanted (forward) or zero (adjoint); square and product are there whenever one of the means is.
 template <typename Float>
 struct SsimPartials {
   Float *mean_x, *mean_y, *square, *product;
@@ -55,14 +55,12 @@ void ssim_moments(const SsimGeometry&, const float* x, const float* y, float* mo
 SsimSums ssim_forward(const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&);
 
 // The gradient of sum(scale * partials . moments) with respect to x and y (each null where not wanted).
-void ssim_adjoint(
-    const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, float scale, float* grad_x,
-    float* grad_y);
+void ssim_adjoint(const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, float scale,
+                  float* grad_x, float* grad_y);
 
 // A row of `n` windows: the sums of S1, S2 and mu_x - mu_y from their moments, and the partials that are wanted.
-SsimSums ssim_row(
-    const SsimGeometry&, int64_t n, const float* mean_x, const float* mean_y, const float* variances,
-    const float* covariance, const SsimPartials<float>& partials);
+SsimSums ssim_row(const SsimGeometry&, int64_t n, const float* mean_x, const float* mean_y, const float* variances,
+                  const float* covariance, const SsimPartials<float>& partials);
 
 }  // namespace cpu
 
@@ -76,28 +74,26 @@ extern "C" {
 // Blocks of the forward pass: the room that block_sums [5, blocks] needs.
 int64_t ssim_forward_blocks(const SsimGeometry&, int64_t tile_rows);
 
-// The mean index `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the partials
-// that are wanted.
-int launch_ssim_forward(
-    const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&, float* block_sums, float* mean,
-    float* statistics, int64_t tile_rows, cudaStream_t);
+// The mean index `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the
+// partials that are wanted.
+int launch_ssim_forward(const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&,
+                        float* block_sums, float* mean, float* statistics, int64_t tile_rows, cudaStream_t);
 
-int launch_ssim_moments(
-    const SsimGeometry&, const float* x, const float* y, float* moments, int64_t tile_rows, cudaStream_t);
+int launch_ssim_moments(const SsimGeometry&, const float* x, const float* y, float* moments, int64_t tile_rows,
+                        cudaStream_t);
 
 // The gradient of sum(*scale * factor * partials . moments); `scale` [] is device memory. A wanted gradient needs its
 // map of the means.
-int launch_ssim_adjoint(
-    const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, const float* scale,
-    float factor, float* grad_x, float* grad_y, int64_t tile_rows, cudaStream_t);
+int launch_ssim_adjoint(const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&,
+                        const float* scale, float factor, float* grad_x, float* grad_y, int64_t tile_rows,
+                        cudaStream_t);
 
 // Whether launch_ssim_recompute serves these windows.
 bool ssim_can_recompute(const SsimGeometry&);
 
 // The gradient of *scale * factor * sum(index) without any saved map: the windows are computed again.
-int launch_ssim_recompute(
-    const SsimGeometry&, const float* x, const float* y, const float* scale, float factor, float* grad_x,
-    float* grad_y, cudaStream_t);
+int launch_ssim_recompute(const SsimGeometry&, const float* x, const float* y, const float* scale, float factor,
+                          float* grad_x, float* grad_y, cudaStream_t);
 }
 
 }  // namespace nerf_ssim

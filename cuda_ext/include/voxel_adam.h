@@ -30,8 +30,7 @@ namespace cpu {
 
 // Total variation of the old values (if `tv` is not null), update, cleared gradient. With `skip_zero`, elements whose
 // gradient is zero keep all they have. The factors are those of masked_adam_factors. No bit depends on `threads`.
-void voxel_adam(
-    const AdamStep&, bool skip_zero, const VoxelTv* tv, const VoxelShape&, const VoxelState&, int threads);
+void voxel_adam(const AdamStep&, bool skip_zero, const VoxelTv* tv, const VoxelShape&, const VoxelState&, int threads);
 
 }  // namespace cpu
 
@@ -39,8 +38,8 @@ extern "C" {
 
 // Adds the pull of the six neighbours to `grad`; total variation reads neighbours, so no value may move before all is
 // added: the update is a second launch. `touched` as in VoxelState.
-int launch_add_voxel_tv(
-    const VoxelTv&, const VoxelShape&, const float* grid, float* grad, const uint8_t* touched, cudaStream_t);
+int launch_add_voxel_tv(const VoxelTv&, const VoxelShape&, const float* grid, float* grad, const uint8_t* touched,
+                        cudaStream_t);
 
 // The update of all elements of a grid of that shape. With `touched`, elements whose gradient is zero must be skipped.
 int launch_voxel_adam(const AdamStep&, bool skip_zero, const VoxelShape&, const VoxelState&, cudaStream_t);

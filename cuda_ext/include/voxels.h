@@ -20,27 +20,25 @@ inline int64_t runs_of(int64_t line) { return (line + kVoxelRun - 1) / kVoxelRun
 namespace cpu {
 
 // out[s, :] = trilinear sample at coords[s].
-void voxel_features(
-    const VoxelShape&, const float* grid, const float* coords, int64_t samples, float* out, int threads);
+void voxel_features(const VoxelShape&, const float* grid, const float* coords, int64_t samples, float* out,
+                    int threads);
 
 // Adds the gradient of the grid to `gradient` and, if `touched` [X, Y, runs of a line] is not null, sets it to 1 where
 // something was added. The bits do not depend on the number of threads.
-void add_voxel_features_gradient(
-    const VoxelShape&, const float* coords, int64_t samples, const float* grad, float* gradient, uint8_t* touched,
-    int threads);
+void add_voxel_features_gradient(const VoxelShape&, const float* coords, int64_t samples, const float* grad,
+                                 float* gradient, uint8_t* touched, int threads);
 
 }  // namespace cpu
 
 extern "C" {
 
 // out [samples, channels].
-int launch_voxel_features(
-    const VoxelShape&, const float* grid, const float* coords, int64_t samples, float* out, cudaStream_t);
+int launch_voxel_features(const VoxelShape&, const float* grid, const float* coords, int64_t samples, float* out,
+                          cudaStream_t);
 
 // Adds the gradient of the grid to `gradient`, with atomics, and notes where in `touched` as on the CPU.
-int launch_add_voxel_gradient(
-    const VoxelShape&, const float* coords, int64_t samples, const float* grad, float* gradient, uint8_t* touched,
-    cudaStream_t);
+int launch_add_voxel_gradient(const VoxelShape&, const float* coords, int64_t samples, const float* grad,
+                              float* gradient, uint8_t* touched, cudaStream_t);
 
 // cells[s] = the cell of sample s, of (X + 2) * (Y + 2) * (Z + 2): one more on either side, because a sample may lie
 // before the first node of an axis and beyond its last.
@@ -48,9 +46,8 @@ int launch_voxel_cells(const VoxelShape&, const float* coords, int64_t samples, 
 
 // The gradient in a fixed order, without atomics: `order` [samples] has the samples sorted by cell, those of a cell in
 // their order, and `starts` [cells + 1] says where each cell's begin. `touched` as above.
-int launch_gather_voxel_gradient(
-    const VoxelShape&, const float* coords, const float* grad, const int64_t* order, const int64_t* starts,
-    float* gradient, uint8_t* touched, cudaStream_t);
+int launch_gather_voxel_gradient(const VoxelShape&, const float* coords, const float* grad, const int64_t* order,
+                                 const int64_t* starts, float* gradient, uint8_t* touched, cudaStream_t);
 }
 
 }  // namespace nerf_ssim

@@ -79,7 +79,7 @@ int find_storage(dl_phdr_info* library, size_t, void* result) {
   const ElfW(Phdr)* storage = nullptr;
   bool is_here = false;
   for (int i = 0; i < library->dlpi_phnum; ++i) {
-    const ElfW(Phdr)& part = library->dlpi_phdr[i];
+    const ElfW(Phdr) & part = library->dlpi_phdr[i];
     const uintptr_t begin = library->dlpi_addr + part.p_vaddr;
     if (part.p_type == PT_LOAD) is_here = is_here || (begin <= own && own < begin + part.p_memsz);
     if (part.p_type == PT_TLS) storage = &part;

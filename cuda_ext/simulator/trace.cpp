@@ -201,7 +201,8 @@ void Trace::access(uintptr_t address, int bytes, bool is_write, bool is_atomic, 
   const uintptr_t last = std::min(address + bytes, region->end) - 1;
   if (bytes < region->bytes_of_word) region->refine(bytes);
   const int word_bytes = region->bytes_of_word;
-  for (uintptr_t index = (address - region->begin) / word_bytes; index <= (last - region->begin) / word_bytes; ++index) {
+  for (uintptr_t index = (address - region->begin) / word_bytes; index <= (last - region->begin) / word_bytes;
+       ++index) {
     Word& word = region->words[index];
     compare(word.writes, now, is_write ? "write after write" : "read after write");
     if (is_write) compare(word.reads, now, "write after read");

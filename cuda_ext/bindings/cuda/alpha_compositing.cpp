@@ -20,8 +20,8 @@ struct DensitySamples {
   Tensor density, offsets;
   VoxelRays rays;
 
-  DensitySamples(
-      const Tensor& density_, const Tensor& offsets_, double shift, double interval, double threshold, double stop)
+  DensitySamples(const Tensor& density_, const Tensor& offsets_, double shift, double interval, double threshold,
+                 double stop)
       : density(checked(density_, {density_.numel()}, "density", density_)),
         offsets(checked_offsets(offsets_, density_)),
         rays{density.const_data_ptr<float>(),
@@ -34,38 +34,36 @@ struct DensitySamples {
              static_cast<float>(stop)} {}
 };
 
-std::tuple<Tensor, Tensor> composite_voxels_cuda(
-    const Tensor& density, const Tensor& ray_offsets, double shift, double interval, double alpha_threshold,
-    double stop) {
+std::tuple<Tensor, Tensor> composite_voxels_cuda(const Tensor& density, const Tensor& ray_offsets, double shift,
+                                                 double interval, double alpha_threshold, double stop) {
   const OnDeviceOf device(density);
   const DensitySamples samples(density, ray_offsets, shift, interval, alpha_threshold, stop);
   Tensor weights = at::empty({samples.rays.samples}, density.options());
   Tensor background = at::empty({samples.rays.rays}, density.options());
-  check_launch(
-      launch_composite_voxels(
-          samples.rays, weights.mutable_data_ptr<float>(), background.mutable_data_ptr<float>(), device.stream),
-      "composite_voxels");
+  check_launch(launch_composite_voxels(samples.rays, weights.mutable_data_ptr<float>(),
+                                       background.mutable_data_ptr<float>(), device.stream),
+               "composite_voxels");
   return {weights, background};
 }
 
-Tensor composite_voxels_backward_cuda(
-    const std::optional<Tensor>& grad_weights, const std::optional<Tensor>& grad_background, const Tensor& density,
-    const Tensor& ray_offsets, double shift, double interval, double alpha_threshold, double stop) {
+Tensor composite_voxels_backward_cuda(const std::optional<Tensor>& grad_weights,
+                                      const std::optional<Tensor>& grad_background, const Tensor& density,
+                                      const Tensor& ray_offsets, double shift, double interval, double alpha_threshold,
+                                      double stop) {
   const OnDeviceOf device(density);
   const DensitySamples samples(density, ray_offsets, shift, interval, alpha_threshold, stop);
   const Tensor of_weights = checked_upstream(grad_weights, {samples.rays.samples}, density);
   const Tensor of_background = checked_upstream(grad_background, {samples.rays.rays}, density);
   Tensor grad_density = at::empty({samples.rays.samples}, density.options());
   check_launch(
-      launch_composite_voxels_backward(
-          samples.rays, pointer_or_null(of_weights), pointer_or_null(of_background),
-          grad_density.mutable_data_ptr<float>(), device.stream),
+      launch_composite_voxels_backward(samples.rays, pointer_or_null(of_weights), pointer_or_null(of_background),
+                                       grad_density.mutable_data_ptr<float>(), device.stream),
       "composite_voxels_backward");
   return grad_density;
 }
 
-std::tuple<Tensor, Tensor> distortion_loss_cuda(
-    const Tensor& weights, const Tensor& s, const Tensor& ray_index, double interval) {
+std::tuple<Tensor, Tensor> distortion_loss_cuda(const Tensor& weights, const Tensor& s, const Tensor& ray_index,
+                                                double interval) {
   const OnDeviceOf device(weights);
   const int64_t samples = weights.numel();
   const Tensor w = checked(weights, {samples}, "weights", weights), places = checked(s, {samples}, "s", weights);
@@ -73,14 +71,11 @@ std::tuple<Tensor, Tensor> distortion_loss_cuda(
   if (samples == 0) return {at::zeros({}, w.options()), at::empty({0}, w.options())};
   Tensor loss = at::empty({}, w.options()), gradient = at::empty({samples}, w.options());
   Tensor scratch = at::empty({distortion_scratch(samples)}, w.options());
-  const PackedWeights packed{
-      w.const_data_ptr<float>(), places.const_data_ptr<float>(), rays.const_data_ptr<int64_t>(), samples,
-      static_cast<float>(interval)};
-  check_launch(
-      launch_distortion(
-          packed, scratch.mutable_data_ptr<float>(), loss.mutable_data_ptr<float>(),
-          gradient.mutable_data_ptr<float>(), device.stream),
-      "distortion_loss");
+  const PackedWeights packed{w.const_data_ptr<float>(), places.const_data_ptr<float>(), rays.const_data_ptr<int64_t>(),
+                             samples, static_cast<float>(interval)};
+  check_launch(launch_distortion(packed, scratch.mutable_data_ptr<float>(), loss.mutable_data_ptr<float>(),
+                                 gradient.mutable_data_ptr<float>(), device.stream),
+               "distortion_loss");
   return {loss, gradient};
 }
 

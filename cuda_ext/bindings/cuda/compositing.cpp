@@ -27,28 +27,30 @@ struct VolumeSamples {
       : sigma(checked(sigma_, {sigma_.numel()}, "sigma", sigma_)),
         delta(checked(delta_, {sigma_.numel()}, "delta", sigma_)),
         offsets(checked_offsets(offsets_, sigma_)),
-        rays{sigma.const_data_ptr<float>(),     delta.const_data_ptr<float>(), offsets.const_data_ptr<int64_t>(),
-             offsets.numel() - 1, sigma.numel(), static_cast<float>(distance_scale)} {}
+        rays{sigma.const_data_ptr<float>(),
+             delta.const_data_ptr<float>(),
+             offsets.const_data_ptr<int64_t>(),
+             offsets.numel() - 1,
+             sigma.numel(),
+             static_cast<float>(distance_scale)} {}
 };
 
-std::tuple<Tensor, Tensor, Tensor> composite_cuda(
-    const Tensor& sigma, const Tensor& delta, const Tensor& ray_offsets, double distance_scale) {
+std::tuple<Tensor, Tensor, Tensor> composite_cuda(const Tensor& sigma, const Tensor& delta, const Tensor& ray_offsets,
+                                                  double distance_scale) {
   const OnDeviceOf device(sigma);
   const VolumeSamples samples(sigma, delta, ray_offsets, distance_scale);
   Tensor weights = at::empty(sigma.sizes(), sigma.options()), light = at::empty(sigma.sizes(), sigma.options());
   Tensor opacity = at::empty({samples.rays.rays}, sigma.options());
-  check_launch(
-      launch_composite(
-          samples.rays, weights.mutable_data_ptr<float>(), opacity.mutable_data_ptr<float>(),
-          light.mutable_data_ptr<float>(), device.stream),
-      "composite");
+  check_launch(launch_composite(samples.rays, weights.mutable_data_ptr<float>(), opacity.mutable_data_ptr<float>(),
+                                light.mutable_data_ptr<float>(), device.stream),
+               "composite");
   return {weights, opacity, light};
 }
 
-Tensor composite_backward_cuda(
-    const std::optional<Tensor>& grad_weights, const std::optional<Tensor>& grad_opacity,
-    const std::optional<Tensor>& grad_transmittance, const Tensor& sigma, const Tensor& delta,
-    const Tensor& ray_offsets, const Tensor& transmittance, double distance_scale) {
+Tensor composite_backward_cuda(const std::optional<Tensor>& grad_weights, const std::optional<Tensor>& grad_opacity,
+                               const std::optional<Tensor>& grad_transmittance, const Tensor& sigma,
+                               const Tensor& delta, const Tensor& ray_offsets, const Tensor& transmittance,
+                               double distance_scale) {
   const OnDeviceOf device(sigma);
   const VolumeSamples samples(sigma, delta, ray_offsets, distance_scale);
   const int64_t n = sigma.numel();
@@ -57,11 +59,10 @@ Tensor composite_backward_cuda(
   const Tensor of_light = checked_upstream(grad_transmittance, {n}, sigma);
   const Tensor light = checked(transmittance, {n}, "transmittance", sigma);
   Tensor grad_sigma = at::empty(sigma.sizes(), sigma.options());
-  check_launch(
-      launch_composite_backward(
-          samples.rays, light.const_data_ptr<float>(), pointer_or_null(of_weights), pointer_or_null(of_opacity),
-          pointer_or_null(of_light), grad_sigma.mutable_data_ptr<float>(), device.stream),
-      "composite_backward");
+  check_launch(launch_composite_backward(samples.rays, light.const_data_ptr<float>(), pointer_or_null(of_weights),
+                                         pointer_or_null(of_opacity), pointer_or_null(of_light),
+                                         grad_sigma.mutable_data_ptr<float>(), device.stream),
+               "composite_backward");
   return grad_sigma;
 }
 
@@ -74,8 +75,12 @@ struct WeightedValues {
       : weights(checked(weights_, {weights_.numel()}, "weights", weights_)),
         values(checked(values_, {weights_.numel(), values_.size(1)}, "values", weights_)),
         ray_index(checked_integers(ray_index_, weights_.numel(), "ray_index", weights_)),
-        sums{weights.const_data_ptr<float>(), values.const_data_ptr<float>(), ray_index.const_data_ptr<int64_t>(),
-             weights.numel(), values.size(1), rays} {
+        sums{weights.const_data_ptr<float>(),
+             values.const_data_ptr<float>(),
+             ray_index.const_data_ptr<int64_t>(),
+             weights.numel(),
+             values.size(1),
+             rays} {
     TORCH_CHECK(rays >= 0, "n_rays: expected at least 0, not ", rays);
   }
 };
@@ -87,9 +92,8 @@ Tensor accumulate_cuda(const Tensor& weights, const Tensor& values, const Tensor
   if (at::globalContext().deterministicAlgorithms()) {
     const auto [sorted, order] = at::sort(weighted.ray_index, /*stable=*/true, /*dim=*/0, /*descending=*/false);
     check_launch(
-        launch_accumulate_ordered(
-            weighted.sums, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
-            out.mutable_data_ptr<float>(), device.stream),
+        launch_accumulate_ordered(weighted.sums, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
+                                  out.mutable_data_ptr<float>(), device.stream),
         "accumulate");
   } else {
     check_launch(launch_accumulate(weighted.sums, out.mutable_data_ptr<float>(), device.stream), "accumulate");
@@ -97,18 +101,17 @@ Tensor accumulate_cuda(const Tensor& weights, const Tensor& values, const Tensor
   return out;
 }
 
-std::tuple<Tensor, Tensor> accumulate_backward_cuda(
-    const Tensor& grad, const Tensor& weights, const Tensor& values, const Tensor& ray_index) {
+std::tuple<Tensor, Tensor> accumulate_backward_cuda(const Tensor& grad, const Tensor& weights, const Tensor& values,
+                                                    const Tensor& ray_index) {
   const OnDeviceOf device(weights);
   const WeightedValues weighted(weights, values, ray_index, grad.size(0));
   const Tensor upstream = checked(grad, {grad.size(0), weighted.sums.channels}, "grad", weights);
   Tensor grad_weights = at::empty(weights.sizes(), weights.options());
   Tensor grad_values = at::empty(values.sizes(), values.options());
-  check_launch(
-      launch_accumulate_backward(
-          weighted.sums, upstream.const_data_ptr<float>(), grad_weights.mutable_data_ptr<float>(),
-          grad_values.mutable_data_ptr<float>(), device.stream),
-      "accumulate_backward");
+  check_launch(launch_accumulate_backward(weighted.sums, upstream.const_data_ptr<float>(),
+                                          grad_weights.mutable_data_ptr<float>(), grad_values.mutable_data_ptr<float>(),
+                                          device.stream),
+               "accumulate_backward");
   return {grad_weights, grad_values};
 }
 

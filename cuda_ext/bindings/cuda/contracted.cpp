@@ -15,9 +15,9 @@ namespace {
 
 using at::Tensor;
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted_cuda(
-    const Tensor& origins, const Tensor& directions, const Tensor& t, double bg_len, double min_distance,
-    const std::optional<Tensor>& mask) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted_cuda(const Tensor& origins, const Tensor& directions,
+                                                                 const Tensor& t, double bg_len, double min_distance,
+                                                                 const std::optional<Tensor>& mask) {
   const OnDeviceOf device(origins);
   check_rank(origins, 2, "origins");
   const int64_t rays = origins.size(0), places = t.numel();
@@ -25,9 +25,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted_cuda(
   const Tensor from = checked(origins, {rays, 3}, "origins", origins);
   const Tensor along = checked(directions, {rays, 3}, "directions", origins);
   const Tensor distances = checked(t, {places}, "t", origins);
-  ContractedMarch march{
-      from.const_data_ptr<float>(), along.const_data_ptr<float>(), rays, distances.const_data_ptr<float>(), places,
-      static_cast<float>(1.0 + bg_len), static_cast<float>(bg_len), static_cast<float>(min_distance), nullptr, {}};
+  ContractedMarch march{from.const_data_ptr<float>(),
+                        along.const_data_ptr<float>(),
+                        rays,
+                        distances.const_data_ptr<float>(),
+                        places,
+                        static_cast<float>(1.0 + bg_len),
+                        static_cast<float>(bg_len),
+                        static_cast<float>(min_distance),
+                        nullptr,
+                        {}};
   Tensor open;
   if (mask) {
     open = checked_open_nodes(*mask, origins);
@@ -38,25 +45,19 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> march_contracted_cuda(
   const auto integers = origins.options().dtype(at::kLong);
   Tensor counts = at::empty({rays}, integers), offsets = at::empty({rays + 1}, integers);
   int64_t* const ends = offsets.mutable_data_ptr<int64_t>();
-  check_launch(
-      launch_count_contracted(march, counts.mutable_data_ptr<int64_t>(), device.stream), "march_contracted");
-  check_launch(
-      launch_sample_offsets(counts.const_data_ptr<int64_t>(), rays, ends, device.stream), "march_contracted");
+  check_launch(launch_count_contracted(march, counts.mutable_data_ptr<int64_t>(), device.stream), "march_contracted");
+  check_launch(launch_sample_offsets(counts.const_data_ptr<int64_t>(), rays, ends, device.stream), "march_contracted");
   // 2. the samples
   const int64_t samples = offsets[rays].item<int64_t>();
   Tensor coords = at::empty({samples, 3}, origins.options()), kept_t = at::empty({samples}, origins.options());
   Tensor ray_index = at::empty({samples}, integers);
-  check_launch(
-      launch_fill_contracted(
-          march, ends, coords.mutable_data_ptr<float>(), kept_t.mutable_data_ptr<float>(),
-          ray_index.mutable_data_ptr<int64_t>(), device.stream),
-      "march_contracted");
+  check_launch(launch_fill_contracted(march, ends, coords.mutable_data_ptr<float>(), kept_t.mutable_data_ptr<float>(),
+                                      ray_index.mutable_data_ptr<int64_t>(), device.stream),
+               "march_contracted");
   return {coords, kept_t, ray_index, offsets};
 }
 
-TORCH_LIBRARY_IMPL(nerf_ssim, NERF_SSIM_CUDA_KEY, library) {
-  library.impl("march_contracted", &march_contracted_cuda);
-}
+TORCH_LIBRARY_IMPL(nerf_ssim, NERF_SSIM_CUDA_KEY, library) { library.impl("march_contracted", &march_contracted_cuda); }
 
 }  // namespace
 }  // namespace nerf_ssim

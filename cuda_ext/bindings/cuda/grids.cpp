@@ -24,8 +24,8 @@ template <class... Parts>
 void check_rows(const Parts&... groups) {
   for (const auto* group : {&groups...})
     for (const Tensor& part : *group)
-      TORCH_CHECK(
-          part.size(-2) * part.size(-1) < (int64_t{1} << 31), "a row of a plane or a line of 2^31 numbers or more");
+      TORCH_CHECK(part.size(-2) * part.size(-1) < (int64_t{1} << 31),
+                  "a row of a plane or a line of 2^31 numbers or more");
 }
 
 bool is_deterministic() { return at::globalContext().deterministicAlgorithms(); }
@@ -38,11 +38,9 @@ struct ByCell {
     const auto integers = coords.options().dtype(at::kLong);
     const int64_t nodes_u = axis_u < 0 ? 1 : nodes[axis_u];
     Tensor cells = at::empty({coords.size(0)}, integers);
-    check_launch(
-        launch_grid_cells(
-            coords.const_data_ptr<float>(), coords.size(0), axis_v, nodes[axis_v], axis_u, nodes_u,
-            cells.mutable_data_ptr<int64_t>(), stream),
-        "grid_cells");
+    check_launch(launch_grid_cells(coords.const_data_ptr<float>(), coords.size(0), axis_v, nodes[axis_v], axis_u,
+                                   nodes_u, cells.mutable_data_ptr<int64_t>(), stream),
+                 "grid_cells");
     const int64_t count = (nodes[axis_v] + 2) * (axis_u < 0 ? 1 : nodes_u + 2);
     auto [sorted, by_cell] = at::sort(cells, /*stable=*/true, /*dim=*/0, /*descending=*/false);
     order = by_cell;
@@ -57,9 +55,8 @@ Tensor vm_forward(const Vm& vm, bool is_features) {
   const OnDeviceOf device(vm.coords);
   check_rows(vm.planes, vm.lines);
   Tensor out = grid_output(vm, is_features);
-  check_launch(
-      launch_vm(vm.grid, vm.points(), vm.samples(), is_features, out.mutable_data_ptr<float>(), device.stream),
-      is_features ? "vm_features" : "vm_density");
+  check_launch(launch_vm(vm.grid, vm.points(), vm.samples(), is_features, out.mutable_data_ptr<float>(), device.stream),
+               is_features ? "vm_features" : "vm_density");
   return out;
 }
 
@@ -68,15 +65,13 @@ void gather_vm(const Vm& vm, const float* grad, bool is_features, const VmGradie
   const int64_t stride = is_features ? vm.width() : 0;
   for (int m = 0; m < 3; ++m) {
     const ByCell in_plane(vm.coords, vm.grid.nodes, kAxisV[m], kAxisU[m], stream);
-    check_launch(
-        launch_gather_vm_plane(
-            vm.grid, m, vm.points(), grad, stride, in_plane.in_order(), in_plane.first(), out.planes[m], stream),
-        "vm_backward");
+    check_launch(launch_gather_vm_plane(vm.grid, m, vm.points(), grad, stride, in_plane.in_order(), in_plane.first(),
+                                        out.planes[m], stream),
+                 "vm_backward");
     const ByCell in_line(vm.coords, vm.grid.nodes, kAxisW[m], -1, stream);
-    check_launch(
-        launch_gather_vm_line(
-            vm.grid, m, vm.points(), grad, stride, in_line.in_order(), in_line.first(), out.lines[m], stream),
-        "vm_backward");
+    check_launch(launch_gather_vm_line(vm.grid, m, vm.points(), grad, stride, in_line.in_order(), in_line.first(),
+                                       out.lines[m], stream),
+                 "vm_backward");
     if (is_features) grad += vm.grid.channels[m];
   }
 }
@@ -90,38 +85,35 @@ std::array<Tensor, 6> vm_backward(const Tensor& grad, const Vm& vm, bool is_feat
   if (vm.samples() > 0 && is_deterministic())
     gather_vm(vm, from, is_features, out.pointers, device.stream);
   else
-    check_launch(
-        launch_vm_backward(vm.grid, vm.points(), vm.samples(), from, is_features, out.pointers, device.stream),
-        "vm_backward");
+    check_launch(launch_vm_backward(vm.grid, vm.points(), vm.samples(), from, is_features, out.pointers, device.stream),
+                 "vm_backward");
   return out.tensors;
 }
 
 template <bool kFeatures>
-Tensor vm_cuda(
-    const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
-    const Tensor& line_x, const Tensor& coords) {
+Tensor vm_cuda(const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
+               const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
   return vm_forward(Vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords), kFeatures);
 }
 
 template <bool kFeatures>
-SixTensors vm_backward_cuda(
-    const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
-    const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
+SixTensors vm_backward_cuda(const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz,
+                            const Tensor& line_z, const Tensor& line_y, const Tensor& line_x, const Tensor& coords) {
   return std::tuple_cat(
       vm_backward(grad, Vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords), kFeatures));
 }
 
 // The product with the basis is the vendor's matrix product; backward makes the features anew instead of keeping them.
-Tensor vm_basis_features_cuda(
-    const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
-    const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
+Tensor vm_basis_features_cuda(const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz,
+                              const Tensor& line_z, const Tensor& line_y, const Tensor& line_x, const Tensor& basis,
+                              const Tensor& coords) {
   const Vm vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
   return at::mm(vm_forward(vm, true), vm.checked_basis(basis).t());
 }
 
-SevenTensors vm_basis_features_backward_cuda(
-    const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz, const Tensor& plane_yz, const Tensor& line_z,
-    const Tensor& line_y, const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
+SevenTensors vm_basis_features_backward_cuda(const Tensor& grad, const Tensor& plane_xy, const Tensor& plane_xz,
+                                             const Tensor& plane_yz, const Tensor& line_z, const Tensor& line_y,
+                                             const Tensor& line_x, const Tensor& basis, const Tensor& coords) {
   const Vm vm({plane_xy, plane_xz, plane_yz}, {line_z, line_y, line_x}, coords);
   const Tensor weight = vm.checked_basis(basis);
   const Tensor upstream = checked(grad, {vm.samples(), weight.size(0)}, "grad", coords);
@@ -135,15 +127,14 @@ Tensor cp_cuda(const Tensor& line_x, const Tensor& line_y, const Tensor& line_z,
   const Cp cp({line_x, line_y, line_z}, coords);
   check_rows(cp.lines);
   Tensor out = grid_output(cp, kFeatures);
-  check_launch(
-      launch_cp(cp.grid, cp.points(), cp.samples(), kFeatures, out.mutable_data_ptr<float>(), device.stream),
-      kFeatures ? "cp_features" : "cp_density");
+  check_launch(launch_cp(cp.grid, cp.points(), cp.samples(), kFeatures, out.mutable_data_ptr<float>(), device.stream),
+               kFeatures ? "cp_features" : "cp_density");
   return out;
 }
 
 template <bool kFeatures>
-ThreeTensors cp_backward_cuda(
-    const Tensor& grad, const Tensor& line_x, const Tensor& line_y, const Tensor& line_z, const Tensor& coords) {
+ThreeTensors cp_backward_cuda(const Tensor& grad, const Tensor& line_x, const Tensor& line_y, const Tensor& line_z,
+                              const Tensor& coords) {
   const OnDeviceOf device(coords);
   const Cp cp({line_x, line_y, line_z}, coords);
   check_rows(cp.lines);
@@ -151,18 +142,15 @@ ThreeTensors cp_backward_cuda(
   const CpGradients out(cp);
   const float* from = upstream.const_data_ptr<float>();
   if (cp.samples() == 0 || !is_deterministic()) {
-    check_launch(
-        launch_cp_backward(cp.grid, cp.points(), cp.samples(), from, kFeatures, out.pointers, device.stream),
-        "cp_backward");
+    check_launch(launch_cp_backward(cp.grid, cp.points(), cp.samples(), from, kFeatures, out.pointers, device.stream),
+                 "cp_backward");
     return std::tuple_cat(out.tensors);
   }
   for (int axis = 0; axis < 3; ++axis) {
     const ByCell in_line(cp.coords, cp.grid.nodes, axis, -1, device.stream);
-    check_launch(
-        launch_gather_cp_line(
-            cp.grid, axis, cp.points(), from, kFeatures ? cp.width() : 0, in_line.in_order(), in_line.first(),
-            out.pointers.lines[axis], device.stream),
-        "cp_backward");
+    check_launch(launch_gather_cp_line(cp.grid, axis, cp.points(), from, kFeatures ? cp.width() : 0, in_line.in_order(),
+                                       in_line.first(), out.pointers.lines[axis], device.stream),
+                 "cp_backward");
   }
   return std::tuple_cat(out.tensors);
 }

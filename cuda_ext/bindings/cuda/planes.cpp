@@ -35,16 +35,14 @@ Tensor planes_tv_cuda(const std::vector<Tensor>& planes, at::ArrayRef<double> fa
   const OnDeviceOf device(values[0]);
   Tensor partial_sums = at::empty({kMostPlanes * kPlaneTvPartialSums}, values[0].options());
   Tensor out = at::empty({}, values[0].options());
-  check_launch(
-      launch_planes_tv(
-          planes_of(values, factors), partial_sums.mutable_data_ptr<float>(), out.mutable_data_ptr<float>(),
-          device.stream),
-      "planes_tv");
+  check_launch(launch_planes_tv(planes_of(values, factors), partial_sums.mutable_data_ptr<float>(),
+                                out.mutable_data_ptr<float>(), device.stream),
+               "planes_tv");
   return out;
 }
 
-std::vector<Tensor> planes_tv_backward_cuda(
-    const Tensor& grad, const std::vector<Tensor>& planes, at::ArrayRef<double> factors) {
+std::vector<Tensor> planes_tv_backward_cuda(const Tensor& grad, const std::vector<Tensor>& planes,
+                                            at::ArrayRef<double> factors) {
   const std::vector<Tensor> values = checked_planes(planes, factors);
   const OnDeviceOf device(values[0]);
   const Tensor scale = checked(grad, {}, "grad", values[0]);
@@ -65,8 +63,8 @@ Tensor resize_plane_cuda(const Tensor& plane, int64_t n_v, int64_t n_u) {
   const Tensor values = checked_plane(plane);
   check_resizable(values, n_v, n_u);
   Tensor out = at::empty({n_v, n_u, values.size(2)}, values.options());
-  check_launch(
-      launch_resize_plane(plane_of(values), n_v, n_u, out.mutable_data_ptr<float>(), device.stream), "resize_plane");
+  check_launch(launch_resize_plane(plane_of(values), n_v, n_u, out.mutable_data_ptr<float>(), device.stream),
+               "resize_plane");
   return out;
 }
 

@@ -13,8 +13,8 @@
 namespace nerf_ssim {
 
 const VoxelAdamKernels& NERF_SSIM_OF_LEVEL(voxel_adam_kernels)() {
-  static const VoxelAdamKernels table{
-      NERF_SSIM_ISA::add_tv, NERF_SSIM_ISA::has_gradient, NERF_SSIM_ISA::update_elements};
+  static const VoxelAdamKernels table{NERF_SSIM_ISA::add_tv, NERF_SSIM_ISA::has_gradient,
+                                      NERF_SSIM_ISA::update_elements};
   return table;
 }
 
