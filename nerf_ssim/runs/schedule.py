@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from nerf_ssim.config.sections import CommonRunConfig, ScheduleConfig
 from nerf_ssim.ops.ssim_window import SsimMix
@@ -12,19 +13,23 @@ from nerf_ssim.ssim.schedule import SsimSchedule
 
 __all__ = ["is_due", "last_iteration", "make_mix", "make_schedule", "schedule_schema", "value_at"]
 
+OF_AUTO = "ssim_auto_"
+
 
 def make_schedule(ssim: ScheduleConfig, weight: float, n_iters: int, starts_at: int = 0) -> SsimSchedule:
     """The SSIM schedule that the options describe, of a term of this weight in a run of `n_iters` updates, counted
-    from iteration `starts_at`."""
+    from iteration `starts_at`.
+
+    An option `ssim_auto_NAME` is the schedule's argument NAME, so that one more is declared and needs no line here.
+    """
+    names = [field.name for field in fields(ssim) if field.name.startswith(OF_AUTO)]
     return SsimSchedule(
         weight,
         ssim.ssim_add_at,
         ssim.ssim_remove_at,
-        tolerance=ssim.ssim_auto_tolerance,
-        patience=ssim.ssim_auto_patience,
         length=n_iters - starts_at,
         starts_at=starts_at,
-        watches=ssim.ssim_auto_watches,
+        **{name.removeprefix(OF_AUTO): getattr(ssim, name) for name in names},
         part=ssim.ssim_part if ssim.ssim_part != "sum" else "sum {:g} {:g}".format(*make_mix(ssim)[1:]),
     )
 
