@@ -10,13 +10,14 @@ import json
 import sys
 from collections.abc import Sequence
 
-from benchmarks import decoder, dvgo, memory, packed, profile, render, s3im, siren, splatting, ssim, tensorf
+from benchmarks import decoder, dvgo, memory, packed, poses, profile, render, s3im, siren, splatting, ssim, tensorf
 from nerf_ssim.errors import UserError
 
 MODULES = {
     "tensorf": tensorf, "dvgo": dvgo, "render": render, "memory": memory, "profile": profile,
     "grids": packed.GRIDS, "march": packed.MARCH, "composite": packed.COMPOSITE,
     "ssim": ssim, "splatting": splatting, "s3im": s3im, "decoder": decoder, "siren": siren,
+    "poses": poses,
 }  # fmt: skip
 TAKE_TRAINING_OPTIONS = (tensorf, dvgo, render, memory, profile)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import dvgo, memory, profile, render, tensorf
+from benchmarks import dvgo, memory, poses, profile, render, tensorf
 from benchmarks.ceilings import Ceilings, floor
 from benchmarks.states import canonical_config, make_workload
 from benchmarks.timing import measure
@@ -150,3 +150,10 @@ def test_every_op_has_a_record_of_native_and_reference(words, capsys):
     assert records
     for record in records:
         assert record["native_ms"] > 0 and record["reference_ms"] > 0 and record["threads"] == 1
+
+
+def test_pose_record_tells_right_cameras_from_every_mistake():
+    (record,) = poses.run(argparse.Namespace(scenes=[]))
+    pixels = record["pixels"]
+    assert pixels.keys() == poses.mistakes("opencv").keys() and json.dumps(record)
+    assert pixels.pop("right") < 0.5 < 3 < min(pixels.values())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from nerf_ssim.cli.run_parser import RunParser
-from nerf_ssim.cli.shots import DEFAULT_FRAMES, NAMED_PATHS, Shots, shots_along, shots_of_split
+from nerf_ssim.cli.shots import DEFAULT_FRAMES, LARGEST_PICTURE, NAMED_PATHS, Shots, shots_along, shots_of_split
 from nerf_ssim.errors import ConfigError, FileError, explain_os_error
 from nerf_ssim.evaluation import video as videos
 from nerf_ssim.files import user_path
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from nerf_ssim.training.trained import Trained
 
 LARGEST_SIDE = 16384
-LARGEST_PICTURE = 1 << 25  # pixels: 7680x4320 is under it, and its rays take 0.8 GB
 
 
 def run(argv: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FRAMES = 120
 DEFAULT_SIZE = (800, 800)
+LARGEST_PICTURE = 1 << 25  # pixels: 7680x4320 is under it, and its rays take 0.8 GB
 FRAMES_PER_SECOND = 24.0
 FAR_OUTSIDE = 10  # half sides of the box from its middle
 NAMED_PATHS = (*PATHS, "test")
@@ -97,8 +98,14 @@ def _of_file(scene: Scene, path: Path, frames: int | None, size: tuple[int, int]
         raise ConfigError(f"--path {path}: is neither {', '.join(NAMED_PATHS)} nor a camera file that is there")
     file = read_camera_file(path, None if viewer is None else read_viewer_frame(viewer))
     file = file.of_length(frames, DEFAULT_FRAMES)
-    own = file.size or _size_of(scene)
+    width, height = _size_of(scene)
+    own = file.size or (width if file.aspect is None else max(1, round(height * file.aspect)), height)
     shown = size or own
+    if shown[0] * shown[1] > LARGEST_PICTURE:
+        raise ConfigError(
+            f"--path {path}: {shown[0]}x{shown[1]} is more than the {LARGEST_PICTURE} pixels that are rendered at "
+            "once; give a smaller --size"
+        )
     if file.K is None:
         shots = _numbered(file.c2w.float(), file.lenses(shown), shown)
     else:

@@ -57,7 +57,6 @@ SERVED_ELSEWHERE = {
     "render_only": _Served("use nerf-ssim render RUN"),
     "render_path": _Served("nerf-ssim render RUN --path spiral", is_later=True),
     "export_mesh": _Served("nerf-ssim render RUN, which writes depth", is_later=True),
-    "ndc_ray": _Served("only bounded scenes are trained here, in world coordinates"),
 }
 
 NAMES = (*WITHOUT_EFFECT, *SERVED_ELSEWHERE)

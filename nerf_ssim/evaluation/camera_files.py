@@ -18,6 +18,7 @@ from nerf_ssim.config.options import shown
 from nerf_ssim.errors import SceneError
 from nerf_ssim.evaluation.camera_json import (
     ROTATION_TOLERANCE,
+    aspect_ratio,
     entries,
     field_of_view,
     frame_rate,
@@ -47,7 +48,7 @@ class CameraFile:
         c2w: `[frames, 3, 4]` float64, OpenCV camera-to-world.
         fov: vertical field of view of each frame, degrees `[frames]`; None where the file has `K`.
         K: `[frames, 3, 3]` for pictures of `size`; None where it has `fov`.
-        size: width and height, pixels, where the file says.
+        size: width and height, pixels, where the file says. aspect: their ratio where it says only that.
         fps: frames a second, where it says.
         are_keys: whether the frames are key frames, to be interpolated; `is_loop`: from the last back to the first.
         remarks: what the file asks for and is not done, or was mended; a line each.
@@ -57,6 +58,7 @@ class CameraFile:
     fov: Tensor | None = None
     K: Tensor | None = None
     size: tuple[int, int] | None = None
+    aspect: float | None = None
     fps: float | None = None
     are_keys: bool = False
     is_loop: bool = False
@@ -196,7 +198,8 @@ def _read_nerfstudio(path: Path, record: Mapping[str, Any], frame: ViewerFrame) 
         pose, factor = rigid(matrix(entry.get("camera_to_world"), place), place)
         poses.append(pose)
         factors.append(factor)
-        fields.append(field_of_view(entry.get("fov", record.get("default_fov")), f"{path}: frame {index}"))
+        own = entry.get("fov")
+        fields.append(field_of_view(record.get("default_fov") if own is None else own, f"{path}: frame {index}"))
     c2w = torch.stack(poses)
     c2w[:, :, :3] = c2w[:, :, :3] @ OPENGL
     remarks = []
@@ -205,8 +208,9 @@ def _read_nerfstudio(path: Path, record: Mapping[str, Any], frame: ViewerFrame) 
     if record.get("crop") is not None:
         remarks.append("its crop is not applied: the whole scene is rendered")
     size = picture_size(path, record, "render_width", "render_height")
-    fov = torch.tensor(fields, dtype=torch.float64)
-    return CameraFile(frame.undone(c2w), fov, size=size, fps=frame_rate(path, record), remarks=tuple(remarks))
+    fov, fps = torch.tensor(fields, dtype=torch.float64), frame_rate(path, record)
+    aspect = aspect_ratio(frames[0].get("aspect"), f"{path}: frame 0")
+    return CameraFile(frame.undone(c2w), fov, size=size, aspect=aspect, fps=fps, remarks=tuple(remarks))
 
 
 def _read_ngp(path: Path, record: Mapping[str, Any], frame: ViewerFrame | None) -> CameraFile:

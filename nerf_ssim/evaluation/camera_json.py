@@ -87,6 +87,15 @@ def field_of_view(value: Any, place: str) -> float:
     return float(value)
 
 
+def aspect_ratio(value: Any, place: str) -> float | None:
+    """Width over height, None where the file does not say."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 / LARGEST_SIDE <= value <= LARGEST_SIDE:
+        raise SceneError(f"{place}: aspect {shown(value)} is no ratio of width to height")
+    return float(value)
+
+
 def picture_size(path: Path, record: Mapping[str, Any], width: str, height: str) -> tuple[int, int] | None:
     """Width and height in pixels under those names, None where one is missing."""
     if record.get(width) is None or record.get(height) is None:

@@ -23,7 +23,7 @@ class Video:
 
     def __init__(self, stem: Path, fps: float) -> None:
         if has_mp4():
-            self.path = stem.with_suffix(".mp4")
+            self.path = stem.with_name(f"{stem.name}.mp4")
             # H.264 wants even sides: an odd one gets a black row or column more, and no pixel is resized.
             pad = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
             self._writer = imageio.get_writer(
@@ -31,7 +31,7 @@ class Video:
             )
             self.remark = f"video: {self.path}"
         else:
-            self.path = stem.with_suffix(".gif")
+            self.path = stem.with_name(f"{stem.name}.gif")
             self._writer = imageio.get_writer(self.path, duration=1000.0 / fps, loop=0)
             self.remark = f"video: {self.path} (a GIF of 256 colours; for MP4: {INSTALL})"
 

@@ -52,8 +52,9 @@ class Session:
         self.iteration, self.seconds = 0, 0.0
         self.recipe: Recipe
         if self.folder.resumed is None:
-            self.recipe = make_recipe(config, self.scene, self.generators)
-            self.recipe.prepare(self.batches)
+            with self.folder.given_up_on_error():
+                self.recipe = make_recipe(config, self.scene, self.generators)
+                self.recipe.prepare(self.batches)
         else:
             self._restore(*self.folder.resumed)
 

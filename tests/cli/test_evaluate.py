@@ -189,6 +189,24 @@ def test_a_viewers_file_has_its_size_and_its_lens_and_cameras_far_away_are_said(
     assert pngs(tmp_path / "render_walk") >= {"0000.png", "0001.png"}
 
 
+def test_a_viewers_file_without_a_size_has_its_aspect(trained, tmp_path):
+    flat = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+    record = {"camera_path": [{"camera_to_world": flat, "fov": 90, "aspect": 0.5}]}
+    (tmp_path / "walk.json").write_text(json.dumps(record))
+    assert render.run([str(tmp_path), "--path", str(tmp_path / "walk.json"), "--no_video"]) == 0
+    assert trained.requests[0][2:] == (24, 12)
+
+
+def test_a_viewers_file_of_huge_pictures_is_refused_unless_another_size_is_given(trained, tmp_path):
+    flat = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+    record = {"render_height": 9000, "render_width": 9000, "camera_path": [{"camera_to_world": flat, "fov": 90}]}
+    (tmp_path / "walk.json").write_text(json.dumps(record))
+    words = [str(tmp_path), "--path", str(tmp_path / "walk.json"), "--no_video"]
+    with pytest.raises(ConfigError, match=r"9000x9000 is more than .* give a smaller --size"):
+        render.run(words)
+    assert render.run([*words, "--size", "9x9"]) == 0
+
+
 def test_render_makes_a_video_of_every_frame(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(video, "has_mp4", lambda: False)
     shades = iter((0.1, 0.5, 0.9))

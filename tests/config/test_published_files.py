@@ -162,11 +162,10 @@ def test_a_layout_that_is_not_loaded_is_refused_saying_which_are(read):
         read(LEGO.replace("blender", "multiscale"))
 
 
-def test_forward_facing_file_parses_but_for_what_is_not_served(read):
-    with pytest.raises(ConfigError, match=r"published\.txt: line 6: ndc_ray: '1'"):
-        read(FLOWER, "--dataset_name", "replica")
-    config = read(FLOWER.replace("ndc_ray = 1", "ndc_ray = 0"), "--dataset_name", "replica")
-    assert (config.model.n_lamb_sh, config.run.N_vis) == ((48, 12, 12), -1)
+def test_forward_facing_file_parses(read):
+    config = read(FLOWER)
+    assert (config.model.n_lamb_sh, config.run.N_vis, config.model.ndc_ray) == ((48, 12, 12), -1, True)
+    assert config.data.dataset_name == "llff"
 
 
 @pytest.mark.parametrize("name", PUBLISHED_NAMES)

@@ -73,11 +73,12 @@ def test_viewer_cameras_become_opencv_in_rows_and_in_columns(read, matrix):
 def test_field_of_view_is_vertical_and_falls_back_to_the_files_default(read):
     record = copy.deepcopy(VIEWER)
     del record["camera_path"][2]["fov"]
+    record["camera_path"][0]["fov"] = None
     file = read(record)
-    assert file.fov.tolist() == [50.0, 50.0, 75.0]
+    assert file.fov.tolist() == [75.0, 50.0, 75.0]
     K = file.lenses((64, 48))
-    assert K[0, 0, 0] == K[0, 1, 1] == pytest.approx(24 / math.tan(math.radians(25)))
-    assert K[0, :2, 2].tolist() == [32, 24]
+    assert K[1, 0, 0] == K[1, 1, 1] == pytest.approx(24 / math.tan(math.radians(25)))
+    assert K[1, :2, 2].tolist() == [32, 24]
 
 
 def test_a_scale_in_the_rotation_is_taken_out_and_said(read):
@@ -161,6 +162,8 @@ REFUSED = [
     ),
     (changed(VIEWER, camera_to_world=[10**400, *FLAT[1:]]), NOT_FINITE),
     (changed(VIEWER, fov=180), "frame 1: fov 180 is no angle"),
+    (changed(VIEWER, fov=math.nan), "frame 1: fov nan is no angle"),
+    ({**VIEWER, "camera_path": [{**VIEWER["camera_path"][0], "aspect": 0}]}, "frame 0: aspect 0 is no ratio"),
     (changed(VIEWER, fov="wide"), "frame 1: fov 'wide' is no angle"),
     ({**VIEWER, "camera_path": []}, "camera_path is no list of 1 to"),
     ({**VIEWER, "camera_path": [3]}, "camera_path: an entry is no camera"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,14 @@ from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.datasets.posecheck.verdict import Verdict, check_poses
 from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.datasets.surfaces import feature_points
-from nerf_ssim.rays.cameras import camera_rays
+from nerf_ssim.errors import SceneError
+from nerf_ssim.rays.cameras import Rays, camera_rays
+from nerf_ssim.rays.ndc import NDC_BOX, Ndc
 
 PICTURE, PAIR_PICTURE = "data_check.png", "data_check_pair.png"
 _FEWEST_POINTS = 60  # on surfaces, for a share that means something
 _MISPLACED = 0.8  # of the surfaces' points: with fewer in the box it is not the scene's
+_SAMPLES_PER_RAY = 16
 _RAYS_PER_VIEW = 4096  # enough for a share to a tenth of a percent over a scene's views
 
 
@@ -67,6 +71,7 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_abo
         f"bounds      {scene.bounds_source}",
         f"rays        {100 * hits / rays:.1f}% hit the scaled box ({rays} looked at)",
         f"inside      {inside} of {len(positions)} cameras are in the scaled box",
+        f"ndc         {_ndc(scene)}",
         f"content     sha256 {scene.content_hash}",
         f"picture     {picture}",
     ]
@@ -96,18 +101,37 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_abo
 
 def count_hits(views: Views, box: Tensor) -> tuple[int, int]:
     """Rays of a grid over each view that meet `box` `[2, 3]` ahead of the camera, and how many were looked at."""
+    hits = looked_at = 0
+    for rays in _spread_rays(views):
+        directions = torch.where(rays.directions == 0, torch.full_like(rays.directions, 1e-6), rays.directions)
+        first, second = ((corner - rays.origins) / directions for corner in box)
+        entry, leave = torch.minimum(first, second).amax(dim=1), torch.maximum(first, second).amin(dim=1)
+        hits, looked_at = hits + int((leave > entry.clamp(min=0)).sum()), looked_at + len(rays)
+    return hits, looked_at
+
+
+def _spread_rays(views: Views) -> Iterator[Rays]:
+    """For each view, rays of a grid over it."""
     stride = max(1, math.ceil(math.sqrt(views.height * views.width / _RAYS_PER_VIEW)))
     height, width = math.ceil(views.height / stride), math.ceil(views.width / stride)
     # A view of every stride-th pixel has the same rays' spread: its pixel's side is `stride` old ones.
     scale = torch.tensor([width / views.width, height / views.height, 1.0])[:, None]
-    hits = 0
     for c2w, K in zip(views.c2w, views.K * scale, strict=True):
-        rays = camera_rays(c2w, K, height, width)
-        directions = torch.where(rays.directions == 0, torch.full_like(rays.directions, 1e-6), rays.directions)
-        first, second = ((corner - rays.origins) / directions for corner in box)
-        entry, leave = torch.minimum(first, second).amax(dim=1), torch.maximum(first, second).amin(dim=1)
-        hits += int((leave > entry.clamp(min=0)).sum())
-    return hits, height * width * len(views)
+        yield camera_rays(c2w, K, height, width)
+
+
+def _ndc(scene: Scene) -> str:
+    """Whether the scene can be trained in normalised device coordinates."""
+    try:
+        ndc = Ndc.of_scene(scene)
+    except SceneError as error:
+        return f"no; {str(error).removeprefix(f'{scene.name}: ')}"
+    box, inside, samples = torch.tensor(NDC_BOX), 0, 0
+    for views in (scene.train, scene.test):
+        for rays in _spread_rays(views):
+            inside += ndc.rays(rays).march(box, _SAMPLES_PER_RAY).t.numel()
+            samples += len(rays) * _SAMPLES_PER_RAY
+    return f"forward-facing: with --ndc_ray 1 {100 * inside / samples:.1f}% of the samples lie in TensoRF's box"
 
 
 def _poses(scene: Scene, data: DataConfig) -> str:

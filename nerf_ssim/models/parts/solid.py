@@ -72,6 +72,13 @@ def stretch_of(solid: Solid) -> float:
     return float(solid.sides.max()) / STRETCHES
 
 
+def is_mirrored(solid: Solid) -> bool:
+    """Whether the field's coordinates are left-handed where the world's are right-handed, as NDC are."""
+    steps = torch.cat([torch.zeros(1, 3), 1e-2 * torch.eye(3)]).to(solid.sides.device)
+    places = solid.to_world(steps).double()
+    return bool(torch.linalg.det(places[1:] - places[0]) < 0)
+
+
 @torch.no_grad()
 def colors_of(solid: Solid, surface: Surface) -> NDArray[np.uint8]:
     """The colour of each vertex, looked at along its normal: uint8 `[n, 3]`."""
@@ -103,6 +110,8 @@ def surface_of(solid: Solid, *, resolution: int, threshold: float, reach: float 
     nodes, faces = isosurface(lambda nodes: opacity_at(solid, coords_of(nodes)), shape, threshold)
     coords = coords_of(torch.from_numpy(nodes))
     vertices = solid.to_world(coords).double().cpu().numpy()
+    if is_mirrored(solid):
+        faces = faces[:, ::-1]
     distance = np.linalg.norm(vertices - middle_of(solid).double().cpu().numpy(), axis=1)
     is_near = np.isfinite(distance) & (distance <= (np.inf if reach is None else reach))
     return Surface(vertices, coords, faces).of_vertices(is_near)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from nerf_ssim.models.tensorf.options import TensorfOptions
 from nerf_ssim.ops.marching import OccupancyGrid, march_box
 from nerf_ssim.ops.selection import Selected
 from nerf_ssim.rays.cameras import Rays
+from nerf_ssim.rays.ndc import Ndc
 
 __all__ = ["CellCrop", "TensoRF", "resolution_for", "samples_per_ray"]
 
@@ -25,9 +26,10 @@ class TensoRF(nn.Module):
 
     Args:
         settings: the model options (components, shading mode, thresholds …).
-        aabb: the box `[2, 3]` in world coordinates.
+        aabb: the box `[2, 3]`, in world coordinates or, with `ndc`, in these.
         resolution: grid corners along x, y, z.
-        near, far: the ray's entry into the box is clamped to this range (far does nothing else).
+        near, far: the ray's entry into the box is clamped to this range (far does nothing else); unused with `ndc`.
+        ndc: the coordinates of a forward-facing scene; None for those of the world.
         generator: draws the initial weights.
 
     Attributes:
@@ -37,6 +39,8 @@ class TensoRF(nn.Module):
 
     name = "tensorf"
     aabb: Tensor
+    ndc_frame: Tensor | None
+    ndc_tangents: Tensor | None
 
     def __init__(
         self,
@@ -47,11 +51,14 @@ class TensoRF(nn.Module):
         near: float,
         far: float,
         generator: torch.Generator,
+        ndc: Ndc | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
         self.near, self.far = near, far
         self.register_buffer("aabb", aabb.clone(), persistent=False)
+        self.register_buffer("ndc_frame", None if ndc is None else ndc.frame.clone(), persistent=False)
+        self.register_buffer("ndc_tangents", None if ndc is None else ndc.tangents.clone(), persistent=False)
         self._set_resolution(resolution)
         self.occupancy: OccupancyGrid | None = None
         kind, colors = settings.grid, settings.data_dim_color
@@ -89,25 +96,21 @@ class TensoRF(nn.Module):
             with_depth: whether the depth is wanted too.
         """
         settings = self.settings
-        samples = march_box(
-            rays.origins,
-            rays.directions,
-            self.aabb,
-            self.near,
-            self.far,
-            self.step_size,
-            n_samples or self.full_samples_per_ray,
-            jitter,
-            self.occupancy,
-        )
+        count, ndc_rays = n_samples or self.full_samples_per_ray, self.ndc.rays(rays) if self.ndc else None
+        if ndc_rays is None:
+            march = self.near, self.far, self.step_size, count, jitter, self.occupancy
+            samples, directions = march_box(rays.origins, rays.directions, self.aabb, *march), rays.directions
+        else:
+            samples = ndc_rays.march(self.aabb, count, jitter, self.occupancy)
+            directions = ndc_rays.unit_directions
 
         def color_of(some: Selected) -> Tensor:
-            return self.color(some.coords, some.directions)
+            return self._decoded(some.coords, some.directions)
 
-        return render_samples(
+        render = render_samples(
             samples,
             self.density(samples.coords),
-            rays.directions,
+            directions,
             in_recomputed_parts(color_of) if settings.recompute else color_of,
             distance_scale=settings.distance_scale,
             weight_threshold=settings.rayMarch_weight_thres,
@@ -115,6 +118,18 @@ class TensoRF(nn.Module):
             draws=draws,
             with_depth=with_depth,
         )
+        if ndc_rays is None or render.depth is None:
+            return render
+        # The mean distance would be infinity's: what is hit on average in NDC has a distance.
+        hit = ndc_rays.distance(render.depth / render.opacity.clamp_min(1e-10))
+        return replace(render, depth=hit * render.opacity)
+
+    @property
+    def ndc(self) -> Ndc | None:
+        """The coordinates of the box; None for those of the world."""
+        if self.ndc_frame is None or self.ndc_tangents is None:
+            return None
+        return Ndc(self.ndc_frame, self.ndc_tangents)
 
     def density(self, coords: Tensor) -> Tensor:
         """Density sigma `[samples]` at `coords [samples, 3]` in [-1, 1] of the box."""
@@ -124,30 +139,33 @@ class TensoRF(nn.Module):
         return nn.functional.softplus(feature + self.settings.density_shift)
 
     def color(self, coords: Tensor, directions: Tensor) -> Tensor:
-        """Colour `[n, 3]` at `coords [n, 3]` in [-1, 1] of the box, seen along unit `directions [n, 3]`."""
-        return self.decoder(coords, directions, self.appearance_grid.features_in(self.basis.weight, coords))
+        """Colour `[n, 3]` at `coords [n, 3]` in [-1, 1] of the box, seen along the world's unit `directions [n, 3]`."""
+        if self.ndc is not None:
+            directions = self.ndc.directions_at(self._of_box(coords), directions)
+        return self._decoded(coords, directions)
 
     @property
     def sides(self) -> Tensor:
-        """The box's sides `[3]`, scene units."""
+        """The box's sides `[3]`, scene units or lengths in NDC."""
         return self.aabb[1] - self.aabb[0]
 
     def to_world(self, coords: Tensor) -> Tensor:
         """`coords [n, 3]` in [-1, 1] of the box as world points."""
-        return self.aabb[0] + (coords + 1) * (self.sides / 2)
+        points = self._of_box(coords)
+        return points if self.ndc is None else self.ndc.to_world(points)
 
     def from_world(self, points: Tensor) -> Tensor:
         """World `points [n, 3]` in [-1, 1] of the box."""
-        return (points - self.aabb[0]) * (2.0 / self.sides) - 1.0
+        return self._in_box(points if self.ndc is None else self.ndc.of_world(points))
 
     def extinction(self, coords: Tensor) -> Tensor:
         """Optical thickness `[n]` of a scene unit at `coords [n, 3]`; 0 where the mask is closed, as in a render."""
         thickness = self.density(coords) * self.settings.distance_scale
-        return thickness if self.occupancy is None else thickness * self.occupancy.occupied(self.to_world(coords))
+        return thickness if self.occupancy is None else thickness * self.occupancy.occupied(self._of_box(coords))
 
     def alpha(self, points: Tensor) -> Tensor:
-        """Opacity of one step at world `points [n, 3]`: 1 - exp(-sigma * step_size), without the distance scale."""
-        return 1.0 - torch.exp(-self.density(self.from_world(points)) * self.step_size)
+        """Opacity of one step at `points [n, 3]`, in the box's coordinates: 1 - exp(-sigma * step_size), unscaled."""
+        return 1.0 - torch.exp(-self.density(self._in_box(points)) * self.step_size)
 
     def refresh_occupancy(self, resolution: Sequence[int]) -> OccupancyGrid:
         """Replaces the occupancy mask by one at `resolution` made from the present density."""
@@ -191,7 +209,9 @@ class TensoRF(nn.Module):
         occupancy = None
         if self.occupancy is not None:
             occupancy = {"volume": self.occupancy.volume.bool(), "aabb": self.occupancy.aabb}
+        ndc = {} if self.ndc is None else {"ndc": {"frame": self.ndc.frame, "tangents": self.ndc.tangents}}
         return {
+            **ndc,
             "aabb": self.aabb,
             "resolution": self.resolution,
             "step_size": self.step_size,
@@ -206,9 +226,9 @@ class TensoRF(nn.Module):
     def restore(cls, settings: TensorfOptions, state: dict, device: str = "cpu") -> TensoRF:
         """The field that `state` was taken of, on `device`."""
         unused = torch.Generator().manual_seed(0)
-        field = cls(
-            settings, state["aabb"], state["resolution"], near=state["near"], far=state["far"], generator=unused
-        )
+        ndc = Ndc(**state["ndc"]) if "ndc" in state else None
+        bounds = {"near": state["near"], "far": state["far"]}
+        field = cls(settings, state["aabb"], state["resolution"], **bounds, generator=unused, ndc=ndc)
         # Another machine may round these otherwise; states of before 0.2.0 do not have them.
         field.step_size = state.get("step_size", field.step_size)
         field.full_samples_per_ray = state.get("full_samples_per_ray", field.full_samples_per_ray)
@@ -217,6 +237,18 @@ class TensoRF(nn.Module):
         if occupancy is not None:
             field.occupancy = OccupancyGrid(occupancy["volume"].to(device), occupancy["aabb"].to(device))
         return field.to(device)
+
+    def _decoded(self, coords: Tensor, directions: Tensor) -> Tensor:
+        """Colour `[n, 3]` at `coords [n, 3]`, seen along unit `directions [n, 3]` in the box's coordinates."""
+        return self.decoder(coords, directions, self.appearance_grid.features_in(self.basis.weight, coords))
+
+    def _of_box(self, coords: Tensor) -> Tensor:
+        """`coords [n, 3]` in [-1, 1] of the box as points in its coordinates, those of the world or NDC."""
+        return self.aabb[0] + (coords + 1) * (self.sides / 2)
+
+    def _in_box(self, points: Tensor) -> Tensor:
+        """`points [n, 3]` in the box's coordinates in [-1, 1] of the box."""
+        return (points - self.aabb[0]) * (2.0 / self.sides) - 1.0
 
     def _set_resolution(self, resolution: Sequence[int]) -> None:
         """Takes over a resolution of the present box, and what follows, on the CPU: a GPU would round otherwise."""

@@ -68,6 +68,11 @@ class TensorfOptions(ModelOptions):
     recompute: bool = option(
         False, "less memory: colours are computed again for their gradient, instead of keeping what they were made of"
     )
+    ndc_ray: bool = option(
+        False,
+        "for forward-facing scenes: train in normalised device coordinates, from a near plane before the cameras to "
+        "infinity; the scene's box and its scale have no say then",
+    )
     aabb_scale: float = option(1.2, "factor on the scene's box", above=0, at_most=100)
     box_about: str = option(
         "centre",

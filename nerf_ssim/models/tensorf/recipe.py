@@ -34,6 +34,7 @@ from nerf_ssim.ops.transfer import sent_to
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.rays.filters import all_inside, crosses_box, meets_occupied
+from nerf_ssim.rays.ndc import NDC_BOX, Ndc
 from nerf_ssim.runs.generators import Generators
 
 __all__ = ["TensorfRecipe"]
@@ -54,20 +55,24 @@ class TensorfRecipe:
         model = config.model
         decay_iters = model.lr_decay_iters if model.lr_decay_iters > 0 else config.run.n_iters
         self.decay = decay_factor(model.lr_decay_target_ratio, decay_iters)
-        aabb = scaled_box(scene.aabb.cpu(), model.aabb_scale, model.box_about)
+        ndc = Ndc.of_scene(scene) if model.ndc_ray else None
+        aabb = torch.tensor(NDC_BOX) if ndc else scaled_box(scene.aabb.cpu(), model.aabb_scale, model.box_about)
         self.resolution = resolution_for(model.N_voxel_init, aabb)
         self.mask_resolution = self.resolution
         self.n_samples = samples_per_ray(self.resolution, model.step_ratio, model.nSamples)
         self.rates_start_at = 0  # the iteration from which the learning rates decay …
         self.rates_scale = 1.0  # … and the share of the initial rates that they decay from
-        drawn = TensoRF(model, aabb, self.resolution, near=scene.near, far=scene.far, generator=generators["init"])
+        bounds = {"near": scene.near, "far": scene.far}
+        drawn = TensoRF(model, aabb, self.resolution, **bounds, generator=generators["init"], ndc=ndc)
         # Where a checkpoint's field follows, only shapes are made.
         self.field = drawn if generators["init"].device.type == "meta" else drawn.to(config.run.device)
         self.optimizer = self.optimizer_of(self.field)
         self.voxel_counts = upsampling_steps(model.N_voxel_init, model.N_voxel_final, len(model.upsamp_list))
 
     def prepare(self, batches: PixelBatches) -> None:
-        """Before the first iteration: drops training pixels whose ray misses the box."""
+        """Before the first iteration: drops training pixels whose ray misses the box. In NDC all stay, as published."""
+        if self.field.ndc is not None:
+            return
         centres = batches.views.c2w[:, :, 3]
         if not all_inside(centres, self.field.aabb):
             batches.keep_where(lambda rays: crosses_box(rays, self.field.aabb))
@@ -126,7 +131,7 @@ class TensorfRecipe:
         if iteration in model.update_AlphaMask_list:
             occurrence = model.update_AlphaMask_list.index(iteration)
             events.append(self._refresh_mask(iteration, shrink=occurrence == 0))
-            if occurrence == 1:
+            if occurrence == 1 and self.field.ndc is None:
                 events.append(self._filter_rays(batches))
         if iteration in model.upsamp_list:
             events.append(self._upsample(iteration, self.voxel_counts[model.upsamp_list.index(iteration)]))
@@ -171,8 +176,9 @@ class TensorfRecipe:
             field: its state, as `TensoRF.state` gives it.
             batches: the training pixels, which lose those that the second mask drops where it is past.
         """
-        model = self.config.model
-        self.field = TensoRF.restore(model, field, self.config.run.device)
+        model, own = self.config.model, self.field.state()
+        coordinates = {"ndc": own["ndc"]} if "ndc" in own else {}  # a published checkpoint doesn't say which it has
+        self.field = TensoRF.restore(model, field | coordinates, self.config.run.device)
         self.resolution = self.field.resolution
         occupancy = self.field.occupancy
         self.mask_resolution = self.resolution if occupancy is None else list(occupancy.volume.shape)
@@ -183,6 +189,7 @@ class TensorfRecipe:
         if (
             batches is not None
             and occupancy is not None
+            and self.field.ndc is None
             and sum(at < iteration for at in model.update_AlphaMask_list) > 1
         ):
             self._filter_rays(batches)

@@ -55,10 +55,14 @@ def check_state(recipe: TensorfRecipe, state: Any, where: str, largest_mask: int
             "far": schema.number(0),
             "weights": anything,
             "occupancy": schema.either_none_or(schema.record(occupancy)),
+            "ndc": schema.record({"frame": schema.tensor((3, 4)), "tangents": schema.tensor((2,), low=1e-6)}),
         },
-        optional=("step_size", "full_samples_per_ray"),  # which versions before 0.2.0 did not save
+        # Versions before 0.2.0 did not save the first two; the last is there for scenes in NDC.
+        optional=("step_size", "full_samples_per_ray", "ndc"),
     )(state["field"], place)
     saved = state["field"]
+    if ("ndc" in saved) != model.ndc_ray:
+        raise schema.Unsound(schema.at(place, "ndc"), f"does not go with ndc_ray {int(model.ndc_ray)}")
     field = TensoRF(
         model, saved["aabb"], saved["resolution"], near=saved["near"], far=saved["far"], generator=ShapesOnly()
     )
