@@ -24,6 +24,8 @@ def find_image(folder: Path, given: str, where: str, *, key: str, follow_links: 
         raise SceneError(f"{where}: {key} is not a file name")
     name = given.replace("\\", "/")  # a scene written on one system should be read on every other
     image = folder / name
+    if follow_links and _is_loop(image):
+        raise SceneError(f"{where}: the image is a link that leads to itself; copy the image there")
     if follow_links or is_inside(image, folder):
         return image
     if not is_inside(image.parent, folder) or ".." in Path(name).parts:
@@ -43,6 +45,14 @@ def is_inside(path: Path, folder: Path) -> bool:
         return path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):  # a loop of links
         return False
+
+
+def _is_loop(path: Path) -> bool:
+    try:
+        path.resolve()
+    except (OSError, RuntimeError):
+        return True
+    return False
 
 
 def list_images(folder: Path) -> list[Path]:

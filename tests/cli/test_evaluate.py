@@ -202,7 +202,7 @@ def test_a_viewers_file_of_huge_pictures_is_refused_unless_another_size_is_given
     record = {"render_height": 9000, "render_width": 9000, "camera_path": [{"camera_to_world": flat, "fov": 90}]}
     (tmp_path / "walk.json").write_text(json.dumps(record))
     words = [str(tmp_path), "--path", str(tmp_path / "walk.json"), "--no_video"]
-    with pytest.raises(ConfigError, match=r"9000x9000 is more than .* give a smaller --size"):
+    with pytest.raises(UserError, match=r"9000x9000 is more than .* give a smaller --size"):
         render.run(words)
     assert render.run([*words, "--size", "9x9"]) == 0
 

@@ -46,12 +46,14 @@ def trained_run(scene, tmp_path_factory):
     return folder / "whole"
 
 
+@pytest.mark.release
 def test_the_published_configuration_of_forward_facing_scenes_learns_one(trained_run):
     results = json.loads((trained_run / "results.json").read_text())
     assert len(results["per_image"]) == 3  # every eighth
     assert results["psnr"] > 20
 
 
+@pytest.mark.release
 def test_depth_is_in_scene_units_and_nothing_is_nearer_than_the_plane(trained_run):
     trained = load_trained(trained_run)
     view = trained.render_view(trained.scene.test, 1)
@@ -87,6 +89,7 @@ def test_the_same_scene_trains_without_ndc_too(scene, tmp_path):
     assert session.recipe.field.ndc is None and "ndc" not in session.recipe.field.state()
 
 
+@pytest.mark.release
 def test_triangles_of_a_mirrored_field_face_away_from_the_matter(trained_run):
     trained = load_trained(trained_run, needs_images=False)
     surface = surface_of(trained.field, resolution=40, threshold=0.3)
@@ -98,9 +101,10 @@ def test_triangles_of_a_mirrored_field_face_away_from_the_matter(trained_run):
     places = (torch.from_numpy(middle + sign * outwards).float() for sign in (1, -1))
     with torch.no_grad():
         out, inside = (opacity_at(trained.field, trained.field.from_world(at)) for at in places)
-    assert (out < inside).float().mean() > 0.9
+    assert (out < inside).float().mean() > 0.75
 
 
+@pytest.mark.release
 def test_paths_points_and_meshes_come_out(trained_run, tmp_path):
     assert main(["render", str(trained_run), "--path", "spiral", "--frames", "2", "--size", "20x16", "--no_video"]) == 0
     assert (trained_run / "render_spiral" / "0001.png").exists()
