@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nerf_ssim.datasets.corrections import Correction
+from nerf_ssim.datasets.corrections import Correction, image_sources
 from nerf_ssim.datasets.listed_views import ListedViews
 from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.options import DataConfig
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, options: Sequence[str] = ()) -> list[dict[str, object]]:
-    """A record a scene: the median pair's distance in pixels, by mistake. Nothing is timed.
+    """A record a scene: the median pair's distance in pixels, by mistake, null where that changes nothing.
 
     Raises:
         SceneError: a folder that holds no scene.
@@ -56,9 +56,20 @@ def run(args: argparse.Namespace, options: Sequence[str] = ()) -> list[dict[str,
         matches = stacked(find_pairs(views, SECONDS, PAIRS))
         cameras = Cameras(views.c2w, scene.pose_axes, views.names, 1.0)
         errors = {
-            name: float(np.format_float_positional(tried(matches, cameras, wrong).pairs.error, 2, fractional=False))
+            name: _rounded(tried(matches, cameras, wrong).pairs.error) if _has_effect(wrong, views.names) else None
             for name, wrong in mistakes(scene.pose_axes).items()
         }
         record: dict[str, object] = {"benchmark": "poses", "scene": scene.name, "pairs": len(matches.pairs)}
         records.append({**record, "points": matches.count, "pixels": errors})
     return records
+
+
+def _has_effect(wrong: Correction, names: Sequence[str]) -> bool:
+    """False where sorting as text leaves the order as it is, because all numbers have the same digits."""
+    if wrong.image_order == Correction.image_order:
+        return True
+    return list(image_sources(names, wrong.image_order, 0)) != list(range(len(names)))
+
+
+def _rounded(pixels: float) -> float:
+    return float(np.format_float_positional(pixels, 2, fractional=False))
