@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nerf_ssim.models.config import read, require_scene
+from nerf_ssim.models.config import Config, read, require_scene
+from nerf_ssim.training.processes import joined
 
 if TYPE_CHECKING:
     from nerf_ssim.evaluation.scores import Scores
@@ -16,35 +17,42 @@ if TYPE_CHECKING:
 
 def run(argv: Sequence[str]) -> int:
     """Trains as the options say; returns the exit code (0, or 130/143/138 when interrupted)."""
-    given = read(argv)
-    is_new = not given.value("resume")
-    config = require_scene(given.config()) if is_new else None
-    notes: list[str] = []
-    # Imported here: `--help` and a wrong option should not wait for torch.
-    from nerf_ssim.datasets.posecheck.verdict import check_poses
-    from nerf_ssim.datasets.scene import reading_lines
-    from nerf_ssim.runs.determinism import repeatable
-    from nerf_ssim.runs.device import start_line
-    from nerf_ssim.runs.resuming import config_to_resume
-    from nerf_ssim.training.session import Session
+    with joined() as processes:
+        config, is_new, notes = processes.from_lead(lambda: asked_for(argv))
+        # Imported here: `--help` and a wrong option should not wait for torch.
+        from nerf_ssim.datasets.posecheck.verdict import check_poses
+        from nerf_ssim.datasets.scene import reading_lines
+        from nerf_ssim.runs.determinism import repeatable
+        from nerf_ssim.runs.device import start_line
+        from nerf_ssim.training.session import Session
 
-    if config is None:
-        config, notes = config_to_resume(given)
-    session = Session(require_scene(config))
-    print(start_line(session.config.run.device))
-    for note in (*notes, *session.folder.notes, *reading_lines(session.scene)):
-        print(note)
-    if is_new and config.data.check_poses:
-        verdict = check_poses(session.scene, config.data, is_training=True)
-        if verdict.warning:
-            print(f"{verdict.warning} (nerf-ssim data check looks closer)", file=sys.stderr)
-    if changes := session.folder.changed_circumstances():
-        print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
-    precision = session.decoder_precision
-    if precision["ran"] != precision["asked"]:
-        print(f"decoder_precision {precision['asked']}: runs in {precision['ran']} ({precision['reason']})")
-    with repeatable(session.config.run.deterministic):
-        return train_and_score(session)
+        session = Session(config, processes)
+        print(start_line(session.config.run.device))
+        together = processes.start_note(config.model.batch_size)
+        for note in (*([together] if together else []), *notes, *session.folder.notes, *reading_lines(session.scene)):
+            print(note)
+        if is_new and config.data.check_poses and processes.is_lead:
+            verdict = check_poses(session.scene, config.data, is_training=True)
+            if verdict.warning:
+                print(f"{verdict.warning} (nerf-ssim data check looks closer)", file=sys.stderr)
+        if changes := session.folder.changed_circumstances():
+            print(f"resuming under other circumstances ({'; '.join(changes[:4])}): the last bits may differ")
+        precision = session.decoder_precision
+        if precision["ran"] != precision["asked"]:
+            print(f"decoder_precision {precision['asked']}: runs in {precision['ran']} ({precision['reason']})")
+        with repeatable(session.config.run.deterministic):
+            return train_and_score(session)
+
+
+def asked_for(argv: Sequence[str]) -> tuple[Config[Any], bool, list[str]]:
+    """The run's options, whether it begins anew, and what is to be said of one that goes on."""
+    given = read(argv)
+    if not given.value("resume"):
+        return require_scene(given.config()), True, []
+    from nerf_ssim.runs.resuming import config_to_resume
+
+    config, notes = config_to_resume(given)
+    return require_scene(config), False, notes
 
 
 def train_and_score(session: Session) -> int:
@@ -56,12 +64,14 @@ def train_and_score(session: Session) -> int:
     from nerf_ssim.training.scoring import score_run
 
     label = session.config.run.expname
-    with GracefulStop() as stop, advising(session):
+    with GracefulStop(is_quiet=session.processes.size > 1) as stop, advising(session):
         with session.open_log() as log, Progress(session.last_iteration, session.iteration, label) as progress:
             train(session, log, progress, stop)
         if stop.requested:
             print(f"stopped after {session.iteration} updates; continue with --resume")
             return stop.exit_code
+    if not session.processes.is_lead:
+        return 0
     try:
         with ended_by_signals():
             scores = score_run(session)

@@ -58,6 +58,12 @@ class Recipe(Protocol[R]):
     def regularizers(self, iteration: int, render: R, target: Tensor) -> dict[str, Tensor]:
         """Weighted loss terms of the model's own, of its training render and the colours `[rays, 3]` it should have."""
 
+    def rays_of_terms(self, render: R) -> dict[str, int]:
+        """Of each regulariser that is a mean over rays, over how many of the render's, counted from its first.
+
+        The others depend on the field alone. Several processes make the batch's terms from theirs by this.
+        """
+
     def after_step(self, iteration: int, batches: PixelBatches) -> list[str]:
         """Milestones (mask, shrink, filter, upsampling …) that are due after an update; one line each for people."""
 

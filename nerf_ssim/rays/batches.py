@@ -15,6 +15,7 @@ from nerf_ssim.ops.pixel_rays import pixel_rays
 from nerf_ssim.ops.transfer import sent_to
 from nerf_ssim.rays.cameras import Rays
 from nerf_ssim.rays.permutation import KeyedPermutation
+from nerf_ssim.rays.share import Share
 
 __all__ = ["PixelBatches", "RayBatch"]
 
@@ -39,12 +40,16 @@ class PixelBatches:
 
     Images, cameras and order are on one device, so a batch of an epoch is never copied from the host. What is random
     is drawn on the CPU whatever the device.
+
+    Args:
+        share: the rays of each batch that are made, where other processes make the others; None for all.
     """
 
-    def __init__(self, views: Views, batch_size: int, generator: torch.Generator) -> None:
+    def __init__(self, views: Views, batch_size: int, generator: torch.Generator, share: Share | None = None) -> None:
         self.views = views
         self.batch_size = batch_size
         self.generator = generator
+        self.share = share
         self.total = len(views) * views.height * views.width
         self.kept_bits: Tensor | None = None  # None = every pixel
         self.kept = self.total
@@ -61,13 +66,9 @@ class PixelBatches:
         return self.views.images.device
 
     def next(self) -> RayBatch:
-        """The next batch: exactly `batch_size` rays."""
-        if self.has_replacement:
-            return self._batch_of(self._random_pixels())
-        if self.batches_left == 0:
-            self._start_epoch()
-        self.batches_left -= 1
-        return self._batch_of(self._next_pixels())
+        """The next batch: exactly `batch_size` rays, or those of them in `share`."""
+        pixels = self._random_pixels() if self.has_replacement else self._pixels_of_epoch()
+        return self._batch_of(pixels if self.share is None else pixels[self.share.rows])
 
     def draw_with_replacement(self) -> None:
         """From now on every batch is drawn independently from the kept pixels, until `keep_where` returns to epochs."""
@@ -150,7 +151,10 @@ class PixelBatches:
             missing -= found[-1].numel()
         return torch.cat(found)
 
-    def _next_pixels(self) -> Tensor:
+    def _pixels_of_epoch(self) -> Tensor:
+        if self.batches_left == 0:
+            self._start_epoch()
+        self.batches_left -= 1
         if not self._found:
             self._look_ahead()
         pixels, self.cursor = self._found.popleft()

@@ -65,6 +65,7 @@ class RunFolder(Generic[C]):
         model: the model's name in its checkpoints.
         required: what its checkpoints hold beside the model, the options and the iteration.
         lasting: iterations whose checkpoints stay.
+        processes: how many train together, for the manifest.
     Attributes:
         config: the options with the device resolved: `auto` is chosen here, or taken from the run that continues.
         path: the folder.
@@ -79,8 +80,11 @@ class RunFolder(Generic[C]):
         TrainingError: another process holds the folder.
     """
 
-    def __init__(self, config: C, *, model: str, required: Sequence[str], lasting: Collection[int] = ()) -> None:
+    def __init__(
+        self, config: C, *, model: str, required: Sequence[str], lasting: Collection[int] = (), processes: int = 1
+    ) -> None:
         self.model = model
+        self.processes = processes
         self.path = run_path(config.run)
         self._is_new = not os.path.lexists(self.path)
         self._lock = lock_folder(self.path)
@@ -151,7 +155,7 @@ class RunFolder(Generic[C]):
         except TrainingError:  # a run continues without its manifest: the checkpoint has all that counts
             return []
         device = self.config.run.device
-        return changed_circumstances(previous, backend_record(device), device)
+        return changed_circumstances(previous, backend_record(device), device, self.processes)
 
     def open_log(
         self, *, data: dict[str, Any], columns: Sequence[str], precision: dict[str, dict[str, str]]
@@ -185,6 +189,7 @@ class RunFolder(Generic[C]):
             device=self.config.run.device,
             resume_iteration=self.resumed_at,
             changes=self.changes,
+            processes=self.processes,
         )
         names = [] if self.config.run.log_to == "none" else self.config.run.log_to.split(",")
         copies = Copies(names, Destination(self.path, self.config.to_dict(), self.resumed_at), warn_on_stderr)

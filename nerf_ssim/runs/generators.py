@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.errors import CheckpointError
+from nerf_ssim.rays.share import Share
 from nerf_ssim.runs.schema import Schema, Unsound, at, tensor
 
 
@@ -42,6 +43,8 @@ class Generators:
     Args:
         seed: the run's seed, any integer.
         names: the consumers, distinct.
+    Attributes:
+        share: the rays of a batch that numbers are wanted for; None for all.
     Raises:
         ValueError: a name that comes twice.
     """
@@ -50,6 +53,7 @@ class Generators:
         if len(set(names)) != len(names):
             raise ValueError(f"generator names must be distinct, got {tuple(names)}")
         self.seed = int(seed)
+        self.share: Share | None = None
         self._sketch: ShapesOnly | None = None
         self._streams = {name: torch.Generator().manual_seed(stream_seed(self.seed, name)) for name in names}
 
@@ -59,6 +63,15 @@ class Generators:
             return stream if self._sketch is None else self._sketch
         except KeyError:
             raise KeyError(f"no generator named {name!r}; there are: {', '.join(self._streams)}") from None
+
+    def for_rays(self, name: str, count: int, *shape: int) -> Tensor:
+        """Numbers in [0, 1) for each of `count` rays, `[count, *shape]`, from the stream `name`.
+
+        They are those of the rays of `share`, of the numbers that are drawn for the whole batch.
+        """
+        whole = count if self.share is None else self.share.whole
+        numbers = torch.rand((whole, *shape), generator=self[name])
+        return numbers if self.share is None else numbers[self.share.rows]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._streams)

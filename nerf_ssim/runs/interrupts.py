@@ -54,11 +54,14 @@ class GracefulStop:
         >>> stop.exit_code
         0
 
+    Args:
+        is_quiet: nothing is printed at the first signal, where several processes get it.
     Attributes:
         requested: the number of the signal that came first, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        self.is_quiet = is_quiet
         self.requested: int | None = None
         self._previous: Previous = {}
 
@@ -80,6 +83,8 @@ class GracefulStop:
         if self.requested is not None:
             os._exit(128 + number)
         self.requested = number
+        if self.is_quiet:
+            return
         # os.write, not print: the handler may have interrupted a print in the middle of the same buffer.
         try:
             os.write(2, f"\n{NOTICE}\n".encode())

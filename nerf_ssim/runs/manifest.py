@@ -32,6 +32,7 @@ def write_manifest(
     device: torch.device | str,
     resume_iteration: int | None = None,
     changes: Mapping[str, tuple[Any, Any]] | None = None,
+    processes: int = 1,
 ) -> Path:
     """Write `manifest.json` into the run's folder, atomically.
 
@@ -48,6 +49,7 @@ def write_manifest(
             the list `resumed` with its version, its git state and the processor of the updates before it. None for a
             fresh run.
         changes: options that this start changes, by name, as they were and are; in `resumed` too.
+        processes: how many train together.
     Returns:
         The file's path.
     Raises:
@@ -77,6 +79,7 @@ def write_manifest(
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
+        "processes": processes,
         "machine": describe_machine(device),
         "config": config,
     }
@@ -109,7 +112,9 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
     return record
 
 
-def changed_circumstances(previous: Mapping[str, Any], backend: Mapping[str, Any], device: str) -> list[str]:
+def changed_circumstances(
+    previous: Mapping[str, Any], backend: Mapping[str, Any], device: str, processes: int = 1
+) -> list[str]:
     """What differs from the start that wrote `previous` and can change the last bits of a result; empty for nothing.
 
     A sum is rounded by the order of its terms, so another number of threads, PyTorch, processor or kernel continues a
@@ -119,9 +124,11 @@ def changed_circumstances(previous: Mapping[str, Any], backend: Mapping[str, Any
         previous: the manifest of the earlier start.
         backend: each op's implementation now, as `write_manifest` takes it.
         device: where the run continues.
+        processes: how many train together now.
     """
     pairs = [
         ("device", previous.get("device", device), device),
+        ("processes", previous.get("processes", 1), processes),
         ("threads", (previous.get("threads") or {}).get("intra_op"), torch.get_num_threads()),
         ("PyTorch", previous.get("torch"), torch.__version__),
         ("processor", (previous.get("machine") or {}).get("cpu"), cpu_model()),

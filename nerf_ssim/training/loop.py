@@ -13,7 +13,7 @@ from nerf_ssim.runs.interrupts import GracefulStop
 from nerf_ssim.runs.metrics_log import MetricsLog
 from nerf_ssim.runs.progress import Progress
 from nerf_ssim.runs.schedule import is_due
-from nerf_ssim.training.journal import Journal, render_row, statistics_row
+from nerf_ssim.training.journal import Journal, statistics_row
 from nerf_ssim.training.scoring import score_test_views
 from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
@@ -30,7 +30,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
     Raises:
         TrainingError: a loss term that is not finite, or a batch in which no ray has a sample.
     """
-    recipe, schedule, run = session.recipe, session.schedule, session.config.run
+    recipe, schedule, run, processes = session.recipe, session.schedule, session.config.run, session.processes
     journal = Journal(log, run.log_every, recipe.terms)
     for iteration in range(session.iteration, session.last_iteration):
         started = time.perf_counter()
@@ -38,7 +38,15 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         weight = schedule.weight_at(iteration)
         with_norms = is_due(iteration, run.grad_norm_every)
         try:
-            step = take_step(recipe, session.batches, session.s3im, weight, iteration, measures_norms=with_norms)
+            step = take_step(
+                recipe,
+                session.batches,
+                session.s3im,
+                weight,
+                iteration,
+                measures_norms=with_norms,
+                processes=processes,
+            )
         except TrainingError:
             journal.flush()  # where a loss term was not finite, that is the cause to name
             raise
@@ -46,10 +54,11 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         statistics = step.statistics
         if statistics is None and session.s3im is not None and is_due(iteration, session.config.ssim.luminance_every):
             with torch.no_grad():  # watched from outside: the loss's own random numbers are left alone
-                result = session.s3im.evaluate(step.render.rgb, step.batch.rgb, session.generators["monitor"])
+                result = session.s3im.evaluate(step.rendered, step.target, session.generators["monitor"])
                 statistics = result.statistics
-        row = step.rates | step.norms | render_row(step.render) | {"ssim_weight": weight}
+        row = step.rates | step.norms | step.figures | {"ssim_weight": weight}
         if statistics is not None:
+            statistics = processes.same_statistics(statistics)
             row |= statistics_row(statistics)
             if schedule.observe(iteration, statistics):
                 progress.print(
@@ -63,7 +72,8 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
 
         is_last = session.iteration == session.last_iteration
         if (
-            run.N_vis != 0
+            processes.is_lead
+            and run.N_vis != 0
             and len(session.scene.test) > 0
             and (is_due(session.iteration, run.vis_every) or session.iteration in run.vis_at)
         ):
@@ -72,7 +82,7 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
         run_milestones(recipe.after_step, iteration, session, journal, progress)
         session.seconds += time.perf_counter() - started
 
-        is_stopping = stop.requested is not None  # read once: a later signal must not skip the save
+        is_stopping = is_to_stop(session, stop)  # asked once: a later signal must not skip the save
         is_save_due = is_due(session.iteration, run.save_every) or session.iteration in run.save_at
         is_saving = is_last or is_stopping or is_save_due
         if is_saving or is_due(session.iteration, run.progress_refresh_rate):
@@ -87,6 +97,14 @@ def train(session: Session, log: MetricsLog, progress: Progress, stop: GracefulS
             session.save()
         if is_stopping:
             return
+
+
+def is_to_stop(session: Session, stop: GracefulStop) -> bool:
+    """Whether a signal has come, to this process or to another that trains along."""
+    signal = session.processes.agreed(stop.requested)
+    if signal is not None:
+        stop.requested = signal
+    return signal is not None
 
 
 def run_milestones(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ PART_FIGURES = (
     *(f"colour_cosine_{part}" for part in PARTS),
 )
 """What `part_figures` measures: norms and cosines with respect to the parameters, then to the rendered colours."""
+
+
+Averaged = Callable[[list[Tensor]], list[Tensor]]
 
 
 def photometric_terms(
@@ -39,14 +42,25 @@ def photometric_terms(
     return terms, result
 
 
-def gradient_norms(terms: dict[str, Tensor], parameters: Iterable[Tensor]) -> dict[str, Tensor]:
-    """The Euclidean norm over all parameters of each weighted term's own gradient, as `{"grad_mse": …}`."""
+def gradient_norms(
+    terms: dict[str, Tensor], parameters: Iterable[Tensor], averaged: Averaged = list
+) -> dict[str, Tensor]:
+    """The Euclidean norm over all parameters of each weighted term's own gradient, as `{"grad_mse": …}`.
+
+    Args:
+        averaged: makes a gradient by the parameters that of the whole batch, where other processes have part of it.
+    """
     parameters = list(parameters)
-    return {f"grad_{name}": _norm(_gradient(term, parameters)) for name, term in terms.items()}
+    return {f"grad_{name}": _norm(averaged(_gradient(term, parameters))) for name, term in terms.items()}
 
 
 def part_figures(
-    mse: Tensor, parts: tuple[Tensor, Tensor], weight: float, rendered: Tensor, parameters: Iterable[Tensor]
+    mse: Tensor,
+    parts: tuple[Tensor, Tensor],
+    weight: float,
+    rendered: Tensor,
+    parameters: Iterable[Tensor],
+    averaged: Averaged = list,
 ) -> dict[str, Tensor]:
     """How strong the two parts of SSIM's gradient are, and how they lie to the MSE's: `PART_FIGURES` by name.
 
@@ -59,16 +73,17 @@ def part_figures(
         parts: as `S3imResult` has them, of the same step.
         weight: of the SSIM term.
         rendered: the colours that the terms are functions of; the graph behind them is kept.
+        averaged: as in `gradient_norms`.
     """
     parameters = list(parameters)
     by_colour = _gradient(mse, [rendered])
-    by_parameter = _gradient(mse, parameters)
+    by_parameter = averaged(_gradient(mse, parameters))
     figures = {"colour_grad_mse": _norm(by_colour)}
     for name, part in zip(PARTS, parts, strict=True):
         of_colour = _gradient(weight * part, [rendered])
         figures[f"colour_grad_{name}"] = _norm(of_colour)
         figures[f"colour_cosine_{name}"] = _cosine(of_colour, by_colour)
-        of_parameter = _gradient(rendered, parameters, of_colour[0])
+        of_parameter = averaged(_gradient(rendered, parameters, of_colour[0]))
         figures[f"grad_{name}"] = _norm(of_parameter)
         figures[f"cosine_{name}"] = _cosine(of_parameter, by_parameter)
     return {name: figures[name] for name in PART_FIGURES}
@@ -78,8 +93,7 @@ def _gradient(value: Tensor, leaves: Sequence[Tensor], upstream: Tensor | None =
     """The gradient of `value` in each leaf, 0 for one that it does not depend on; the graph is kept."""
     if not value.requires_grad:
         return [torch.zeros_like(leaf) for leaf in leaves]
-    found = torch.autograd.grad(value, leaves, upstream, retain_graph=True, allow_unused=True)
-    return [torch.zeros((), device=value.device) if each is None else each for each in found]
+    return list(torch.autograd.grad(value, leaves, upstream, retain_graph=True, materialize_grads=True))
 
 
 def _norm(gradient: Sequence[Tensor]) -> Tensor:

@@ -14,12 +14,12 @@ from nerf_ssim.models.recipe import Recipe, continued_recipe, make_recipe
 from nerf_ssim.rays.batches import PixelBatches
 from nerf_ssim.runs.checkpoints import refusing_unsound
 from nerf_ssim.runs.device import precision_record
-from nerf_ssim.runs.folder import RunFolder
 from nerf_ssim.runs.generators import Generators, stream_seed
 from nerf_ssim.runs.metrics_log import MetricsLog
 from nerf_ssim.runs.schedule import last_iteration, make_mix, make_schedule
 from nerf_ssim.ssim.losses import S3IM
 from nerf_ssim.training.journal import columns_of
+from nerf_ssim.training.processes import ALONE, Processes
 from nerf_ssim.training.state import refuse_unsound_run, refuse_unsound_start
 
 __all__ = ["Session", "make_generators", "scene_on"]
@@ -30,6 +30,9 @@ CHECKPOINT_KEYS = ("recipe", "schedule", "generators", "batches", "s3im", "secon
 class Session:
     """A run in progress.
 
+    Args:
+        config: the options.
+        processes: that train it together.
     Attributes:
         config: the options, with the device resolved.
         folder: where the run leaves everything.
@@ -37,14 +40,18 @@ class Session:
         seconds: time spent training (without scoring), over all starts.
     """
 
-    def __init__(self, config: Config[ModelOptions]) -> None:
-        self.folder = RunFolder(config, model=config.model.model, required=CHECKPOINT_KEYS, lasting=config.run.save_at)
+    def __init__(self, config: Config[ModelOptions], processes: Processes = ALONE) -> None:
+        self.processes = processes
+        self.folder = processes.open_folder(
+            config, model=config.model.model, required=CHECKPOINT_KEYS, lasting=config.run.save_at
+        )
         self.config = config = self.folder.config
         with self.folder.given_up_on_error():
             self.scene = scene_on(load_scene(config.data), config.run.device)
         self.folder.refuse_other_data("scene_hash", self.scene.content_hash, f"--datadir {config.data.datadir}")
         self.generators = make_generators(config)
-        self.batches = PixelBatches(self.scene.train, config.model.batch_size, self.generators["pixels"])
+        self.generators.share = share = processes.share_of(config.model.batch_size)
+        self.batches = PixelBatches(self.scene.train, config.model.batch_size, self.generators["pixels"], share)
         self.s3im = make_s3im(config)
         self.schedule = make_schedule(
             config.ssim, config.ssim.s3im_weight, config.run.n_iters, config.model.schedule_starts_at
@@ -77,8 +84,14 @@ class Session:
         )
 
     def save(self) -> Path:
-        """Writes a checkpoint of this moment."""
-        return self.folder.save(
+        """Writes a checkpoint of this moment.
+
+        Raises:
+            FileError: it cannot be written.
+            TrainingError: the processes do not have the same field.
+        """
+        self.processes.refuse_divergence(self.recipe, self.batches.kept)
+        path = self.folder.save(
             {
                 "scene_hash": self.scene.content_hash,
                 "scene": scene_record(self.scene),
@@ -91,6 +104,8 @@ class Session:
             },
             self.iteration,
         )
+        self.processes.meet()  # so that none goes while the checkpoint is being written
+        return path
 
     def _restore(self, path: Path, checkpoint: dict) -> None:
         refuse_unsound_run(path, checkpoint, self.config)

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nerf_ssim.datasets.scene import Scene
@@ -106,7 +105,7 @@ class DvgoRecipe(ABC):
         """The training render: nothing is jittered; behind each ray is a random colour, or the tests' background."""
         background: Tensor | float = self.white_bg
         if self.config.model.rand_bkgd:
-            drawn = torch.rand((len(rays), 3), generator=self.generators["background"])
+            drawn = self.generators.for_rays("background", len(rays), 3)
             background = sent_to(rays.origins.device, drawn)
         return self.field.render(rays, threshold=self.threshold, background=background, with_depth=False)
 
@@ -126,6 +125,11 @@ class DvgoRecipe(ABC):
         if stage.point_weight > 0:
             terms["rgbper"] = stage.point_weight * point_color_error(render, target)
         return terms
+
+    def rays_of_terms(self, render: VoxelRender) -> dict[str, int]:
+        """Each is a mean over the batch's rays, of which `distortion` counts those up to the last with a colour."""
+        rays, of_last = len(render.rgb), render.ray_index[-1:].tolist()
+        return {"distortion": of_last[0] + 1 if of_last else 0, "entropy_last": rays, "rgbper": rays}
 
     def after_step(self, iteration: int, batches: PixelBatches) -> list[str]:
         """Nothing: every milestone of DVGO comes before a batch."""

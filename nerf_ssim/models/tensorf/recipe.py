@@ -80,7 +80,7 @@ class TensorfRecipe:
     def render(self, rays: Rays, iteration: int) -> Render:
         """The training render: jittered, and on a white background for a whole batch on a fair coin."""
         device = rays.origins.device
-        jitter = sent_to(device, torch.rand(len(rays), generator=self.generators["jitter"]))
+        jitter = sent_to(device, self.generators.for_rays("jitter", len(rays)))
         is_white = bool(torch.rand((), generator=self.generators["background"]) < 0.5)
         return self.field.render(
             rays,
@@ -114,6 +114,10 @@ class TensorfRecipe:
         if model.TV_weight_app > 0:
             terms["tv_app"] = field.appearance_grid.total_variation(model.TV_weight_app * tv_decay)
         return terms
+
+    def rays_of_terms(self, render: Render) -> dict[str, int]:
+        """None: every regulariser of TensoRF depends on the grids alone."""
+        return {}
 
     def before_batch(self, iteration: int, batches: PixelBatches) -> list[str]:
         """Nothing: every milestone of TensoRF comes after an update."""
@@ -198,7 +202,7 @@ class TensorfRecipe:
         count = self.config.model.color_samples
         if count == 0:
             return None
-        drawn = torch.rand(jitter.shape, generator=self.generators["colors"])
+        drawn = self.generators.for_rays("colors", len(jitter))
         return ColorDraws(count, sent_to(jitter.device, drawn))
 
     def _refresh_mask(self, iteration: int, *, shrink: bool) -> str:
