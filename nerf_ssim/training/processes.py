@@ -116,6 +116,8 @@ def joined() -> Processes:
     """
     if any(name not in os.environ for name in STARTED_TOGETHER) or os.environ["WORLD_SIZE"] == "1":
         return ALONE
+    # Of a process that has ended PyTorch would tell in a dozen lines of C++; it reads this once, when it is imported.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from nerf_ssim.training.team import Team
 
     return Team()
