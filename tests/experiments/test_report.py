@@ -43,7 +43,7 @@ def write_sweep(root, psnr):
         facts = {"scene": "room", "model": "tensorf", "seed": seed, "psnr": value}
         manifest = {"version": "1", "device": "cpu", "scene": {"hash": "abc"}, "config": {"n_iters": 5, "seed": seed}}
         folder = root / name / f"seed_{seed}"
-        write_run(folder, {5: value}, [(".", 5, 12.5)], schedules[name], manifest, **facts)
+        write_run(folder, {2: value - 1, 5: value}, [(".", 5, 12.5)], schedules[name], manifest, **facts)
     return root
 
 
@@ -210,6 +210,17 @@ def test_a_table_is_written_as_csv_and_latex():
     assert r"\begin{tabular}{lr}" in written.latex()
 
 
+@pytest.mark.parametrize(("longest", "unit"), [(40, "seconds"), (299, "seconds"), (301, "minutes"), (20_000, "hours")])
+def test_an_axis_of_time_is_in_units_that_read_well(longest, unit):
+    assert curves.time_unit(longest)[0].startswith(unit)
+
+
+def test_a_metric_at_one_moment_alone_makes_no_figure(tmp_path):
+    pytest.importorskip("matplotlib")
+    write_sweep(tmp_path, {("with", 1): 30.0})  # PSNR twice under way, SSIM at the end
+    assert {"psnr", "psnr_by_time"} == set(curves.figures(load_comparison([tmp_path])))
+
+
 def test_smoothing_keeps_the_ends_and_the_mean():
     points = [(n, float(n), float(n % 2)) for n in range(1000)]
     smooth = curves.smoothed(points)
@@ -235,7 +246,9 @@ def test_the_page_holds_all_it_shows(tmp_path, capsys):
     assert main(["report", str(root), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert (out / "report.md").read_text(encoding="utf-8") == printed[: printed.index("\npage: ")]
-    assert {"summary.csv", "summary.tex", "differences.csv", "psnr.png"} <= {path.name for path in out.iterdir()}
+    assert {"summary.csv", "summary.tex", "differences.csv", "psnr.png", "psnr_by_time.png"} <= {
+        path.name for path in out.iterdir()
+    }
     text = (out / "report.html").read_text(encoding="utf-8")
     assert text.count("data-kind='render'") == 2 and text.count("data-kind='error'") == 2
     assert not re.findall(r"(?:src|href)='(?!data:)[^']+'", text) and "http" not in text
@@ -252,8 +265,9 @@ def test_the_baseline_must_be_there(tmp_path, capsys):
 @pytest.mark.slow
 def test_the_page_opens_offline_and_its_slider_slides(tmp_path):
     pytest.importorskip("matplotlib")
-    out = tmp_path / "out"
-    assert main(["report", str(write_sweep_with_pictures(tmp_path / "runs")), "--out", str(out)]) == 0
+    out, runs = tmp_path / "out", write_sweep_with_pictures(tmp_path / "runs")
+    write_run(runs / ("a_long_name_" * 8), {5: 20.0})  # unfinished, and so named among the warnings
+    assert main(["report", str(runs), "--out", str(out)]) == 0
     with chromium() as browser:
         for width in (1400, 400):
             page, messages, requests = watched_page(browser, width)

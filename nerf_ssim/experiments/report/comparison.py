@@ -73,7 +73,7 @@ def write_report(comparison: Comparison, out: Path, *, baseline: str | None, n_v
     drawn = figures(comparison)
     names = list(dict.fromkeys(run.scene for run in comparison.runs))
     title = f"{len(comparison.runs)} runs on {', '.join(names[:6])}{' …' if len(names) > 6 else ''}"
-    whole = page(title, tables.values(), drawn, view_sections(comparison, n_views), warnings(comparison))
+    whole = page(title, tables, drawn, view_sections(comparison, n_views), warnings(comparison))
     files = {"report.html": whole.encode(), "report.md": report(comparison, baseline).encode()}
     for ending, write in formats().items():
         if ending != "md":

@@ -16,7 +16,10 @@ Point = tuple[int, float, float]
 
 
 def figures(comparison: Comparison) -> dict[str, bytes]:
-    """By file name without ending, each figure as a PNG: a metric where at least one run has it, and luminance.
+    """By file name without ending, each figure as a PNG: luminance, and each metric that changes along some run.
+
+    A metric that runs have at one moment alone makes no curve; the tables have it. A figure is one column wide, by
+    updates or by time, so that it is legible on a narrow page too.
 
     Raises:
         MissingDependency: matplotlib is not installed.
@@ -24,10 +27,12 @@ def figures(comparison: Comparison) -> dict[str, bytes]:
     drawn = {}
     for name, metric in METRICS.items():
         column = f"{name}_test"
-        if any(run.curve(column) or run.scored(name) for run in comparison.runs):
-            drawn[name] = _draw(comparison, f"{metric.title} {metric.unit}".rstrip(), _test_curve(name, column))
+        points_of, label = _test_curve(name, column), f"{metric.title} {metric.unit}".rstrip()
+        if any(len(points_of(run)) > 1 for run in comparison.runs):
+            drawn[name] = _draw(comparison, label, points_of)
+            drawn[f"{name}_by_time"] = _draw(comparison, label, points_of, by_time=True)
     if any(run.curve("luminance") for run in comparison.runs):
-        drawn["luminance"] = _draw(comparison, "mean S1 (luminance), smoothed", _monitor, by_time=False)
+        drawn["luminance"] = _draw(comparison, "mean S1 (luminance), smoothed", _monitor)
     return drawn
 
 
@@ -39,6 +44,14 @@ def smoothed(points: Sequence[Point], share: float = 0.02) -> list[Point]:
         (updates, seconds, sum(value for _, _, value in window) / len(window))
         for (updates, seconds, _), window in zip(points, windows, strict=True)
     ]
+
+
+def time_unit(longest: float) -> tuple[str, int]:
+    """What an axis that goes to `longest` seconds is labelled with, and the seconds of its unit."""
+    for name, seconds in (("hours", 3600), ("minutes", 60)):
+        if longest >= 5 * seconds:
+            return f"{name} of training", seconds
+    return "seconds of training", 1
 
 
 def _test_curve(metric: str, column: str) -> Callable[[ReportedRun], Sequence[Point]]:
@@ -57,29 +70,27 @@ def _monitor(run: ReportedRun) -> Sequence[Point]:
 
 
 def _draw(
-    comparison: Comparison, label: str, points_of: Callable[[ReportedRun], Sequence[Point]], *, by_time: bool = True
+    comparison: Comparison, label: str, points_of: Callable[[ReportedRun], Sequence[Point]], *, by_time: bool = False
 ) -> bytes:
-    """One row a scene and model, by updates and by minutes, a colour a schedule; one legend outside the axes."""
+    """A row a scene and model, by updates or by training time, a colour a schedule; one legend outside the axes."""
     pyplot = load_pyplot()
     places = list(dict.fromkeys((run.scene, run.model) for run in comparison.runs if points_of(run)))
-    columns = 2 if by_time else 1
-    size = (5.2 * columns, 3.2 * len(places) + 0.6)
-    figure, axes = pyplot.subplots(len(places), columns, figsize=size, squeeze=False, layout="constrained")
+    size = (5.6, 3.0 * len(places) + 0.6)
+    figure, axes = pyplot.subplots(len(places), figsize=size, squeeze=False, layout="constrained")
+    longest = max(point[1] for run in comparison.runs for point in points_of(run))
+    title, unit = time_unit(longest) if by_time else ("updates", 1)
     map_name = "tab10" if len(comparison.methods) <= 10 else "turbo"
     colors = pyplot.get_cmap(map_name, max(len(comparison.methods), 10))
     handles: dict[str, Any] = {}
-    for row, place in zip(axes, places, strict=True):
+    for axis, place in zip(axes[:, 0], places, strict=True):
         for number, method in enumerate(comparison.methods):
             for run in comparison.runs:
                 points = points_of(run) if (run.scene, run.model) == place and comparison.method(run) == method else ()
-                for axis, position, unit in zip(row, (0, 1), (1, 60), strict=False):
-                    if points:
-                        x, y = [point[position] / unit for point in points], [point[2] for point in points]
-                        style = {"marker": "o", "markersize": 3} if len(points) <= 30 else {"linewidth": 1}
-                        (handles[method],) = axis.plot(x, y, color=colors(number), alpha=0.8, **style)
-        row[0].set(xlabel="updates", ylabel=label, title=", ".join(place))
-        if by_time:
-            row[1].set(xlabel="minutes of training")
+                if points:
+                    x, y = [point[by_time] / unit for point in points], [point[2] for point in points]
+                    style = {"marker": "o", "markersize": 3} if len(points) <= 30 else {"linewidth": 1}
+                    (handles[method],) = axis.plot(x, y, color=colors(number), alpha=0.8, **style)
+        axis.set(xlabel=title, ylabel=label, title=", ".join(place))
     names = [method for method in comparison.methods if method in handles]
     lines = [handles[method] for method in names]
     figure.legend(lines, names, loc="outside lower center", ncols=min(3, len(names)), fontsize=8)

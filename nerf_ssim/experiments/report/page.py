@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from nerf_ssim.experiments.report.tables import Table
 
@@ -20,8 +20,11 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 thead th { border-bottom-width: 2px; } tbody tr:hover { background: var(--soft); }
 .warnings { border-left: 4px solid #c80; padding: .2rem 1rem; background: var(--soft); }
-figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: white; }
-.grid { display: grid; grid-template-columns: repeat(var(--columns), minmax(140px, 1fr)); gap: 4px; }
+.warnings li { overflow-wrap: anywhere; }
+.curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 616px)); gap: 1rem; }
+figure { margin: 0; } figure img { width: 100%; height: auto; background: white; }
+.grid { display: grid; grid-template-columns: repeat(var(--columns), minmax(110px, 256px)); gap: 4px; }
+.grid .view { grid-column: 1 / -1; margin-top: .5rem; overflow-wrap: anywhere; }
 .grid img { width: 100%; display: block; } .name { font-size: .85rem; font-weight: 600; }
 .controls { display: flex; flex-wrap: wrap; gap: .5rem 1rem; margin: .5rem 0; font-size: .9rem; }
 .controls select { max-width: 15rem; font: inherit; }
@@ -48,10 +51,17 @@ for (const section of document.querySelectorAll('.views')) {
 """
 
 
-def page(title: str, tables: Iterable[Table], figures: Mapping[str, bytes], views: str, warnings: Sequence[str]) -> str:
+FIRST = ("summary", "differences", "settings")
+"""The tables that stand before the pictures: what the runs say, and what their names mean."""
+
+
+def page(
+    title: str, tables: Mapping[str, Table], figures: Mapping[str, bytes], views: str, warnings: Sequence[str]
+) -> str:
     """The whole page.
 
     Args:
+        tables: by name, in order; those of `FIRST` stand before all pictures, the others behind them.
         figures: PNG files by name.
         views: sections of pictures, as HTML.
         warnings: sentences that stand first.
@@ -62,12 +72,13 @@ def page(title: str, tables: Iterable[Table], figures: Mapping[str, bytes], view
         f"<figure><img src='data:image/png;base64,{base64.b64encode(data).decode()}' alt='{name}'></figure>"
         for name, data in figures.items()
     )
-    summary, *details = [table.html() for table in tables]
-    curves = f"<section><h2>Curves</h2>{drawn}</section>" if drawn else ""
+    head = "".join(table.html() for name, table in tables.items() if name in FIRST)
+    details = "".join(table.html() for name, table in tables.items() if name not in FIRST)
+    curves = f"<section><h2>Curves</h2><div class='curves'>{drawn}</div></section>" if drawn else ""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         "<link rel='icon' href='data:,'>"
         f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
-        f"{first}{summary}{curves}{views}{''.join(details)}<script>{SCRIPT}</script></body></html>\n"
+        f"{first}{head}{curves}{views}{details}<script>{SCRIPT}</script></body></html>\n"
     )

@@ -34,7 +34,11 @@ def _section(comparison: Comparison, scene: str, model: str, count: int) -> str:
         return ""
     views = _spread(sorted(common), count)
     seeds = ", ".join(dict.fromkeys(str(run.seed) for run in runs.values()))
-    rows = "".join(_row(runs, view, prefix, kind) for view in views for prefix, kind in KINDS)
+    rows = "".join(
+        f"<div class='view'>{html.escape(view)}</div>"
+        + "".join(_row(runs, view, prefix, kind) for prefix, kind in KINDS)
+        for view in views
+    )
     methods = "".join(f"<option>{html.escape(method)}</option>" for method in runs)
     named_views = "".join(f"<option>{html.escape(view)}</option>" for view in views)
     last = len(runs) - 1
