@@ -210,6 +210,12 @@ def test_a_table_is_written_as_csv_and_latex():
     assert r"\begin{tabular}{lr}" in written.latex()
 
 
+def test_the_page_leaves_out_columns_without_a_value_and_names_them():
+    page = Table("T", ["name", "PSNR", "LPIPS"], [["a", "1.5", None], ["b", None, None]]).html()
+    assert "<th>PSNR</th>" in page and "<th>LPIPS</th>" not in page and page.count("<td>") == 4
+    assert "Not measured: LPIPS." in page
+
+
 @pytest.mark.parametrize(("longest", "unit"), [(40, "seconds"), (299, "seconds"), (301, "minutes"), (20_000, "hours")])
 def test_an_axis_of_time_is_in_units_that_read_well(longest, unit):
     assert curves.time_unit(longest)[0].startswith(unit)

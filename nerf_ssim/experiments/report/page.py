@@ -25,6 +25,7 @@ thead th { border-bottom-width: 2px; } tbody tr:hover { background: var(--soft);
 figure { margin: 0; } figure img { width: 100%; height: auto; background: white; }
 .grid { display: grid; grid-template-columns: repeat(var(--columns), minmax(110px, 256px)); gap: 4px; }
 .grid .view { grid-column: 1 / -1; margin-top: .5rem; overflow-wrap: anywhere; }
+.grid img, .stage { outline: 1px solid var(--line); outline-offset: -1px; }
 .grid img { width: 100%; display: block; } .name { font-size: .85rem; font-weight: 600; }
 .controls { display: flex; flex-wrap: wrap; gap: .5rem 1rem; margin: .5rem 0; font-size: .9rem; }
 .controls select { max-width: 15rem; font: inherit; }

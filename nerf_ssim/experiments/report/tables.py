@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from nerf_ssim.evaluation.scores import METRICS, score_cells, score_titles
@@ -66,13 +67,21 @@ class Table:
         return "\n".join([*body, *lines[1:], r"\bottomrule", r"\end{tabular}", ""])
 
     def html(self) -> str:
-        """A section with the table, which scrolls sideways by itself where the page is narrow."""
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.header)
+        """A section with the table, which scrolls sideways by itself where the page is narrow.
+
+        Columns without a value are left out, and named below the note.
+        """
+        filled = [any(row[place] is not None for row in self.rows) for place in range(len(self.header))]
+        empty = [title for title, is_filled in zip(self.header, filled, strict=True) if not is_filled]
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in compress(self.header, filled))
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape('–' if cell is None else _text(cell))}</td>" for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(f"<td>{html.escape('–' if cell is None else _text(cell))}</td>" for cell in compress(row, filled))
+            + "</tr>"
             for row in self.rows
         )
-        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        notes = [self.note, f"Not measured: {', '.join(empty)}." if empty else ""]
+        note = "".join(f"<p>{html.escape(text)}</p>" for text in notes if text)
         return (
             f"<section><h2>{html.escape(self.title)}</h2>{note}<div class='wide'><table><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table></div></section>"
