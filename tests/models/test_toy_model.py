@@ -95,6 +95,9 @@ class ToyRecipe:
     def regularizers(self, iteration, render, target) -> dict[str, Tensor]:
         return {"size": 1e-4 * self.field.colors.square().mean()}
 
+    def rays_of_terms(self, render) -> dict[str, int]:
+        return {}
+
     def after_step(self, iteration, batches) -> list[str]:
         return []
 
