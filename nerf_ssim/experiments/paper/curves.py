@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nerf_ssim.experiments.paper.finished import Finished, by_scene, moment_of, schedule_colors
-from nerf_ssim.experiments.report.layout import load_pyplot, save_figure, table
+from nerf_ssim.experiments.report.layout import count_along, load_pyplot, save_figure, table
 from nerf_ssim.experiments.sweep.rows import mean_and_spread
 from nerf_ssim.experiments.sweep.state import final_psnr
 
@@ -32,6 +32,7 @@ def draw_psnr(finished: Sequence[Finished], folder: Path, name: str) -> str:
                 marker = "o" if words is OF_RUNS else None
                 axis.plot(*columns_of(one.curve(words["psnr"])), color=color, linewidth=1, marker=marker, label=label)
         axis.set(xlabel=words["x"], ylabel=words["what"], title=scene)
+        count_along(axis)
         axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
         save_figure(figure, folder / f"{name}_{scene}.png")
     return score_table(finished)
@@ -95,6 +96,8 @@ def draw_luminance(finished: Sequence[Finished], folder: Path, name: str) -> str
             rows.append([scene, title_of(schedule), *nearest])
         axes[0].set(xlabel=words["x"], ylabel="mean S1", title=scene)
         axes[1].set(xlabel=words["x"], ylabel="mean of mu_x - mu_y")
+        for axis in axes:
+            count_along(axis)
         axes[0].legend()
         save_figure(figure, folder / f"{name}_{scene}.png")
     return table(["scene", "SSIM", *(f"S1 at {update}" for update in (1, 10, 50, 100))], rows)

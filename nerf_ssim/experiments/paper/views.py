@@ -67,13 +67,17 @@ def draw_errors(finished: Sequence[Finished], folder: Path, name: str) -> str:
         present = [method for method in METHODS if method in fits]
         values = {method: load_values(fits[method][0].run.folder) for method in present}
         largest = max((fitted.double() - truth).square().mean().sqrt().item() for fitted, truth in values.values())
-        figure, axes = pyplot.subplots(1, len(present), squeeze=False, figsize=(3.2 * len(present), 3.6))
-        for axis, (method, (fitted, truth)) in zip(axes[0], values.items(), strict=True):
+        widths = {"width_ratios": [*(1.0 for _ in present), 0.05]}
+        size = 3.2 * len(present) + 0.6, 3.6
+        figure, axes = pyplot.subplots(1, len(present) + 1, squeeze=False, figsize=size, gridspec_kw=widths)
+        for axis, (method, (fitted, truth)) in zip(axes[0][:-1], values.items(), strict=True):
             results = fits[method][0].results
             axis.imshow(pictures.error_map(fitted.double(), truth, 2 * largest))
             axis.set(xticks=[], yticks=[])
             axis.set_title(f"{METHODS[method]}, step {results['stopped_at']}", fontsize=9)
-            axis.set_xlabel(picture, fontsize=9)
             rows.append([picture, METHODS[method], results["stopped_at"], 2 * largest])
+        scale = pyplot.cm.ScalarMappable(pyplot.Normalize(0, 2 * largest), "inferno")
+        figure.colorbar(scale, cax=axes[0][-1], label="absolute error")
+        figure.suptitle(picture, fontsize=10)
         save_figure(figure, folder / f"{name}_{picture}.png")
     return table(["picture", "method", "step", "full scale"], rows)

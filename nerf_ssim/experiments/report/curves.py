@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nerf_ssim.evaluation.scores import METRICS
-from nerf_ssim.experiments.report.layout import load_pyplot
+from nerf_ssim.experiments.report.layout import count_along, load_pyplot
 from nerf_ssim.experiments.report.runs import Comparison, ReportedRun
 
 __all__ = ["figures", "smoothed"]
@@ -91,6 +91,8 @@ def _draw(
                     style = {"marker": "o", "markersize": 3} if len(points) <= 30 else {"linewidth": 1}
                     (handles[method],) = axis.plot(x, y, color=colors(number), alpha=0.8, **style)
         axis.set(xlabel=title, ylabel=label, title=", ".join(place))
+        if not by_time:
+            count_along(axis)
     names = [method for method in comparison.methods if method in handles]
     lines = [handles[method] for method in names]
     figure.legend(lines, names, loc="outside lower center", ncols=min(3, len(names)), fontsize=8)

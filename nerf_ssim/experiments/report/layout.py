@@ -10,7 +10,7 @@ from typing import Any
 
 from nerf_ssim.errors import ConfigError, MissingDependency
 
-__all__ = ["load_pyplot", "mean", "metrics_columns", "save_figure", "table"]
+__all__ = ["count_along", "load_pyplot", "mean", "metrics_columns", "save_figure", "table"]
 
 
 def metrics_columns(folder: Path) -> dict[str, list[float | None]]:
@@ -64,6 +64,11 @@ def load_pyplot() -> Any:
     import matplotlib.pyplot as pyplot
 
     return pyplot
+
+
+def count_along(axis: Any) -> None:
+    """Puts the ticks along a plot's horizontal axis at whole numbers: of updates there are no halves."""
+    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
 def save_figure(figure: Any, path: Path) -> None:
