@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nerf_ssim.config.sections import SSIM_VARIANTS
 from nerf_ssim.errors import MissingDependency
+from nerf_ssim.ops.number_kinds import real_number
 
 WINDOW = 11
 SIGMA = 1.5
@@ -132,20 +133,32 @@ def unit_pair(rendered: Tensor, truth: Tensor, data_range: float | None = None) 
             kind.
         data_range: the largest value that both could have, such as 255.
     Raises:
-        ValueError: the two differ in shape, integers without a range, or values that are plainly of another range: a
-            truth above 1, a render above `OVERSHOOT`, either below `-OVERSHOOT`.
+        ValueError: something else than two tensors of one shape, no pixels, complex numbers, integers without a range,
+            or values that are plainly of another range: a truth above 1, a render above `OVERSHOOT`, either below
+            `-OVERSHOOT`.
     """
+    for what, image in (("render", rendered), ("truth", truth)):
+        if not isinstance(image, Tensor):
+            kind = type(image).__name__
+            raise ValueError(f"the {what} is a {kind}, not a tensor; convert it with torch.as_tensor")
     if rendered.shape != truth.shape or rendered.ndim != 3 or rendered.shape[-1] != 3:
         raise ValueError(
             f"the render {tuple(rendered.shape)} and the truth {tuple(truth.shape)} must both be [height, width, 3]"
         )
-    if data_range is not None and not 0 < data_range < math.inf:
-        raise ValueError(f"data_range must be a positive number, not {data_range}")
+    if rendered.numel() == 0:
+        raise ValueError(f"images of {tuple(rendered.shape)} have no pixels; there is nothing to compare")
+    if data_range is not None:
+        largest = real_number(data_range)
+        if largest is None or largest <= 0:
+            raise ValueError(f"data_range must be a positive number, not {data_range!r}")
+        data_range = largest
     rendered = _of_unit_range(rendered.detach(), "render", data_range, OVERSHOOT)
     return rendered, _of_unit_range(truth.detach().to(rendered.device), "truth", data_range, 1 + ROUNDING)
 
 
 def _of_unit_range(image: Tensor, what: str, data_range: float | None, at_most: float) -> Tensor:
+    if image.is_complex() or image.dtype == torch.bool:
+        raise ValueError(f"the {what} holds {image.dtype}; give floats in [0, 1]")
     if data_range is None and not image.is_floating_point():
         raise ValueError(f"the {what} holds {image.dtype}; give data_range (255 for bytes), or floats in [0, 1]")
     scaled = image if data_range is None else image.double() / data_range

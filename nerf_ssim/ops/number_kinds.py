@@ -17,4 +17,5 @@ def real_number(value: object) -> float | None:
     """`value` as a float, None where it is no finite number; a bool is none."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return None
-    return float(value) if math.isfinite(value) else None
+    number = float(value)
+    return number if -math.inf < number < math.inf else None  # math.isfinite ends a program that torch.compile traces

@@ -76,6 +76,8 @@ def _combined(
     x, y = promoted(img1, img2, data_range, "L1 and SSIM" if power == 1 else "MSE and SSIM", ("img1", "img2"))
     if x.shape != y.shape:
         raise ConfigError(f"SSIM: shapes {list(x.shape)} and {list(y.shape)}; give two of the same.")
+    if x.numel() == 0:
+        raise ConfigError(f"SSIM: images of shape {list(x.shape)} are empty; there is nothing to compare.")
     loss = (1 - share) / largest_value(data_range) ** power * error(x, y)
     if share > 0:
         loss = loss + share * (1 - fused_ssim(x, y, padding, data_range=data_range))

@@ -38,7 +38,8 @@ class S3IM(nn.Module):
 
     The batch in its own order and `repeat - 1` random permutations of it are concatenated and read row by row as one
     image of `patch_height` rows and `patch_width * repeat` columns, so that an order fills `patch_height / repeat` rows
-    rather than a tile. Windows have zero padding `(kernel - 1) // 2`, which counts with full weight.
+    rather than a tile. Windows have zero padding `(kernel - 1) // 2`, which counts with full weight. `torch.func.vmap`
+    has to be told `randomness="same"`: all slices are read in the same orders.
 
     Args:
         kernel: side of the window, 1 to 11, 4 by default; Gaussian weights, sigma 1.5, centre at index `kernel // 2`.
@@ -144,11 +145,13 @@ class S3IM(nn.Module):
         if generator is not None:
             return drawn_orders(generator, self.repeat, rays)
         self._forget_ahead()
-        return draw_orders(self._state, self.repeat, rays)
+        orders, self._state = draw_orders(self._state, self.repeat, rays)
+        return orders
 
     def _draw_ahead(self, rays: int, device: torch.device) -> None:
         before = self.get_state()
-        self._ahead = before, sent_to(device, self.draw_orders(None, rays))
+        with torch.inference_mode(False):  # the call that takes them may want a gradient
+            self._ahead = before, sent_to(device, self.draw_orders(None, rays))
 
     def _next_orders(self, rays: int, device: torch.device) -> Tensor:
         if self._ahead is None or self._ahead[1].shape[1] != rays:

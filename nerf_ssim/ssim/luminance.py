@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from nerf_ssim.errors import CheckpointError, ConfigError
-from nerf_ssim.ops.number_kinds import whole_number
+from nerf_ssim.ops.number_kinds import real_number, whole_number
 
 DEFAULT_TOLERANCE = 0.02
 DEFAULT_PATIENCE = 20
@@ -43,12 +47,13 @@ class LuminanceConvergence:
     """1 - S1 under which luminance agrees, whatever it was before."""
 
     def __init__(self, tolerance: float = DEFAULT_TOLERANCE, patience: int = DEFAULT_PATIENCE) -> None:
-        if not 0 < tolerance < 1:
+        share = real_number(tolerance)
+        if share is None or not 0 < share < 1:
             raise ConfigError(f"ssim_auto_tolerance: {tolerance!r} is not between 0 and 1; it is a share, as 0.02 is.")
         least = whole_number(patience)
         if least is None or least < 1:
             raise ConfigError(f"ssim_auto_patience: {patience!r} is not a whole number of at least 1.")
-        self.tolerance, self.patience = float(tolerance), least
+        self.tolerance, self.patience = share, least
         self._weighted, self._weight, self._peak = 0.0, 0.0, 0.0
         self._history: list[float] = []
 
@@ -57,8 +62,9 @@ class LuminanceConvergence:
         """Smoothed 1 - S1, or None before the first observation."""
         return self._history[-1] if self._history else None
 
-    def observe(self, luminance: float) -> bool:
-        """Take the mean S1 of one iteration; True where luminance has converged."""
+    def observe(self, luminance: Tensor | float) -> bool:
+        """Take the mean S1 of one iteration, a number or a tensor of one; True where luminance has converged."""
+        luminance = one_number(luminance, "LuminanceConvergence.observe")
         if not math.isfinite(luminance):
             self._history.clear()
             return False
@@ -92,3 +98,19 @@ class LuminanceConvergence:
             raise CheckpointError(f"SSIM schedule: the monitor's state is not readable ({error!r}).") from error
         self._weighted, self._weight, self._peak = values
         self._history = recent
+
+
+def one_number(value: object, where: str) -> float:
+    """`value` as a float: a number, also one that is not finite, or a tensor or array of one element.
+
+    Raises:
+        ConfigError: it is something else; `where` it was given is named.
+    """
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value.detach())
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return float(value.item())
+    kind = f"tensor of {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    raise ConfigError(f"{where}: a {kind} is not one number; give the mean over all windows.")

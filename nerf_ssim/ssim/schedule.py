@@ -119,15 +119,27 @@ class SsimSchedule:
         Args:
             statistics: as `S3IM.evaluate` and `ssim_with_statistics` return them, or the mean of
                 what is watched alone: S1, where nothing else is asked for.
+        Raises:
+            ConfigError: it is another result of theirs, or more than one number.
         """
         if self.remove_at != "auto" or not self.is_active(iteration):
             return False
         self._was_fed = True
-        watched = getattr(statistics, self.watches) if isinstance(statistics, SsimStatistics) else statistics
-        if self.convergence.observe(float(watched)):
+        if self.convergence.observe(self._watched(statistics)):
             self._removed_at = int(iteration) - self.starts_at + 1
             return True
         return False
+
+    def _watched(self, statistics: SsimStatistics | Tensor | float) -> Tensor | float:
+        """What is watched, of the statistics or given alone; other results of the same functions are refused."""
+        if isinstance(statistics, SsimStatistics):
+            return getattr(statistics, self.watches)
+        if isinstance(statistics, tuple):
+            raise ConfigError(
+                f"SsimSchedule.observe: a {type(statistics).__name__} holds more than statistics; give the "
+                "`statistics` of S3IM.evaluate, or the second result of ssim_with_statistics."
+            )
+        return statistics
 
     def is_overdue(self, iteration: int) -> bool:
         """Whether "auto" has let half of its updates go by at just this iteration, and has not decided."""
