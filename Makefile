@@ -9,7 +9,7 @@ TEST_FLAGS ?=
 NATIVE := $(shell git ls-files 'cuda_ext/*.cpp' 'cuda_ext/*.h' 'cuda_ext/*.cu' 'cuda_ext/*.cuh')
 SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/cpu/levels/* cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
 
-.PHONY: train test quick lint format typecheck docs clean setup gpu-check release-check release-tests collect results results-check
+.PHONY: train test quick lint format typecheck docs clean setup gpu-check release-check release-tests sanitize collect results results-check
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.extension
@@ -43,6 +43,12 @@ quick: $(VENV)/.development $(VENV)/.extension
 # environment of each Python that installs and runs the package.
 release-check: release-tests
 	BUILDER=$(PYTHON) .ci/release_check
+
+release-check: sanitize
+
+# The operators' tests over the extension compiled with sanitizers: half an hour.
+sanitize: $(VENV)/.development
+	$(PYTHON) tests/sanitize.py $(SANITIZE_FLAGS)
 
 release-tests: $(VENV)/.development $(VENV)/.extension
 	$(PYTHON) -m pytest -m release $(TEST_FLAGS)
