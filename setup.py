@@ -2,7 +2,8 @@
 
 The build uses the PyTorch that is installed, in pip's isolated builds too (see `build_backend.py`).
 `NERF_SSIM_NO_EXT=1` asks for pure Python. pip hides what a build prints, so the reason for a package without kernels is
-kept in it, in `WHY_NOT`, for the first command that runs.
+kept in it, in `WHY_NOT`, for the first command that runs. `NERF_SSIM_CXXFLAGS` adds flags of the compiler for every C++
+file, as sanitizers need them.
 
 CUDA kernels are an extension of their own, `nerf_ssim._C_cuda`. It is built where nvcc fits PyTorch's CUDA and a GPU is
 visible or TORCH_CUDA_ARCH_LIST names some; `NERF_SSIM_CUDA=1` builds it without a GPU, `NERF_SSIM_CUDA=0` never. nvcc
@@ -223,10 +224,11 @@ def sources_in(*patterns: str) -> list[str]:
 
 
 def compiler_flags() -> list[str]:
-    """Of every C++ file."""
+    """Of every C++ file, with those of NERF_SSIM_CXXFLAGS last."""
     flags = ["-O3", "-std=c++20", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas", "-Wno-psabi"]
     # Calls of OpenMP resolve to PyTorch's own, so that torch.set_num_threads governs them.
-    return [*flags, "-fopenmp"] if sys.platform == "linux" else flags
+    openmp = ["-fopenmp"] if sys.platform == "linux" else []
+    return [*flags, *openmp, *shlex.split(os.environ.get("NERF_SSIM_CXXFLAGS", ""))]
 
 
 def cuda_extension() -> list:

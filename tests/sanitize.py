@@ -1,12 +1,12 @@
 """The tests of the operators, over an extension that is compiled whole with sanitizers.
 
-    python tests/sanitize.py              # both; `address` or `thread` for one of them
-    python tests/sanitize.py thread -k voxel
+    python tests/sanitize.py                          # both; other options are pytest's
+    python tests/sanitize.py --only thread -k voxel
 
-`address` is AddressSanitizer and UndefinedBehaviorSanitizer over every test of the operators and over the table of odd
-arguments; any finding ends the process. `thread` is ThreadSanitizer over the operators whose kernels share their work
-among threads. GCC's own OpenMP is unknown to ThreadSanitizer, which then reports races that are none: LLVM's OpenMP
-stands in for it, with Archer, which tells ThreadSanitizer what each thread waits for.
+`address` is AddressSanitizer and UndefinedBehaviorSanitizer over the tests of the operators and over the table of odd
+arguments; the first finding ends the process. `thread` is ThreadSanitizer over the operators whose kernels share their
+work among threads. ThreadSanitizer does not understand GCC's OpenMP and reports races there that are none. LLVM's
+OpenMP takes its place, with Archer, which tells ThreadSanitizer what each thread waits for.
 
 Each extension is built in a copy of the checkout below build/sanitize, so that nothing of the checkout is replaced. It
 needs Linux, g++ with its sanitizers and, for `thread`, libomp and libarcher of LLVM (Debian: libomp-14-dev).
@@ -20,30 +20,12 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "sanitize"
-COPIED = ("setup.py", "pyproject.toml", "nerf_ssim", "cuda_ext", "tests", "configs", "data/room")
-OPS = "tests/ops"
-ODD_ARGUMENTS = "tests/robustness/test_native_arguments.py"
-# What is not about the extension's own code: programs that a test compiles itself, and generated code that is compiled
-# under way.
-NOT_OURS = "not lanes and not compile and not inductor"
-BUILD = """
-import sys
-sys.path.insert(0, ".")
-import setup as project
-from setuptools import setup
-(extension, *_), builder = project.extensions_and_builder()
-flags, joined = sys.argv.pop(1).split(), sys.argv.pop(1)
-extension.sources = [path for path in extension.sources if not path.startswith("cuda_ext/bindings")] + [joined]
-extension.extra_compile_args += flags
-extension.include_dirs.append(str(project.ROOT / "cuda_ext/bindings"))
-extension.extra_link_args += [flag for flag in flags if flag.startswith("-fsanitize")]
-setup(name="nerf_ssim", packages=["nerf_ssim"], ext_modules=[extension], cmdclass={"build_ext": builder})
-"""
+COPIED = ("setup.py", "pyproject.toml", "LICENSE", "nerf_ssim", "cuda_ext", "tests", "configs", "data/room")
 
 
 class Missing(Exception):
@@ -55,28 +37,26 @@ class Sanitizer:
     """How an extension is compiled and tested.
 
     Attributes:
-        flags: of the compiler, behind those of setup.py.
+        flags: for the compiler and the linker.
+        optimisation: for the compiler alone.
         preloaded: libraries that have to be there before Python is.
         environment: of the tests.
         tests: arguments of pytest.
-        report: how a finding is recognised in what the tests print.
     """
 
-    flags: tuple[str, ...]
+    flags: str
     preloaded: tuple[str, ...]
+    environment: dict[str, str]
     tests: tuple[str, ...]
-    report: str
-    environment: dict[str, str] = field(default_factory=dict)
+    optimisation: str = "-O1 -g1 -fno-omit-frame-pointer"
 
 
 def gcc_library(name: str) -> str:
     """The path of a library of the compiler's own."""
-    found = subprocess.run(
-        ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    if not Path(found).is_absolute():
+    found = subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout
+    if not Path(found.strip()).is_absolute():
         raise Missing(f"{name}: install the sanitizers of g++")
-    return str(Path(found).resolve())
+    return str(Path(found.strip()).resolve())
 
 
 def llvm_library(name: str) -> str:
@@ -88,116 +68,101 @@ def llvm_library(name: str) -> str:
 
 
 def address() -> Sanitizer:
-    """Accesses outside what was allocated, and undefined behaviour."""
+    """Finds accesses outside what was allocated, and undefined behaviour."""
     return Sanitizer(
-        flags=(
-            *("-O1", "-g1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined,float-cast-overflow"),
-            *("-fno-sanitize=vptr", "-fno-sanitize-recover=all"),
-        ),
-        # The C++ library too: its exceptions are intercepted, and Python by itself would load it too late.
+        flags="-fsanitize=address,undefined,float-cast-overflow -fno-sanitize=vptr -fno-sanitize-recover=all",
+        # The C++ library comes with it, whose exceptions AddressSanitizer intercepts; Python would load it too late.
         preloaded=(gcc_library("libasan.so"), gcc_library("libstdc++.so")),
         environment={
-            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_segv=1:detect_stack_use_after_return=0",
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
             "UBSAN_OPTIONS": "print_stacktrace=1",
         },
-        tests=(OPS, ODD_ARGUMENTS, "-k", NOT_OURS),
-        report="Sanitizer",
+        tests=("tests/ops", "tests/robustness/test_native_arguments.py", "-k", OURS),
     )
 
 
 def thread() -> Sanitizer:
-    """Memory that two threads use at once, one of them writing."""
+    """Finds memory that two threads use at once, one of them writing."""
     return Sanitizer(
-        flags=("-O1", "-g1", "-fsanitize=thread"),
+        flags="-fsanitize=thread",
         preloaded=(gcc_library("libtsan.so"), llvm_library("libomp.so")),
         environment={
             "OMP_TOOL_LIBRARIES": llvm_library("libarcher.so"),
             "OMP_NUM_THREADS": "4",
-            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:halt_on_error=0:exitcode=66:report_signal_unsafe=0",
+            # PyTorch's own libraries are not compiled so, and what they do among themselves is no finding.
+            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:report_signal_unsafe=0:exitcode=66",
         },
-        tests=(OPS, "-k", f"{NOT_OURS} and not subprocess"),
-        report="ThreadSanitizer",
+        tests=("tests/ops", "-k", OURS),
     )
 
 
+# Without programs that a test compiles itself and what torch.compile makes, which is not compiled with sanitizers.
+OURS = "not lanes and not compile and not inductor"
 SANITIZERS = {"address": address, "thread": thread}
 
 
 def copied(name: str) -> Path:
-    """A copy of the checkout for one sanitizer; files that have not changed keep their age, and so what is built."""
+    """A copy of the checkout for one sanitizer, in which only what was built before is kept."""
     target = FOLDER / name
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *COPIED],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split("\0")  # fmt: skip
-    wanted = {path for path in listed if path and (ROOT / path).is_file()}
-    for path in wanted:
-        source, copy = ROOT / path, target / path
-        if not copy.exists() or copy.read_bytes() != source.read_bytes():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, copy)
-    for folder in COPIED:
-        for path in sorted((target / folder).rglob("*")):
-            is_built = (
-                "__pycache__" in path.parts or path.suffix in (".so", ".pyd") or path.name == "without_kernels.txt"
-            )
-            if path.is_file() and not is_built and str(path.relative_to(target)) not in wanted:
-                path.unlink()
+    for part in COPIED:
+        shutil.rmtree(target / part, ignore_errors=True)
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *COPIED]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for path in filter(None, listed.split("\0")):
+        if (ROOT / path).is_file():
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, target / path)  # with its age, so that only what has changed is compiled
+    join_bindings(target / "cuda_ext" / "bindings")
     return target
 
 
-def joined_bindings(folder: Path) -> Path:
-    """The extension's bindings as one file: reading PyTorch's headers is most of what compiling one takes."""
-    paths = sorted((folder / "cuda_ext" / "bindings").glob("*.cpp"))
-    text = "".join(f'#line 1 "{path.relative_to(folder)}"\n{path.read_text()}' for path in paths)
-    # Beside the bindings' folder, from where their relative includes lead to the same files.
-    joined = folder / "cuda_ext" / "joined" / "bindings.cpp"
-    joined.parent.mkdir(exist_ok=True)
-    if not joined.exists() or joined.read_text() != text:
-        joined.write_text(text)
-    return joined
+def join_bindings(folder: Path) -> None:
+    """Makes one file of a folder's C++ files: reading PyTorch's headers is most of what compiling one takes."""
+    parts = [path.rename(path.with_suffix(".part")) for path in sorted(folder.glob("*.cpp"))]
+    joined = folder / "bindings.cpp"
+    joined.write_text("".join(f'#include "{path.name}"\n' for path in parts))
+    youngest = max(path.stat().st_mtime_ns for path in parts)
+    os.utime(joined, ns=(youngest, youngest))
 
 
 def build(sanitizer: Sanitizer, folder: Path) -> None:
     """Compiles the extension in a copy of the checkout."""
-    environment = os.environ | {"NERF_SSIM_CUDA": "0", "PYTHONPATH": str(folder)}
-    joined = str(joined_bindings(folder).relative_to(folder))
-    command = [sys.executable, "-c", BUILD, " ".join(sanitizer.flags), joined, "--quiet", "build_ext", "--inplace"]
-    for old in folder.glob("nerf_ssim/_C*.so"):
-        old.unlink()
-    subprocess.run(command, cwd=folder, env=environment, check=True)
+    environment = os.environ | {
+        "NERF_SSIM_CUDA": "0",
+        "NERF_SSIM_CXXFLAGS": f"{sanitizer.optimisation} {sanitizer.flags}",
+        "LDFLAGS": sanitizer.flags,
+    }
+    subprocess.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=folder, env=environment)
     if not list(folder.glob("nerf_ssim/_C*.so")):
         raise Missing(f"the extension did not build: {folder / 'build' / 'extension.log'} says why")
 
 
-def test(sanitizer: Sanitizer, folder: Path, extra: list[str]) -> int:
-    """Runs the tests over the extension in `folder`; returns 0 where they pass and nothing was found."""
+def findings_of_tests(sanitizer: Sanitizer, folder: Path, extra: list[str]) -> tuple[int, int]:
+    """Runs the tests over the extension in `folder`; returns how much was found and the exit status of pytest."""
     environment = os.environ | sanitizer.environment
     environment |= {"LD_PRELOAD": ":".join(sanitizer.preloaded), "PYTHONPATH": str(folder)}
     # Sanitizers map memory at fixed places, which a randomised layout may already hold.
     command = ["setarch", "--addr-no-randomize", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["-s", "-rN", *sanitizer.tests, *extra]
-    findings, process = 0, subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace",
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        findings += sanitizer.report in line and ("ERROR" in line or "WARNING" in line)
-        findings += "runtime error:" in line
-        print(line, end="", flush=True)
-    code = process.wait()
-    print(f"{findings} findings, pytest ended with {code}")
-    return 1 if findings or code else 0
+    found = 0
+    # Without capture (-s), since a report in a test that passes would go unseen.
+    with subprocess.Popen(
+        [*command, "-s", *sanitizer.tests, *extra], cwd=folder, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            found += "runtime error:" in line or ("Sanitizer:" in line and ("ERROR" in line or "WARNING" in line))
+            print(line, end="", flush=True)
+    return found, process.returncode
 
 
 def main() -> int:
     """Builds and tests what is asked for; 1 where something was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", nargs="*", choices=[[], *SANITIZERS], default=[], help="address, thread (both)")
+    parser.add_argument("--only", choices=tuple(SANITIZERS), help="one of them in place of both")
     options, extra = parser.parse_known_args()
-    failed = []
-    for name in options.which or SANITIZERS:
+    is_clean = True
+    for name in [options.only] if options.only else SANITIZERS:
         started = time.monotonic()
         try:
             sanitizer = SANITIZERS[name]()
@@ -206,10 +171,11 @@ def main() -> int:
         except Missing as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 2
-        if test(sanitizer, folder, extra):
-            failed.append(name)
-        print(f"{name}: {'NOT clean' if name in failed else 'clean'}, {(time.monotonic() - started) / 60:.0f} minutes")
-    return 1 if failed else 0
+        found, status = findings_of_tests(sanitizer, folder, extra)
+        minutes = (time.monotonic() - started) / 60
+        print(f"{name}: {found} findings, pytest ended with {status}, {minutes:.0f} minutes", flush=True)
+        is_clean = is_clean and not found and not status
+    return 0 if is_clean else 1
 
 
 if __name__ == "__main__":

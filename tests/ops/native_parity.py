@@ -12,6 +12,17 @@ from torch import Tensor
 from nerf_ssim.ops import backend
 from nerf_ssim.ops import bf16_units as ops_units
 
+# In place of the flags [3, 4, 3] of touched runs that a grid [3, 4, 70, 2] has.
+_FLAGS = torch.ones(3, 4, 3, dtype=torch.uint8)
+WRONG_FLAGS = {
+    "a run too few": _FLAGS[..., :2].contiguous(),
+    "a line too few": _FLAGS[:, :3].contiguous(),
+    "flat": _FLAGS.flatten(),
+    "of another type": _FLAGS.bool(),
+    "strided": _FLAGS.transpose(0, 2).contiguous().transpose(0, 2),
+    "expanded": _FLAGS[:1].expand(3, 4, 3),
+}
+
 
 def require_native(op: str) -> None:
     """Skip the test where `op` has no native kernel to compare."""

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from native_parity import require_native, threads
+from native_parity import WRONG_FLAGS, require_native, threads
 
 from nerf_ssim.ops.reference import voxel_adam as reference
 from nerf_ssim.ops.voxel_adam import voxel_adam_step
@@ -136,6 +136,15 @@ def test_native_operators_pass_opcheck():
     touched = torch.ones(3, 4, 1, dtype=torch.uint8)
     arguments = (*state, 0.1, 0.9, 0.99, 1e-8, 3, True, list(WEIGHTS), True, None, touched)
     torch.library.opcheck(torch.ops.nerf_ssim.voxel_adam_step.default, arguments)
+
+
+@pytest.mark.parametrize("wrong", WRONG_FLAGS.values(), ids=WRONG_FLAGS)
+def test_flags_that_do_not_fit_the_grid_are_refused(wrong):
+    """The kernels of every device would read past them."""
+    require_native("voxel_adam_step")
+    state = make_state((3, 4, 70, 2))
+    with pytest.raises(RuntimeError, match="touched: "):
+        voxel_adam_step(*state, **CONSTANTS, step=1, touched=wrong)
 
 
 def test_what_does_not_fit_is_refused():

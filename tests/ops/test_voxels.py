@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from native_parity import assert_equal_to_rounding, require_native, threads, value_and_gradients
+from native_parity import WRONG_FLAGS, assert_equal_to_rounding, require_native, threads, value_and_gradients
 
 from nerf_ssim.ops.reference import voxels as reference
 from nerf_ssim.ops.voxels import RUN, GradientPool, nearest_occupied, resize_volume, voxel_features
@@ -149,6 +149,15 @@ def test_native_operators_pass_opcheck():
     torch.library.opcheck(torch.ops.nerf_ssim.voxel_features.default, (grid, coords))
     arguments = (torch.zeros(4, 3, 5, 12), torch.ones(9, 12), coords, torch.zeros(4, 3, 1, dtype=torch.uint8))
     torch.library.opcheck(torch.ops.nerf_ssim.add_voxel_features_gradient.default, arguments)
+
+
+@pytest.mark.parametrize("wrong", WRONG_FLAGS.values(), ids=WRONG_FLAGS)
+def test_flags_that_do_not_fit_the_gradient_are_refused(wrong):
+    """The kernels of every device would write past them."""
+    require_native("voxel_features")
+    gradient, coords = torch.zeros(3, 4, 70, 2), random_coords(9)
+    with pytest.raises(RuntimeError, match="touched: "):
+        torch.ops.nerf_ssim.add_voxel_features_gradient(gradient, torch.ones(9, 2), coords, wrong)
 
 
 def test_resizing_keeps_corners_and_linear_ramps():

@@ -42,7 +42,7 @@ def arguments() -> dict[str, list[Any]]:
     s3im = [rand(20, 3), rand(20, 3), torch.randint(0, 20, (40,), generator=seed)]
     grid = [rand(3, 4, 5, 2), coords]
     state = [rand(3, 4, 5, 2), rand(3, 4, 5, 2), rand(3, 4, 5, 2), rand(3, 4, 5, 2)]
-    touched = torch.zeros(3, 4, (5 * 2 + 15) // 16, dtype=torch.uint8)
+    touched = torch.ones(3, 4, 1, dtype=torch.uint8)
     decoded = [rand(7, 5), rand(7, 3), *decoder, 2, 1]
     activations = torch.zeros(torch.ops.nerf_ssim.siren_activation_floats(rand(7, 2), layers, "float32"))
     many = [[rand(8), rand(3, 2)] for _ in range(4)]
@@ -93,7 +93,7 @@ def arguments() -> dict[str, list[Any]]:
         "ssim_recompute": [*images, torch.tensor(1.0), 0.5, taps, 1, 1, 1, 1e-4, 9e-4, mix, True, True],
         "voxel_features": grid,
         "add_voxel_features_gradient": [rand(3, 4, 5, 2), rand(7, 2), coords, touched],
-        "voxel_adam_step": [*state, 0.1, 0.9, 0.99, 1e-8, 1, True, [0.1, 0.1, 0.1], True, rand(3, 4, 5, 2), None],
+        "voxel_adam_step": [*state, 0.1, 0.9, 0.99, 1e-8, 1, True, [0.1, 0.1, 0.1], True, rand(3, 4, 5, 2), touched],
     }
 
 
