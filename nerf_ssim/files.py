@@ -88,6 +88,11 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         raise
 
 
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Raises the `OSError` of `open_regular`, for files that a library opens by name."""
+    open_regular(path).close()
+
+
 def read_bytes(path: str | os.PathLike[str], *, at_most: int | None = None) -> bytes:
     """The contents of a file.
 

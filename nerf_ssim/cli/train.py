@@ -31,6 +31,8 @@ def run(argv: Sequence[str]) -> int:
         together = processes.start_note(config.model.batch_size)
         for note in (*([together] if together else []), *notes, *session.folder.notes, *reading_lines(session.scene)):
             print(note)
+        if is_new and processes.is_lead and (warning := config.model.scale_warning(session.scene.far)):
+            print(warning, file=sys.stderr)
         if is_new and config.data.check_poses and processes.is_lead:
             verdict = check_poses(session.scene, config.data, is_training=True)
             if verdict.warning:

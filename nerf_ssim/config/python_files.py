@@ -5,6 +5,7 @@ A file may build on others (`_base_`), whose settings it changes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,7 @@ class _Files:
 
     def read(self, path: Path, above: tuple[Path, ...]) -> PythonSettings:
         """Settings of `path`; the files in `above` build on it."""
-        resolved = path.resolve()
+        resolved = Path(os.path.realpath(path))  # which a link to itself does not end, unlike Path.resolve
         if resolved in above:
             raise ConfigError(f"{above[-1]}: _base_: {path} builds on this file in turn; one of them must not")
         self._count += 1

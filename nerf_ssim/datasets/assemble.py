@@ -16,7 +16,7 @@ from nerf_ssim.datasets.depths import load_depth
 from nerf_ssim.datasets.estimate import estimate_bounds
 from nerf_ssim.datasets.frame_images import Destination, Picture, in_order, load_pictures, plan_picture
 from nerf_ssim.datasets.scene import Scene, Views
-from nerf_ssim.datasets.scene_file import Bounds, Frame, SceneFile, check_bounds
+from nerf_ssim.datasets.scene_file import Bounds, Frame, SceneFile, check_bounds, refuse_farther
 from nerf_ssim.datasets.split import split_frames
 from nerf_ssim.errors import SceneError
 
@@ -37,6 +37,8 @@ def assemble(file: SceneFile, data: DataConfig, layout: str = "") -> Scene:
         SceneError: too few frames for a split, an image listed twice, or one that cannot be used.
     """
     _refuse_repeats(file.frames)
+    for frame in file.frames:
+        refuse_farther(float(np.abs(frame.c2w[:, 3]).max()), f"{frame.where}: the camera's coordinates")
     split = split_frames(file, data.test_every, data.frame_step)
     train_factor = data.downsample_train
     test_factor = train_factor if data.downsample_test is None else data.downsample_test
@@ -206,9 +208,9 @@ def _refuse_too_much(pictures: Sequence[Picture], path: Path) -> None:
 
 
 def _refuse_repeats(frames: Sequence[Frame]) -> None:
-    seen: dict[Path, str] = {}
+    seen: dict[str, str] = {}
     for frame in frames:
-        resolved = frame.path.resolve()
+        resolved = os.path.realpath(frame.path)  # which a link to itself does not end, unlike Path.resolve
         if resolved in seen:
             raise SceneError(f"{frame.where}: the same image as {seen[resolved]}; each image may be listed once")
         seen[resolved] = frame.where

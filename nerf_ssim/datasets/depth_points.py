@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerf_ssim.datasets.cameras import resized_intrinsics
+from nerf_ssim.files import read_bytes
 
 __all__ = ["points_of_depth"]
 
@@ -33,7 +34,7 @@ def points_of_depth(
     found = []
     for path, c2w, K, size in chosen:
         try:
-            encoded = np.frombuffer(path.read_bytes(), np.uint8)
+            encoded = np.frombuffer(read_bytes(path), np.uint8)
             depth = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
         except (OSError, cv2.error):
             continue

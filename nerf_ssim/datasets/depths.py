@@ -21,6 +21,7 @@ from nerf_ssim.datasets.image_headers import read_header
 from nerf_ssim.datasets.images import read_bytes
 from nerf_ssim.datasets.paths import find_image
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import require_regular
 
 __all__ = [
     "PATH_KEYS",
@@ -109,6 +110,7 @@ def load_depth(file: DepthFile, size: tuple[int, int], shrunk: tuple[int, int]) 
 
 def _array(file: DepthFile, size: tuple[int, int]) -> NDArray[np.floating]:
     try:
+        require_regular(file.path)
         values = np.load(file.path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise SceneError(f"{file.where}: depth map missing: {file.path}") from None

@@ -22,15 +22,31 @@ def read_object(path: Path, layout: str, holds: str) -> dict[str, Any]:
     Args:
         layout, holds: how errors name the layout, and what the object should hold.
     Raises:
-        SceneError: missing, unreadable, not JSON, or not an object.
+        SceneError: missing, unreadable, not JSON, not an object, an entry that stands twice in one object, or text that
+            no file can have.
     """
     text = read_scene_text(path, f"is {path.parent} a scene in {layout}?")
+
+    def without_repeats(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(entries)
+        if len(found) < len(entries):
+            names = [name for name, _ in entries]
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise SceneError(f"{path}: {repeated!r} stands twice in one object; keep the one that is right")
+        return found
+
     try:
-        metadata = json.loads(text)
+        metadata = json.loads(text, object_pairs_hook=without_repeats)
     except json.JSONDecodeError as error:
         raise SceneError(f"{path}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
     except (RecursionError, ValueError):
         raise SceneError(f"{path}: not JSON that can be read (nested too deeply, or a number too long)") from None
+    if "\\ud" in text.lower():  # escapes of halves of characters, which need each other
+        try:
+            json.dumps(metadata, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):x}"
+            raise SceneError(f"{path}: {half} is half a character, which no file's name can hold") from None
     if not isinstance(metadata, dict):
         raise SceneError(f"{path}: must hold an object with {holds}")
     return metadata

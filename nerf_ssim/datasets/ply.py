@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import read_bytes
 
 __all__ = ["read_points"]
 
@@ -31,7 +32,7 @@ def read_points(path: Path) -> NDArray[np.float64]:
         SceneError: missing, cut, or of another structure.
     """
     try:
-        encoded = path.read_bytes()
+        encoded = read_bytes(path)
     except OSError as error:
         raise SceneError(f"{path}: cannot be read ({error.strerror})") from None
     head, mark, body = encoded.partition(b"end_header\n")

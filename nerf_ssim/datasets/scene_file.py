@@ -16,7 +16,9 @@ from nerf_ssim.datasets.lenses import Lens
 from nerf_ssim.datasets.poses import reread_poses
 from nerf_ssim.errors import SceneError
 
-__all__ = ["Bounds", "Frame", "Reading", "SceneFile", "check_bounds"]
+__all__ = ["Bounds", "Frame", "Reading", "SceneFile", "check_bounds", "refuse_farther"]
+
+FARTHEST = 1e12  # scene units; the cube of a greater distance is infinite in float32
 
 
 @dataclass(frozen=True)
@@ -132,14 +134,26 @@ class SceneFile:
 
 
 def check_bounds(aabb: NDArray[np.float64], near: float, far: float, where: str) -> None:
-    """Raises SceneError where the box is empty or inverted, or not `0 <= near < far`, all finite."""
+    """Raises SceneError where the box is empty or inverted, or not `0 <= near < far`, or beyond `FARTHEST`."""
     for axis, low, high in zip("xyz", *aabb, strict=True):
         if not low < high:
             state = "empty" if low == high else "inverted"
             raise SceneError(f"{where}: scene_box.aabb is {state} along {axis} ({low:.6g} to {high:.6g})")
+        if not np.float32(low) < np.float32(high):
+            raise SceneError(
+                f"{where}: scene_box.aabb is too thin along {axis} for its distance from the origin ({low:.9g} to "
+                f"{high:.9g} are one number in float32); move the scene to the origin"
+            )
     if not (math.isfinite(near) and math.isfinite(far)):
         raise SceneError(f"{where}: near and far must be finite, got {near} and {far}")
     if near < 0:
         raise SceneError(f"{where}: near is {near:.6g}, it cannot be negative")
     if near >= far:
         raise SceneError(f"{where}: near ({near:.6g}) must be below far ({far:.6g})")
+    refuse_farther(max(far, float(np.abs(aabb).max())), f"{where}: the scene's bounds")
+
+
+def refuse_farther(distance: float, what: str) -> None:
+    """Raises SceneError for a coordinate or distance beyond `FARTHEST`."""
+    if not distance <= FARTHEST:
+        raise SceneError(f"{what} reach {distance:.3g}, beyond {FARTHEST:g} units; scale the scene down")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nerf_ssim.config.options import shown
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import open_regular
 
 LARGEST_FILE = 1 << 28  # bytes
 LARGEST_SIDE = 16384
@@ -126,7 +127,7 @@ def number(record: Mapping[str, Any], name: str, path: Path, default: float) -> 
 def load_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise SceneError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from nerf_ssim.evaluation.backbone_download import backbone_url, download_backbone
 from nerf_ssim.evaluation.metrics import unit_pair
-from nerf_ssim.files import user_path
+from nerf_ssim.files import require_regular, user_path
 
 
 class Convolution(NamedTuple):
@@ -287,6 +287,7 @@ def _checked_heads(net: str, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 def _read(path: Path, select: Callable) -> tuple:
     """`(select(tensors of the file), "")`, or None and why it does not serve. Nothing but tensors is unpickled."""
     try:
+        require_regular(path)
         # Mapping reads only the convolutions of a half-gigabyte file; the oldest format cannot be mapped.
         tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         return select(tensors), ""

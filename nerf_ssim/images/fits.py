@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nerf_ssim.errors import CheckpointError, ConfigError
 from nerf_ssim.evaluation import pictures
-from nerf_ssim.files import file_errors, write_json
+from nerf_ssim.files import file_errors, read_text, write_json
 from nerf_ssim.images.loop import Ending, fit, forward
 from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.images.scores import LEVELS
@@ -171,7 +171,7 @@ def load_values(folder: Path) -> tuple[Tensor, Tensor]:
         CheckpointError: no checkpoint to read.
         SceneError: the picture has gone.
     """
-    fit = json.loads((folder / "results.json").read_text(encoding="utf-8")).get("fit")
+    fit = json.loads(read_text(folder / "results.json")).get("fit")
     folder = folder / fit if fit else folder
     path = CheckpointFolder(folder).latest()
     if path is None:

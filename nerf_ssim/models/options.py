@@ -67,6 +67,14 @@ class ModelOptions(Section):
         """As `BaseConfig.lengthened`, for what the model makes of a run's length."""
         return {}, []
 
+    def scale_warning(self, far: float) -> str:
+        """One line that names what to change where a scene is too small for the model to see anything; else "".
+
+        Args:
+            far: how far from a camera the scene ends, in its units.
+        """
+        return ""
+
     def recipe(self) -> type[Recipe]:
         """How the model is trained. Its module is imported here, so that options need no PyTorch."""
         raise NotImplementedError

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.errors import CheckpointError
+from nerf_ssim.files import require_regular
 
 __all__ = ["TornCheckpoint", "plain_copy", "read_record"]
 
@@ -45,6 +46,7 @@ def read_record(path: Path, *, leaves_tensors: bool = False) -> Any:
         CheckpointError: it cannot be read, holds more than tensors and plain values, or tensors larger than itself.
     """
     try:
+        require_regular(path)
         size = path.stat().st_size
         script = _checked_script(path, size, verifies=not leaves_tensors)
         record = torch.load(path, map_location="cpu", weights_only=True, mmap=leaves_tensors)

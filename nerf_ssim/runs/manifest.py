@@ -15,7 +15,7 @@ import torch
 
 import nerf_ssim
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.files import write_json
+from nerf_ssim.files import read_bytes, write_json
 from nerf_ssim.runs.device import cpu_model
 
 NAME = "manifest.json"
@@ -100,7 +100,7 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
     """
     path = Path(folder) / NAME
     try:
-        record = json.loads(path.read_bytes().decode())
+        record = json.loads(read_bytes(path).decode())
     except FileNotFoundError:
         raise TrainingError(f"{path}: no manifest; is this the folder of a run?") from None
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.files import atomic_file
+from nerf_ssim.files import atomic_file, read_bytes
 from nerf_ssim.runs.writers import Writer
 
 NAME = "metrics.csv"
@@ -99,7 +99,7 @@ class MetricsLog:
         """The lines to keep of an existing file, as they are."""
         if not self.path.exists():
             return []
-        text = self.path.read_bytes().decode("utf-8", errors="replace")
+        text = read_bytes(self.path).decode("utf-8", errors="replace")
         lines = text.splitlines(keepends=True)
         if lines and not lines[-1].endswith("\n"):
             lines.pop()  # cut short by a kill; even if it parses, its last number may lack digits

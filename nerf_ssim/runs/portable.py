@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.errors import CheckpointError, MissingDependency
-from nerf_ssim.files import atomic_file
+from nerf_ssim.files import atomic_file, read_bytes
 
 __all__ = ["read_portable", "write_portable"]
 
@@ -57,8 +57,8 @@ def read_portable(path: Path) -> dict[str, Any]:
     library, damage = _safetensors()
     beside = path.with_suffix(".json")
     try:
-        record = json.loads(beside.read_bytes())
-        tensors = library.load(path.with_suffix(".safetensors").read_bytes())
+        record = json.loads(read_bytes(beside))
+        tensors = library.load(read_bytes(path.with_suffix(".safetensors")))
     except OSError as error:
         raise CheckpointError(
             f"{error.filename}: cannot be read ({error.strerror}); an exported checkpoint is two files side by side, "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.errors import SceneError, UserError
+from nerf_ssim.files import read_bytes
 from nerf_ssim.runs.checkpoints import CheckpointFolder
 from nerf_ssim.runs.metrics_log import NAME as METRICS
 from nerf_ssim.training.trained import Trained, load_trained
@@ -79,7 +80,7 @@ class WatchedRun:
             size = path.stat().st_size
             if size == self._metrics_at:
                 return None
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = read_bytes(path).decode(errors="replace")
         except OSError:  # a run that was imported has measured nothing
             return None
         self._metrics_at = size

@@ -21,6 +21,7 @@ from nerf_ssim.datasets.posecheck.verdict import Verdict, check_poses
 from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.datasets.surfaces import feature_points
 from nerf_ssim.errors import SceneError
+from nerf_ssim.models.tensorf.options import TensorfOptions
 from nerf_ssim.rays.cameras import Rays, camera_rays
 from nerf_ssim.rays.ndc import NDC_BOX, Ndc
 
@@ -82,6 +83,8 @@ def check_scene(data: DataConfig, out: Path, *, aabb_scale: float = 1.2, box_abo
     lines += [note if note.startswith("warning") else f"note: {note}" for note in notes]
     if verdict.warning:
         lines.append(verdict.warning)
+    if warning := TensorfOptions().scale_warning(scene.far):
+        lines.append(warning)
     has_surfaces = len(points) >= _FEWEST_POINTS
     if hits < 0.9 * rays and not (has_surfaces and share_inside(points, box) >= _MISPLACED):
         lines.append("warning: many rays miss the box; scene_box is perhaps of another scene or in other units")

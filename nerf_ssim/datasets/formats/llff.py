@@ -12,6 +12,7 @@ from nerf_ssim.datasets.image_headers import read_header
 from nerf_ssim.datasets.paths import find_image, list_images
 from nerf_ssim.datasets.scene_file import Bounds, Frame, Reading, SceneFile
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import require_regular
 
 POSES = "poses_bounds.npy"
 FILES = POSES
@@ -87,7 +88,8 @@ def largest_images(folder: Path) -> Path | None:
 
 def _read_rows(path: Path) -> NDArray[np.float64]:
     try:
-        rows = np.load(path, allow_pickle=False)
+        require_regular(path)
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped, no more is allocated than there is
     except FileNotFoundError:
         raise SceneError(f"{path}: missing; is {path.parent} a scene in LLFF's layout?") from None
     except OSError as error:

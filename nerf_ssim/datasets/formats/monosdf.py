@@ -17,12 +17,15 @@ from nerf_ssim.datasets.numbered import paired_by_number
 from nerf_ssim.datasets.paths import find_image
 from nerf_ssim.datasets.scene_file import Bounds, Frame, Reading, SceneFile
 from nerf_ssim.errors import SceneError
+from nerf_ssim.files import open_regular
 
 CAMERAS = "cameras.npz"
 FILES = CAMERAS
 # The layout has no bounds: scale_mat maps the scene into this box, and sdfstudio's converter sets these distances.
 _AABB = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 _NEAR, _FAR = 0.05, 2.5
+_LARGEST_MATRIX = 1 << 16  # bytes of an entry of the archive
+_NO_ARCHIVE = (AttributeError, TypeError, NotImplementedError)  # a bare .npy loads as an array
 # Sizes (height, width) that the published archives' cameras are of, where the images beside them are 384x384 centre
 # crops of the full height: Replica, DTU, Tanks and Temples. ScanNet's cameras are of the crops already.
 _UNCROPPED = ((680, 1200), (1200, 1600), (540, 960))
@@ -123,14 +126,15 @@ def _stored_image_intrinsics(
 
 def _read_matrices(path: Path) -> dict[str, NDArray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
+            if any(entry.file_size > _LARGEST_MATRIX for entry in archive.zip.infolist()):
+                raise SceneError(f"{path}: holds arrays that are no camera's matrices")
             return {name: archive[name] for name in archive.files if re.fullmatch(r"(world|scale)_mat_\d+", name)}
     except FileNotFoundError:
         raise SceneError(f"{path}: missing; is {path.parent} a scene in MonoSDF's layout?") from None
     except OSError as error:
         raise SceneError(f"{path}: cannot be read ({error.strerror or 'not an npz archive'})") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError, NotImplementedError):
-        # AttributeError and TypeError: a bare .npy loads as an array, which is no archive.
+    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, *_NO_ARCHIVE):
         raise SceneError(f"{path}: not an npz archive of plain arrays (pickled objects are never loaded)") from None
 
 

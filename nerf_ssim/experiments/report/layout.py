@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nerf_ssim.errors import ConfigError, MissingDependency
+from nerf_ssim.files import read_text
 
 __all__ = ["count_along", "load_pyplot", "mean", "metrics_columns", "save_figure", "table"]
 
@@ -21,7 +22,7 @@ def metrics_columns(folder: Path) -> dict[str, list[float | None]]:
     """
     path = folder / "metrics.csv"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
         return {name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]} if rows else {}
     except (OSError, ValueError) as error:

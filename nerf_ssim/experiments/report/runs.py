@@ -12,6 +12,7 @@ from typing import Any
 
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.experiments.report.layout import metrics_columns
+from nerf_ssim.files import read_text
 
 __all__ = ["Comparison", "ReportedRun", "load_comparison", "schedule_name"]
 
@@ -276,7 +277,7 @@ def _load_results(path: Path) -> dict[str, Any]:
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
         if not isinstance(values, dict):
             raise ValueError("not an object")
     except (OSError, ValueError) as error:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from nerf_ssim.experiments.report.runs import Comparison, ReportedRun
+from nerf_ssim.files import read_bytes
 
 __all__ = ["view_sections"]
 
@@ -94,7 +95,7 @@ def _spread(names: Sequence[str], count: int) -> list[str]:
 
 def _data_uri(path: Path) -> str:
     """The picture in the page itself, at most `LARGEST_SIDE` pixels a side; empty where it cannot be read."""
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    encoded = np.frombuffer(read_bytes(path), np.uint8)
     pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if pixels is None:
         return ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from nerf_ssim.config.parsing import Command
 from nerf_ssim.errors import ConfigError, MissingDependency
+from nerf_ssim.files import read_text
 from nerf_ssim.images.options import FIT_IMAGE
 from nerf_ssim.models.config import TRAIN
 
@@ -71,9 +72,8 @@ def read_sweep(path: Path) -> Sweep:
     except ImportError as error:
         raise MissingDependency("a sweep's file is YAML: pip install 'nerf_ssim[sweep]'") from error
     try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not valid YAML ({error})") from error

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.experiments.sweep.runs import PlannedRun
-from nerf_ssim.files import plain_value
+from nerf_ssim.files import open_regular, plain_value, read_bytes
 
 __all__ = ["Standing", "read_json", "refuse_other_runs", "standing_of"]
 
@@ -79,7 +79,7 @@ def final_psnr(results: Mapping[str, Any]) -> float | None:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one where there is no file, or none that can be read."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -123,7 +123,7 @@ def _read_log(folder: Path, after_row: int) -> Standing:
 def _last_rows(path: Path) -> list[dict[str, str]]:
     """The last whole rows of a log, by column."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             header = file.readline().decode()
             start = max(file.tell(), os.fstat(file.fileno()).st_size - TAIL_BYTES)
             is_inside = start > file.tell()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from nerf_ssim.models.options import ModelOptions
 if TYPE_CHECKING:
     from nerf_ssim.models.tensorf.recipe import TensorfRecipe
 
+SHALLOWEST, USUAL_DEPTH = 5.0, 60.0  # far times distance_scale: below the one, unit density is hardly seen
 _FEATURES_OF_MODE = {"SH": 27, "RGB": 3}
 
 
@@ -111,6 +113,16 @@ class TensorfOptions(ModelOptions):
         if self.lr_decay_iters > 0:
             return {}, []
         return {"lr_decay_iters": n_iters}, [f"learning rates go on falling at their pace (lr_decay_iters {n_iters})"]
+
+    def scale_warning(self, far: float) -> str:
+        """Density counts per unit of length: in a scene that is tiny in its units, all that there is stays clear."""
+        if self.ndc_ray or far * self.distance_scale >= SHALLOWEST:
+            return ""
+        suited = self.distance_scale * 10.0 ** round(math.log10(USUAL_DEPTH / (far * self.distance_scale)))
+        return (
+            f"warning: the scene is small in its own units (far is {far:.3g}): with distance_scale "
+            f"{self.distance_scale:g} hardly any density is seen in it; start anew with --distance_scale {suited:g}"
+        )
 
     def recipe(self) -> type[TensorfRecipe]:
         """Coarse to fine, with an occupancy mask."""
