@@ -105,7 +105,7 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
         raise TrainingError(f"{path}: no manifest; is this the folder of a run?") from None
     except OSError as error:
         raise TrainingError(f"{path}: can't be read ({error.strerror or error})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TrainingError(f"{path}: not valid JSON ({error}); the run's manifest was damaged") from error
     if not isinstance(record, dict):
         raise TrainingError(f"{path}: a JSON object was expected, found {type(record).__name__}")

@@ -73,3 +73,9 @@ def test_a_header_of_more_numbers_than_the_file_has_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(content[:shape] + wide + content[shape + len(wide) :])
     with pytest.raises(UserError):
         READERS[name](tmp_path / name)
+
+
+def test_a_manifest_nested_too_deeply_is_refused(finished, tmp_path):
+    run = Path(shutil.copytree(finished, tmp_path / "tiny"))
+    (run / "manifest.json").write_text("[" * 100_000)
+    assert forked.run(["evaluate", run]).problem() is None

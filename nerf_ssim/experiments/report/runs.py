@@ -280,6 +280,6 @@ def _load_json(path: Path) -> dict[str, Any]:
         values = json.loads(read_text(path))
         if not isinstance(values, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); score the run again with nerf-ssim evaluate") from error
     return values

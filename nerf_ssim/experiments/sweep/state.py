@@ -80,7 +80,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one where there is no file, or none that can be read."""
     try:
         content = json.loads(read_bytes(path))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
