@@ -50,7 +50,7 @@ DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
 CHECKS = ["pytest>=8", "hypothesis>=6.100", "playwright>=1.45", "mypy>=2.4", "import-linter>=2.5", "pre-commit>=3"]
 VIDEO, EXPORT, FIGURES, YAML = "imageio-ffmpeg>=0.4.9", "safetensors>=0.4", "matplotlib>=3.8", "PyYAML>=6.0.1"
-MESHES, PICTURES, VIEWER = "trimesh>=4", "scikit-image>=0.22", "viser>=1.0"
+MESHES, PICTURES, VIEWER = "trimesh>=4", "scikit-image>=0.22", "viser>=1.1.1"
 LOGGING = ["tensorboard>=2.15", "wandb>=0.16"]
 NOTEBOOK = ["nbclient>=0.9", "nbformat>=5.9", "ipykernel>=6.25"]
 COMPARED = ["pytorch-msssim>=1.0", "torchmetrics>=1.0"]

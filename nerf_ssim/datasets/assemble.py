@@ -64,6 +64,7 @@ def assemble(file: SceneFile, data: DataConfig, layout: str = "") -> Scene:
         near=bounds.near,
         far=bounds.far,
         content_hash=_content_hash(file, digests),
+        pixels_hash=_pixels_hash(train, test),
         layout=layout,
         white_bg=white_bg,
         bounds_source=bounds.source,
@@ -175,6 +176,16 @@ def _content_hash(file: SceneFile, digests: Sequence[bytes]) -> str:
     if metadata is None:
         metadata = b"".join(source.read_bytes() for source in file.sources or (file.path,))
     return hashlib.sha256(metadata + b"".join(digests)).hexdigest()
+
+
+def _pixels_hash(*splits: Views) -> str:
+    digest = hashlib.sha256()
+    for views in splits:
+        digest.update(repr((tuple(views.images.shape), views.sizes)).encode())
+        digest.update(views.images.numpy().data)
+        if views.valid is not None:
+            digest.update(views.valid.numpy().data)
+    return digest.hexdigest()
 
 
 def _notes_of(pictures: Sequence[Picture]) -> list[str]:

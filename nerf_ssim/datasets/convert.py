@@ -34,8 +34,8 @@ def convert_scene(scene: Scene, folder: Path, layout: str) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SceneError(f"{folder}: not an empty folder; name a new one for the converted scene")
     with file_errors(folder, kind=SceneError, then="remove what is in the folder and convert again"):
-        views = [(part, index) for part in (scene.train, scene.test) for index in range(len(part))]
         frames = []
+        views = _in_listed_order(scene)
         for number, (part, index) in enumerate(views):
             name = f"images/{number:06d}.png"
             _write_png(folder / name, part.image_of(index).cpu().numpy()[:, :, ::-1])
@@ -50,6 +50,13 @@ def convert_scene(scene: Scene, folder: Path, layout: str) -> Path:
         background = {"white_bg": True} if scene.white_bg else {}
         write_json(folder / file_name, {**describe(scene, frames), **shared, **label, **background})
     return folder / file_name
+
+
+def _in_listed_order(scene: Scene) -> list[tuple[Views, int]]:
+    """Each split's views with their numbers there, in the order of the scene's own list where that is known."""
+    splits = {is_test: iter(range(len(part))) for is_test, part in ((False, scene.train), (True, scene.test))}
+    listed = scene.listed or (False,) * len(scene.train) + (True,) * len(scene.test)
+    return [(scene.test if is_test else scene.train, next(splits[is_test])) for is_test in listed]
 
 
 class _Frame:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+SAME_NUMBER = 1e-5  # of a camera that was written down and read again
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Scene:
         near: distance along a ray at which sampling may begin, scene units.
         far: distance that sampling never begins beyond, scene units.
         content_hash: sha256 (hex) over the metadata files and every image file's bytes.
+        pixels_hash: sha256 (hex) over the views' pixels as they were loaded; empty where they are not there.
         layout: the format that it was read with.
         white_bg: images are composited on white, because an option or the layout says so.
         bounds_source: where the box, near and far come from, in words.
@@ -103,6 +107,7 @@ class Scene:
     near: float
     far: float
     content_hash: str
+    pixels_hash: str = ""
     layout: str = ""
     white_bg: bool = False
     bounds_source: str = "the scene's file"
@@ -113,6 +118,28 @@ class Scene:
     points: Tensor | None = None
     notes: tuple[str, ...] = ()
     has_images: bool = True
+
+
+def is_same_data(one: Scene, other: Scene) -> bool:
+    """Whether two scenes are one, by their files or, as after a conversion, by pixels, cameras and bounds."""
+    if one.content_hash == other.content_hash:
+        return True
+    if not one.pixels_hash or one.pixels_hash != other.pixels_hash:
+        return False
+    return _are_near(_numbers_of(one), _numbers_of(other))
+
+
+def _numbers_of(scene: Scene) -> list[Tensor]:
+    bounds = torch.tensor([scene.near, scene.far])
+    cameras = [tensor for views in (scene.train, scene.test) for tensor in (views.c2w, views.K)]
+    return [tensor.cpu().double() for tensor in (bounds, scene.aabb, *cameras)]
+
+
+def _are_near(some: list[Tensor], others: list[Tensor]) -> bool:
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=SAME_NUMBER, atol=SAME_NUMBER)
+        for a, b in zip(some, others, strict=True)
+    )
 
 
 def reading_lines(scene: Scene) -> list[str]:

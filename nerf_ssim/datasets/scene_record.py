@@ -20,6 +20,7 @@ def scene_record(scene: Scene) -> dict[str, Any]:
         **bounds,
         "white_bg": scene.white_bg,
         "hash": scene.content_hash,
+        "pixels": scene.pixels_hash,
         "train": _views_record(scene.train),
         "test": _views_record(scene.test),
     }
@@ -36,6 +37,7 @@ def scene_of_record(record: Mapping[str, Any]) -> Scene:
         near=record["near"],
         far=record["far"],
         content_hash=record["hash"],
+        pixels_hash=record.get("pixels", ""),
         white_bg=record.get("white_bg", False),
         has_images=False,
     )

@@ -39,9 +39,9 @@ def _check_scene(record: Any, where: str) -> None:
     """What `scene_of_record` takes; further entries are its own matter."""
     number = schema.number(0)
     bounds = {"near": number, "far": number, "aabb": schema.box, "hash": schema.text, "name": schema.text}
-    others = {"label": schema.either_none_or(schema.text), "white_bg": schema.truth}
+    others = {"label": schema.either_none_or(schema.text), "white_bg": schema.truth, "pixels": schema.text}
     keys: dict[str, schema.Schema] = {**bounds, **others, "train": _check_views, "test": _check_views}
-    schema.record(keys, optional=("white_bg",))(_known(record, keys), where)
+    schema.record(keys, optional=("white_bg", "pixels"))(_known(record, keys), where)
 
 
 def _check_views(record: Any, where: str) -> None:

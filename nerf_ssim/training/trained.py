@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nerf_ssim.datasets.loading import load_scene
-from nerf_ssim.datasets.scene import Scene, Views
+from nerf_ssim.datasets.scene import Scene, Views, is_same_data
 from nerf_ssim.datasets.scene_record import scene_of_record
 from nerf_ssim.errors import CheckpointError, SceneError
 from nerf_ssim.evaluation.protocol import RenderedView
@@ -41,7 +41,8 @@ class Trained:
         iteration: updates the field has seen.
         schedule_summary: weight, add_at, remove_at and removed_at, as `results.json` records them.
         seconds: training time so far.
-        is_other_data: whether the scene is not the one that the field was trained on: its files have other contents.
+        is_other_data: whether the scene is not the one that the field was trained on: its files have other contents,
+            and its pixels, cameras or bounds are others too.
     """
 
     config: Config
@@ -145,7 +146,7 @@ def load_trained(
     return Trained(
         config=config,
         scene=scene,
-        is_other_data=state.get("scene_hash") not in (None, "", scene.content_hash),
+        is_other_data=state.get("scene_hash") not in (None, "", scene.content_hash) and not is_same_data(own, scene),
         field=recipe.field,
         iteration=state["iteration"],
         seconds=state["seconds"],

@@ -28,7 +28,8 @@ __all__ = ["Page"]
 
 LONGEST, SHORTEST_LONGEST, LONGEST_LONGEST = 768, 128, 2048  # of a finished picture, pixels
 MOST_FRUSTA = 200
-FRUSTUM_SIZE = 0.02  # of the scene's diagonal
+DIAGONAL = 12.0  # of a scene in the page's units: its keys move by 2 of them a second
+FRUSTUM_SIZE, FRUSTUM_LINES = 0.02, 1.5  # of the scene's diagonal, and pixels
 SAME_PLACE, SAME_TURN = 1e-3, 5e-3  # of the diagonal, and radians: a camera that has not moved
 
 
@@ -53,6 +54,7 @@ class Page:
         self.run = run
         scene = run.trained.scene
         self._diagonal = float((scene.aabb[1] - scene.aabb[0]).norm())
+        self._unit = self._diagonal / DIAGONAL  # scene units that one of the page's is
         self._stands_at: dict[int, tuple[Photograph, Tensor]] = {}
         self.painter = Painter(run, self._show, self._on_news, LONGEST)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a table; our own line says the same
@@ -115,10 +117,12 @@ class Page:
                     f"/cameras/{split}/{index}",
                     fov=2 * math.atan(height / 2 / float(views.K[index, 1, 1])),
                     aspect=width / height,
-                    scale=FRUSTUM_SIZE * self._diagonal,
+                    scale=FRUSTUM_SIZE * DIAGONAL,
+                    thickness=FRUSTUM_LINES,
+                    thickness_units="screen",
                     color=color,
                     wxyz=_quaternion(views.c2w[index]),
-                    position=views.c2w[index, :, 3].cpu().double().numpy(),
+                    position=(views.c2w[index, :, 3].cpu().double() / self._unit).numpy(),
                     visible=False,
                 )
                 frustum.on_click(partial(self._gone_to, split, index))
@@ -134,8 +138,9 @@ class Page:
             if len(getattr(self.run.trained.scene, split)):
                 return self._go(client, split, 0)
         aabb = self.run.trained.scene.aabb.cpu().double()
-        client.camera.position = (aabb.mean(0) + (aabb[1] - aabb[0]) * torch.tensor([0.9, -0.9, 0.6])).numpy()
-        client.camera.look_at = aabb.mean(0).numpy()
+        beside = aabb.mean(0) + (aabb[1] - aabb[0]) * torch.tensor([0.9, -0.9, 0.6])
+        client.camera.position = (beside / self._unit).numpy()
+        client.camera.look_at = (aabb.mean(0) / self._unit).numpy()
 
     def _on_disconnect(self, client: viser.ClientHandle) -> None:
         self._stands_at.pop(client.client_id, None)
@@ -153,16 +158,16 @@ class Page:
         aspect = client.camera.aspect
         lens = Look(c2w, 0.0, aspect, photograph).lens((1000, max(1, round(1000 / aspect))))
         with client.atomic():
-            client.camera.position = c2w[:, 3].double().numpy()
+            client.camera.position = (c2w[:, 3].double() / self._unit).numpy()
             client.camera.wxyz = _quaternion(c2w)
-            client.camera.look_at = (c2w[:, 3] + c2w[:, 2] * 0.1 * self._diagonal).double().numpy()
+            client.camera.look_at = (c2w[:, 3].double() / self._unit + c2w[:, 2] * 0.1 * DIAGONAL).numpy()
             client.camera.fov = 2 * math.atan(1000 / aspect / 2 / float(lens[1, 1]))
         self._on_move(client)
 
     def _on_move(self, client: viser.ClientHandle) -> None:
         camera = client.camera
         rotation = viser.transforms.SO3(camera.wxyz).as_matrix()
-        c2w = torch.from_numpy(np.concatenate([rotation, camera.position[:, None]], axis=1)).float()
+        c2w = torch.from_numpy(np.concatenate([rotation, camera.position[:, None] * self._unit], axis=1)).float()
         photograph = None
         if client.client_id in self._stands_at:
             photograph, place = self._stands_at[client.client_id]

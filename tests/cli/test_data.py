@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from forward_scene import write_forward_scene
 
 from nerf_ssim.cli.data.check import count_hits
 from nerf_ssim.cli.main import main
@@ -136,3 +137,14 @@ def test_check_says_where_scaling_about_the_origin_cuts_the_scene_off(
     assert main(["data", "check", str(folder), "--out", str(tmp_path), "--box_about", "origin"]) == 0
     output = capsys.readouterr().out
     assert reported(output)["kept"].startswith("65.0%") and "train with --box_about centre" in output
+
+
+def test_check_says_whether_a_scene_is_forward_facing(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for scene in (room, write_forward_scene(tmp_path / "boards")):
+        assert main(["data", "check", str(scene), "--out", str(tmp_path)]) == 0
+        said.append(reported(capsys.readouterr().out)["ndc"])
+    assert said[0].startswith("no; ndc_ray is for cameras that face one way")
+    assert said[1].startswith("forward-facing: with --ndc_ray 1 ")

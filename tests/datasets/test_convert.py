@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from test_frame_images import masked_scene
 
 from nerf_ssim.datasets.convert import WRITERS as TARGETS
 from nerf_ssim.datasets.convert import convert_scene
-from nerf_ssim.datasets.scene import Scene
+from nerf_ssim.datasets.scene import Scene, is_same_data
+from nerf_ssim.datasets.scene_record import scene_of_record, scene_record
 from nerf_ssim.errors import SceneError
 from nerf_ssim.rays.cameras import camera_rays
 
@@ -34,7 +36,24 @@ def same(one: Scene, other: Scene) -> None:
 def test_a_converted_scene_has_the_same_rays(tmp_path: Path, case: str, target: str) -> None:
     scene = load(write(tmp_path, case))
     convert_scene(scene, tmp_path / "out", target)
-    same(scene, load(tmp_path / "out"))
+    again = load(tmp_path / "out")
+    same(scene, again)
+    assert is_same_data(scene_of_record(scene_record(scene)), again) and again.content_hash != scene.content_hash
+    same(load(tmp_path / "above" / "scene", test_every=4), load(tmp_path / "out", test_every=4))
+
+
+def test_a_scene_of_other_pixels_cameras_or_bounds_is_other_data(tmp_path: Path) -> None:
+    scene = load(write(tmp_path, "replica"))
+    for number, changed in enumerate(
+        (
+            replace(scene, near=0.2),
+            replace(scene, train=replace(scene.train, c2w=scene.train.c2w + torch.tensor([0, 0, 0, 0.01]))),
+            replace(scene, train=replace(scene.train, images=255 - scene.train.images)),
+            replace(scene, train=scene.test, test=scene.train, listed=()),
+        )
+    ):
+        convert_scene(changed, tmp_path / str(number), "sdfstudio")
+        assert not is_same_data(scene, load(tmp_path / str(number)))
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -27,7 +27,7 @@ from nerf_ssim.rays.ndc import NDC_BOX, Ndc
 
 PICTURE, PAIR_PICTURE = "data_check.png", "data_check_pair.png"
 _FEWEST_POINTS = 60  # on surfaces, for a share that means something
-_MISPLACED = 0.8  # of the surfaces' points: with fewer in the box it is not the scene's
+_MISPLACED = 0.8  # of the surfaces' points, or of samples: with fewer in the box it is not the scene's
 _SAMPLES_PER_RAY = 16
 _RAYS_PER_VIEW = 4096  # enough for a share to a tenth of a percent over a scene's views
 
@@ -134,7 +134,9 @@ def _ndc(scene: Scene) -> str:
         for rays in _spread_rays(views):
             inside += ndc.rays(rays).march(box, _SAMPLES_PER_RAY).t.numel()
             samples += len(rays) * _SAMPLES_PER_RAY
-    return f"forward-facing: with --ndc_ray 1 {100 * inside / samples:.1f}% of the samples lie in TensoRF's box"
+    share = inside / samples
+    fits = "forward-facing" if share >= _MISPLACED else "hardly, the cameras stand too far apart"
+    return f"{fits}: with --ndc_ray 1 {100 * share:.1f}% of the samples lie in TensoRF's box"
 
 
 def _poses(scene: Scene, data: DataConfig) -> str:
