@@ -49,7 +49,6 @@ def test_a_scene_of_other_pixels_cameras_or_bounds_is_other_data(tmp_path: Path)
             replace(scene, near=0.2),
             replace(scene, train=replace(scene.train, c2w=scene.train.c2w + torch.tensor([0, 0, 0, 0.01]))),
             replace(scene, train=replace(scene.train, images=255 - scene.train.images)),
-            replace(scene, train=scene.test, test=scene.train, listed=()),
         )
     ):
         convert_scene(changed, tmp_path / str(number), "sdfstudio")
