@@ -97,7 +97,10 @@ class Team(Processes):
         settled, resumed = self.from_lead(lambda: _what_followers_need(led))
         device = settled.run.device
         if device.startswith("cuda"):
-            device = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}")
+            asked = f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}"
+            device = choose_device(asked)
+            if device != asked:
+                raise ConfigError(f"{asked} does not compute, and the other processes train on GPUs; give --device cpu")
             torch.cuda.set_device(device)
         return led or FollowedFolder(settled.replace(device=device), resumed, **kind)
 
