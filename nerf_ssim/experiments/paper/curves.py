@@ -98,7 +98,7 @@ def draw_luminance(finished: Sequence[Finished], folder: Path, name: str) -> str
         axes[1].set(xlabel=words["x"], ylabel="mean of mu_x - mu_y")
         for axis in axes:
             count_along(axis)
-        axes[0].legend()
+        axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         save_figure(figure, folder / f"{name}_{scene}.png")
     return table(["scene", "SSIM", *(f"S1 at {update}" for update in (1, 10, 50, 100))], rows)
 
