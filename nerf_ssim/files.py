@@ -6,6 +6,7 @@ Every file that a user names is opened by `read_bytes` or `read_text`, and every
 from __future__ import annotations
 
 import codecs
+import csv
 import errno
 import json
 import math
@@ -119,6 +120,14 @@ def read_text(path: str | os.PathLike[str], *, at_most: int | None = None) -> st
         ValueError: not such text; the message says so and names no file.
     """
     return decode_text(read_bytes(path, at_most=at_most))
+
+
+def csv_cells(line: str) -> list[str]:
+    """The cells of one line; none where it is no line of a CSV file."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
 
 
 def decode_text(encoded: bytes) -> str:

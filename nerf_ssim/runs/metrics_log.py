@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nerf_ssim.errors import TrainingError
-from nerf_ssim.files import atomic_file, read_bytes
+from nerf_ssim.files import atomic_file, csv_cells, read_bytes
 from nerf_ssim.runs.writers import Writer
 
 NAME = "metrics.csv"
@@ -105,7 +105,7 @@ class MetricsLog:
             lines.pop()  # cut short by a kill; even if it parses, its last number may lack digits
         if not lines:
             return []
-        header = tuple(next(csv.reader([lines[0]]), ()))
+        header = tuple(csv_cells(lines[0]))
         if header != tuple(column for column in self.columns if column in header):
             changed = sorted(set(header) ^ set(self.columns)) or ["their order"]
             raise TrainingError(
@@ -114,7 +114,7 @@ class MetricsLog:
             )
         kept, damaged = [], 0
         for line in lines[1:]:
-            cells = next(csv.reader([line]), [])
+            cells = csv_cells(line)
             if len(cells) != len(header) or not cells[0].isdecimal():
                 damaged += 1
             elif int(cells[0]) < resume_iteration:

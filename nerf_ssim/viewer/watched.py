@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from nerf_ssim.datasets.loading import load_scene
 from nerf_ssim.datasets.scene import Scene, Views, is_same_data
 from nerf_ssim.errors import SceneError, UserError
-from nerf_ssim.files import read_bytes
+from nerf_ssim.files import csv_cells, read_bytes
 from nerf_ssim.runs.checkpoints import CheckpointFolder
 from nerf_ssim.runs.metrics_log import NAME as METRICS
 from nerf_ssim.training.trained import Trained, load_trained
@@ -84,7 +83,7 @@ class WatchedRun:
         except OSError:  # a run that was imported has measured nothing
             return None
         self._metrics_at = size
-        header, *rows = csv.reader(text[: text.rfind("\n") + 1].splitlines()) if "\n" in text else [[]]
+        header, *rows = map(csv_cells, text[: text.rfind("\n") + 1].splitlines()) if "\n" in text else [[]]
         rows = [row for row in rows if len(row) == len(header)]
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).round().astype(int))
         return {

@@ -19,10 +19,13 @@ SHAPES = {  # features, feature frequencies, view frequencies, hidden widths
     "dvgo": (12, 0, 4, 128, 128),
     "plain_odd": (5, 1, 0, 33, 21),
 }
+BESIDE_A_VECTOR = [(features, 2, 2, 64, 64) for features in (1, 16, 17)]
+"""Shapes whose features end a vector of sixteen floats, begin another, or are one."""
 
 
 def make_case(samples, shape="tensorf", dtype=torch.float32, scale=1.0):
-    features, feature_frequencies, view_frequencies, hidden1, hidden2 = SHAPES[shape]
+    """Inputs of so many samples, for a shape or the name of one of `SHAPES`."""
+    features, feature_frequencies, view_frequencies, hidden1, hidden2 = SHAPES.get(shape, shape)
     generator = torch.Generator().manual_seed(samples + 7)
     inputs = decoder_inputs(features, feature_frequencies, view_frequencies)
     sizes = ((hidden1, inputs), (hidden1,), (hidden2, hidden1), (hidden2,), (3, hidden2), (3,))

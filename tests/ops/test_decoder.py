@@ -9,7 +9,7 @@ import torch
 
 from nerf_ssim.ops.decoder import DecoderWeights, decode_color, positional_encoding
 from nerf_ssim.ops.reference import decoder as reference
-from tests.ops.decoder_cases import SHAPES, make_case, needs_native, values_and_gradients
+from tests.ops.decoder_cases import BESIDE_A_VECTOR, SHAPES, make_case, needs_native, values_and_gradients
 
 SIZES = (0, 1, 7, 143, 144, 145, 255, 256, 257, 1000)
 
@@ -87,6 +87,13 @@ def test_native_agrees_with_float64_at_every_size(samples, threads):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_native_agrees_with_float64_at_every_width(shape):
     assert_close_to_float64(make_case(257, shape))
+
+
+@needs_native
+@pytest.mark.parametrize("shape", BESIDE_A_VECTOR)
+@pytest.mark.parametrize("samples", [1, 2])
+def test_native_agrees_with_float64_where_a_vector_would_read_past_the_last_feature(samples, shape):
+    assert_close_to_float64(make_case(samples, shape))
 
 
 @needs_native

@@ -10,7 +10,7 @@ import torch
 from nerf_ssim.ops import decoder as ops
 from nerf_ssim.ops import decoder_bf16
 from nerf_ssim.ops.reference import decoder as reference
-from tests.ops.decoder_cases import SHAPES, make_case, needs_native, values_and_gradients
+from tests.ops.decoder_cases import BESIDE_A_VECTOR, SHAPES, make_case, needs_native, values_and_gradients
 from tests.ops.native_parity import bf16_units, pretend_bf16_unit, threads
 
 
@@ -26,8 +26,13 @@ def test_bfloat16_products_are_near_float32_and_differ_from_it(monkeypatch):
 
 @needs_native
 @pytest.mark.parametrize("unit", bf16_units())
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("samples", (0, 1, 2, 31, 33, 143, 145, 300))
+@pytest.mark.parametrize(
+    ("samples", "shape"),
+    [
+        *((samples, shape) for samples in (0, 1, 2, 31, 33, 143, 145, 300) for shape in SHAPES),
+        *((samples, shape) for samples in (1, 2) for shape in BESIDE_A_VECTOR),
+    ],
+)
 @pytest.mark.parametrize("count", [1, 2])
 def test_native_bfloat16_agrees_with_its_specification_on_every_unit(samples, shape, unit, count):
     """To float32 rounding: operands are rounded alike, so what is left is the order of the sums. Where a sum's last bit

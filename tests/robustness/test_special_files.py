@@ -79,3 +79,12 @@ def test_a_manifest_nested_too_deeply_is_refused(finished, tmp_path):
     run = Path(shutil.copytree(finished, tmp_path / "tiny"))
     (run / "manifest.json").write_text("[" * 100_000)
     assert forked.run(["evaluate", run]).problem() is None
+
+
+def test_an_endless_cell_of_a_log_is_dropped_or_refused(finished, tmp_path):
+    run = Path(shutil.copytree(finished, tmp_path / "tiny"))
+    log = run / "metrics.csv"
+    log.write_text(log.read_text() + "1," + "x" * 200_000 + "\n")
+    assert forked.run(["report", run]).problem() is None
+    ended = forked.run(["train", "--basedir", tmp_path, "--expname", "tiny", "--resume", "--n_iters", "2"])
+    assert ended.code == 0 and "1 damaged row(s) dropped" in ended.err

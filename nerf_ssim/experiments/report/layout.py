@@ -25,7 +25,7 @@ def metrics_columns(folder: Path) -> dict[str, list[float | None]]:
         text = read_text(path)
         rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
         return {name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]} if rows else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.experiments.sweep.runs import PlannedRun
-from nerf_ssim.files import open_regular, plain_value, read_bytes
+from nerf_ssim.files import csv_cells, open_regular, plain_value, read_bytes
 
 __all__ = ["Standing", "read_json", "refuse_other_runs", "standing_of"]
 
@@ -132,8 +131,8 @@ def _last_rows(path: Path) -> list[dict[str, str]]:
     except OSError:
         return []
     lines = text[: text.rfind("\n") + 1].splitlines()[1 if is_inside else 0 :]
-    columns = next(csv.reader([header]), [])
-    rows = [dict(zip(columns, cells, strict=True)) for cells in csv.reader(lines) if len(cells) == len(columns)]
+    columns = csv_cells(header)
+    rows = [dict(zip(columns, cells, strict=True)) for cells in map(csv_cells, lines) if len(cells) == len(columns)]
     return [row for row in rows if row.get("iteration", "").isdecimal()]
 
 
