@@ -8,8 +8,10 @@
 // Launches `kernel` and is the launch's cudaError_t. A template's name goes in parentheses: (kernel<11, 1>). The
 // simulator's cuda_runtime.h brings a launch of its own.
 #ifndef NERF_SSIM_LAUNCH
+// clang-format off: it takes the launch for comparisons
 #define NERF_SSIM_LAUNCH(kernel, grid, block, stream, ...) \
-  ((kernel) < < < grid, block, 0, stream >>> (__VA_ARGS__), cudaGetLastError())
+  ((kernel)<<<grid, block, 0, stream>>>(__VA_ARGS__), cudaGetLastError())
+// clang-format on
 #endif
 
 namespace nerf_ssim {
