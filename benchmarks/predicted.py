@@ -1,7 +1,8 @@
-"""What a training step should take on a GPU, from counts of bytes and operations: `python -m benchmarks.predicted`.
+"""What a training step and the loss of 3D Gaussian splatting should take on a GPU: `python -m benchmarks.predicted`.
 
-No GPU is needed, and none has measured this. Each part of a step takes as long as the slowest of its memory, its cache
-and its products, at a share of the card's published rates; parts follow one another. The host is not in it.
+It follows from counts of bytes and operations. No GPU is needed, and none has measured this. Each part takes as long as
+the slowest of its memory, its cache and its products, at a share of the card's published rates; parts follow one
+another. The host is not in it.
 """
 
 from __future__ import annotations
@@ -94,6 +95,13 @@ STATES = (
     ),
 )  # fmt: skip
 
+PICTURE = 3 * 1920 * 1080
+# A pixel and channel of the loss and its gradient. Memory has to move both images twice, three maps of derivatives both
+# ways and the gradient; halos of tiles, 32x16 ones here, come from the cache. L1 by PyTorch is a difference, its size
+# and a mean, then a quotient, a sign, a product, and the sum of two gradients.
+FUSED_LOSS = Part(memory=PICTURE * (8 + 12 + 20 + 4), cache=PICTURE * (17.1 + 12 + 33.6 + 4))
+L1_BY_PYTORCH = Part(memory=PICTURE * (12 + 8 + 4 + 4 + 8 + 12 + 12))
+
 
 def decoder_bytes(features: int, inputs: int, hidden: int, size: int) -> int:
     """Bytes that a training step of the colour decoder moves for a sample, as `ops.decoder_products` computes it.
@@ -134,7 +142,7 @@ def milliseconds(state: State, card: Card, precision: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the table of docs/performance.md."""
+    """Print the tables of docs/performance.md."""
     names = [f"{card.name}, {precision}" for card in CARDS for precision in PRECISIONS]
     print(f"| milliseconds a step | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for state in STATES:
@@ -144,6 +152,11 @@ def main() -> None:
                 by_part = milliseconds(state, card, precision)
                 cells.append(f"{sum(by_part.values()):.1f} ({by_part['decoder']:.1f})")
         print(f"| {state.name} | {' | '.join(cells)} |")
+    print(f"\n| milliseconds a picture of 1920x1080 | {' | '.join(card.name for card in CARDS)} |")
+    print(f"|---|{'---|' * len(CARDS)}")
+    for name, losses in {"one operator": (FUSED_LOSS,), "SSIM, and L1 by PyTorch": (FUSED_LOSS, L1_BY_PYTORCH)}.items():
+        cells = [f"{sum(part.milliseconds(card, 'float32') for part in losses):.2f}" for card in CARDS]
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

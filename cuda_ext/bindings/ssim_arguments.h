@@ -50,7 +50,16 @@ struct Images {
   const float* x_data() const { return x.const_data_ptr<float>(); }
   const float* y_data() const { return y.const_data_ptr<float>(); }
   int64_t windows() const { return g.planes * g.rows * g.columns; }
+  int64_t pixels() const { return g.planes * g.height * g.width; }
 };
+
+// A loss of the pixels' error and the index, under the windows that all devices take.
+inline SsimLoss ssim_loss_of(const Images& images, int64_t power, double by_error, double by_index) {
+  TORCH_CHECK(power == 1 || power == 2, "power: expected 1 or 2, not ", power);
+  TORCH_CHECK(images.g.taps == kLargestWindow && images.g.stride == 1, "ssim_loss: expected windows of ",
+              kLargestWindow, " at stride 1, not of ", images.g.taps, " at stride ", images.g.stride);
+  return {power, static_cast<float>(by_error), static_cast<float>(by_index)};
+}
 
 // The gradients of two images that are wanted; the others are empty.
 struct ImageGradients {

@@ -53,7 +53,21 @@ NERF_SSIM_PART Shift means_of_rows(const float* row_x, const float* row_y, int64
 struct ForwardTarget {
   float* moments;  // [4][planes][rows][columns], or null
   SsimPartials<float> partials;
+  int64_t error_power = 0;  // of the pixels' errors, which the sums have too where it is not 0
 };
+
+// The sum of |x - y|^power over `n` pixels, power 1 or 2.
+NERF_SSIM_PART float error_of_row(const float* __restrict x, const float* __restrict y, int64_t n, int64_t power) {
+  float sum = 0;
+  if (power == 1) {
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i) sum += std::fabs(x[i] - y[i]);
+  } else {
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i) sum += (x[i] - y[i]) * (x[i] - y[i]);
+  }
+  return sum;
+}
 
 // SSIM's sums over one row, and the partial derivatives of the index f(S1, S2) that are asked for:
 // df/dmu = 2 f_1/B1 (mu_other - S1 mu) + 2 f_2/B2 (S2 mu - mu_other), the means of x^2 + y^2 and of x y held.
@@ -161,16 +175,19 @@ SsimSums forward_band(const SsimGeometry& g, const float* x, const float* y, Ban
   fill_outside(shift, g.columns, line, outside);
 
   SsimSums sums;
-  int64_t next = 0;  // first image row that has not been filtered
+  const int64_t own_end = band.end < g.rows ? band.end : g.height;  // image rows [begin, own_end): no other band's
+  int64_t next = 0;                                                 // first image row that has not been filtered
   for (int64_t row = band.begin; row < band.end; row += together) {
     const int count = static_cast<int>(std::min<int64_t>(together, band.end - row));
     const int64_t top = row * g.stride - g.before, bottom = std::min(top + taps + count - 1, g.height);
-    // 1. Filter the image rows that these map rows are the first to need.
+    // 1. Filter the image rows that these map rows are the first to need, and add up the errors of the own ones.
     for (next = std::max({next, top, int64_t{0}}); next < bottom; ++next) {
       quantities_of_row(plane_x + next * g.width, plane_y + next * g.width, shift, inside, line, products);
       for (int q = 0; q < kQuantities; ++q)
         filter_along(products + q * line - g.before, g.weights, taps, g.stride, g.columns,
                      ring + (next % ring_rows * kQuantities + q) * line);
+      if (target.error_power > 0 && band.begin <= next && next < own_end)
+        sums.error += error_of_row(plane_x + next * g.width, plane_y + next * g.width, g.width, target.error_power);
     }
     // 2. Combine the ring's rows and those outside the image.
     for (int q = 0; q < kQuantities; ++q) {
@@ -232,6 +249,7 @@ NERF_SSIM_PART void spread_along(const SsimGeometry& g, const float* row, const 
 struct AdjointJob {
   const float *own, *other, *mean_own, *mean_other, *square, *product;
   float scale;
+  PixelError error;
   float *grad_own, *grad_other;
 };
 
@@ -243,6 +261,22 @@ NERF_SSIM_PART void gradient_of_row(const float* __restrict own, const float* __
                                     const float* __restrict by_mean, int64_t n, float* __restrict out) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) out[i] = by_mean[i] + 2 * own[i] * by_square[i] + other[i] * by_product[i];
+}
+
+// Adds the gradient of the pixels' errors, whose sign at 0 is 0.
+NERF_SSIM_PART void add_error_gradient(const float* __restrict own, const float* __restrict other,
+                                       const PixelError& error, int64_t n, float* __restrict out) {
+  const float scale = error.scale;
+  if (error.power == 1) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+      const float d = own[i] - other[i];
+      out[i] += d > 0 ? scale : d < 0 ? -scale : 0.f;
+    }
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) out[i] += 2 * scale * (own[i] - other[i]);
+  }
 }
 
 NERF_SSIM_CLONES
@@ -285,6 +319,10 @@ void adjoint_band(const SsimGeometry& g, const AdjointJob& job, Band band) {
       const float *own = job.own + offset, *other = job.other + offset;
       gradient_of_row(own, other, s, s + line, s + 2 * line, g.width, job.grad_own + offset);
       if (quantities == 4) gradient_of_row(other, own, s, s + line, s + 3 * line, g.width, job.grad_other + offset);
+      if (job.error.power > 0) {
+        add_error_gradient(own, other, job.error, g.width, job.grad_own + offset);
+        if (quantities == 4) add_error_gradient(other, own, job.error, g.width, job.grad_other + offset);
+      }
     }
   }
 }
@@ -301,14 +339,15 @@ void ssim_moments(const SsimGeometry& g, const float* x, const float* y, float* 
   forward(g, x, y, {moments, {}});
 }
 
-SsimSums ssim_forward(const SsimGeometry& g, const float* x, const float* y, const SsimPartials<float>& partials) {
-  return forward(g, x, y, {nullptr, partials});
+SsimSums ssim_forward(const SsimGeometry& g, const float* x, const float* y, const SsimPartials<float>& partials,
+                      int64_t error_power) {
+  return forward(g, x, y, {nullptr, partials, error_power});
 }
 
 void ssim_adjoint(const SsimGeometry& g, const float* x, const float* y, const SsimPartials<const float>& p,
-                  float scale, float* grad_x, float* grad_y) {
-  AdjointJob job{y, x, p.mean_y, p.mean_x, p.square, p.product, scale, grad_y, grad_x};
-  if (grad_y == nullptr) job = {x, y, p.mean_x, nullptr, p.square, p.product, scale, grad_x, nullptr};
+                  float scale, float* grad_x, float* grad_y, const PixelError& error) {
+  AdjointJob job{y, x, p.mean_y, p.mean_x, p.square, p.product, scale, error, grad_y, grad_x};
+  if (grad_y == nullptr) job = {x, y, p.mean_x, nullptr, p.square, p.product, scale, error, grad_x, nullptr};
   if (grad_x == nullptr) job.mean_other = nullptr;
   const int64_t bands_of_plane = (g.height + kBand - 1) / kBand, bands = g.planes * bands_of_plane;
 #pragma omp parallel for schedule(static) if (bands > 1)

@@ -49,6 +49,7 @@ __global__ void __launch_bounds__(kThreads)
   const int size = kSize > 0 ? kSize : g.size, blocks = blocks_of_row(g.columns, g.channels);
   const int row = static_cast<int>(blockIdx.x) / blocks, thread = static_cast<int>(threadIdx.x);
   const int place = static_cast<int>(blockIdx.x) % blocks * kThreads + thread;  // in the row
+  __shared__ float of_warps[kStatistics][kThreads / kWarpLanes];
   Statistics statistics{};
   if (place < g.columns * g.channels) {
     const int channel = place % g.channels;
@@ -99,7 +100,7 @@ __global__ void __launch_bounds__(kThreads)
         atomicAdd(&gradient[colour], by.of_pixel(taps.weights[i] * taps.weights[j], target[colour], rendered[colour]));
       }
   }
-  store_block_sums<kThreads>(statistics, thread, block_sums);
+  store_block_sums(statistics, thread, of_warps, block_sums);
 }
 
 __device__ __forceinline__ int64_t first_at_least(const int64_t* __restrict__ sorted, int64_t n, int64_t value) {
@@ -185,7 +186,8 @@ int launch_s3im(const S3imGeometry& s, const float* rendered, const float* targe
       NERF_SSIM_LAUNCH(kernel, static_cast<unsigned>(blocks), kThreads, stream, rendered, target, s.orders, places(s),
                        taps_of(windows), constants_of(windows), -1.f / count, gradient, derivatives, block_sums);
   if (error != cudaSuccess) return error;
-  return NERF_SSIM_LAUNCH(mean_of_blocks, 1, kMeanThreads, stream, block_sums, blocks, count, windows.mix, true, loss,
+  const Combination of_means = {windows.mix, count, 1.f, total_of(windows.mix), -1.f, 0.f};
+  return NERF_SSIM_LAUNCH(mean_of_blocks<kStatistics>, 1, kMeanThreads, stream, block_sums, blocks, of_means, loss,
                           statistics);
 }
 

@@ -51,6 +51,7 @@ __global__ void __launch_bounds__(kDirectThreads)
   const SsimPlaces g = with_known_size<kSize, kStride>(known);
   const int64_t in_plane = int64_t{g.rows} * g.columns, windows = g.planes * in_plane;
   const int thread = static_cast<int>(threadIdx.x);
+  __shared__ float of_warps[kStatistics][kDirectThreads / kWarpLanes];
   Statistics statistics{};
   for (int64_t w = int64_t{blockIdx.x} * kDirectThreads + thread; w < windows;
        w += int64_t{gridDim.x} * kDirectThreads) {
@@ -64,7 +65,7 @@ __global__ void __launch_bounds__(kDirectThreads)
     else
       target.store_index(m, constants, w, statistics);
   }
-  if constexpr (!kWantsMoments) store_block_sums<kDirectThreads>(statistics, thread, target.block_sums);
+  if constexpr (!kWantsMoments) store_block_sums(statistics, thread, of_warps, target.block_sums);
 }
 
 // A thread owns a pixel, and the pixels a grid further on: it adds up what the windows over it send.

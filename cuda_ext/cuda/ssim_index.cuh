@@ -14,7 +14,8 @@
 namespace nerf_ssim {
 namespace {
 
-constexpr int kStatistics = 5;  // sums of SSIM, S1, S2, mu_x - mu_y and its size
+constexpr int kStatistics = 5;              // sums of SSIM, S1, S2, mu_x - mu_y and its size
+constexpr int kLossSums = kStatistics + 1;  // and of the pixels' errors
 
 struct Taps {
   float weights[kLargestWindow];  // along one axis
@@ -82,6 +83,12 @@ __device__ __forceinline__ float by_mean(const Similarity& s, float own, float o
 __device__ __forceinline__ float by_square(const Similarity& s) { return -s.structure * s.by_structure; }
 __device__ __forceinline__ float by_product(const Similarity& s) { return 2.f * s.by_structure; }
 
+// The error of a pixel whose values differ by d, and its derivative by d.
+__device__ __forceinline__ float pixel_error(int64_t power, float d) { return power == 2 ? d * d : fabsf(d); }
+__device__ __forceinline__ float slope_of_error(int64_t power, float d) {
+  return power == 2 ? 2.f * d : static_cast<float>((d > 0.f) - (d < 0.f));
+}
+
 struct Statistics {
   float sums[kStatistics];
 
@@ -95,18 +102,21 @@ struct Statistics {
   }
 };
 
-// Writes the block's sums to block_sums [5, blocks]. All threads of the block must call it.
-template <int kThreads>
-__device__ __forceinline__ void store_block_sums(const Statistics& statistics, int thread, float* block_sums) {
-  constexpr int kWarps = kThreads / kWarpLanes;
-  __shared__ float of_warps[kStatistics][kWarps];
+// Leaves the sum over each warp in of_warps. All threads of the block must call it.
+__device__ __forceinline__ void keep_warp_sum(float mine, int thread, float* of_warps) {
+  const float sum = warp_sum(mine);
+  if (thread % kWarpLanes == 0) of_warps[thread / kWarpLanes] = sum;
+}
+
+// Writes the block's sums to block_sums [kSums, blocks]. All threads of the block must call it. Sums beyond the
+// statistics have been left in of_warps before.
+template <int kSums, int kWarps>
+__device__ __forceinline__ void store_block_sums(const Statistics& statistics, int thread,
+                                                 float (&of_warps)[kSums][kWarps], float* block_sums) {
 #pragma unroll
-  for (int i = 0; i < kStatistics; ++i) {
-    const float sum = warp_sum(statistics.sums[i]);
-    if (thread % kWarpLanes == 0) of_warps[i][thread / kWarpLanes] = sum;
-  }
+  for (int i = 0; i < kStatistics; ++i) keep_warp_sum(statistics.sums[i], thread, of_warps[i]);
   __syncthreads();
-  if (thread >= kStatistics) return;
+  if (thread >= kSums) return;
   float sum = 0.f;
   for (int warp = 0; warp < kWarps; ++warp) sum += of_warps[thread][warp];
   block_sums[int64_t{thread} * gridDim.x + blockIdx.x] = sum;
@@ -145,34 +155,48 @@ struct AdjointMaps {
 
 constexpr int kMeanThreads = 256;
 
-// One block adds block_sums [5, blocks] in a fixed order, so that the same input gives the same bits, and divides by
-// the number of windows. `mean` is that of the index, or the mix's total less it where a loss is wanted.
+// What is made of the means: constant + by_index * the mean index + by_error * the mean error of the pixels.
+struct Combination {
+  SsimMix mix;
+  float windows, pixels;
+  float constant, by_index, by_error;
+};
+
+// One block adds block_sums [kSums, blocks] in a fixed order, so that the same input gives the same bits, and divides
+// by the number of windows or pixels. `statistics` [5] may be null.
+template <int kSums>
 __global__ void __launch_bounds__(kMeanThreads)
-    mean_of_blocks(const float* __restrict__ block_sums, int64_t blocks, float windows, SsimMix mix, bool is_loss,
-                   float* __restrict__ mean, float* __restrict__ statistics) {
-  __shared__ float of_warps[kStatistics][kMeanThreads / kWarpLanes];
+    mean_of_blocks(const float* __restrict__ block_sums, int64_t blocks, Combination of, float* __restrict__ value,
+                   float* __restrict__ statistics) {
+  __shared__ float of_warps[kSums][kMeanThreads / kWarpLanes];
   const int thread = static_cast<int>(threadIdx.x);
-  const float weights[kStatistics] = {mix.product, mix.luminance, mix.structure, 0.f, 0.f};
+  const float weights[kStatistics] = {of.mix.product, of.mix.luminance, of.mix.structure, 0.f, 0.f};
   // 1. one pass over all sums, whose reads do not wait for each other
-  float mine[kStatistics] = {};
+  float mine[kSums] = {};
   for (int64_t block = thread; block < blocks; block += kMeanThreads)
 #pragma unroll
-    for (int i = 0; i < kStatistics; ++i) mine[i] += block_sums[i * blocks + block];
+    for (int i = 0; i < kSums; ++i) mine[i] += block_sums[i * blocks + block];
   // 2. the threads
-  float index = 0.f;
+  float index = 0.f, error = 0.f;
 #pragma unroll
-  for (int i = 0; i < kStatistics; ++i) {
+  for (int i = 0; i < kSums; ++i) {
     const float sum = block_sum<kMeanThreads>(mine[i], of_warps[i], thread);
-    if (thread == 0) statistics[i] = sum / windows;
-    if (weights[i] != 0.f) index += weights[i] * (sum / windows);
+    if (i == kStatistics) {
+      error = of.by_error * (sum / of.pixels);
+      continue;
+    }
+    if (thread == 0 && statistics != nullptr) statistics[i] = sum / of.windows;
+    if (weights[i] != 0.f) index += weights[i] * (sum / of.windows);
   }
-  if (thread == 0) *mean = is_loss ? mix.product + mix.luminance + mix.structure - index : index;
+  if (thread == 0) *value = of.constant + of.by_index * index + error;
 }
 
 }  // namespace
 
 // Host side.
 inline Constants constants_of(const SsimGeometry& g) { return {g.c1, g.c2, g.mix}; }
+
+inline float total_of(const SsimMix& mix) { return mix.product + mix.luminance + mix.structure; }
 
 inline Taps taps_of(const SsimGeometry& g) {
   Taps taps{};

@@ -1,4 +1,5 @@
-// The 11x11 window at stride 1, tile by tile: index, moments, and gradient from saved partial derivatives.
+// The 11x11 window at stride 1, tile by tile: index, moments, and gradient from saved partial derivatives; with them,
+// where it is wanted, the error of the pixels, which are at hand.
 //
 // A block owns a tile of kTileX x kTileY results of one plane. It filters along x what the tile needs (ten more columns
 // and rows) from shared memory into shared memory, then along y, two results a thread or one.
@@ -47,30 +48,52 @@ __device__ __forceinline__ int64_t middle_of(int64_t plane, int top, int left, i
   return plane + int64_t{row} * g.width + column;
 }
 
+// Image rows [top, bottom) and columns [left, right) whose errors a tile adds up: those with the numbers of its
+// windows, and behind the last windows the rest of the image. A tile's windows cover them all.
+struct OwnPixels {
+  int top, bottom, left, right;
+
+  __device__ __forceinline__ bool has(int row, int column) const {
+    return top <= row && row < bottom && left <= column && column < right;
+  }
+};
+
+template <int kTileY>
+__device__ __forceinline__ OwnPixels own_pixels(const Tile& tile, const SsimPlaces& g) {
+  const int bottom = tile.top + kTileY, right = tile.left + kTileX;
+  return {tile.top, bottom < g.rows ? bottom : g.height, tile.left, right < g.columns ? right : g.width};
+}
+
 // A thread owns kTileY / kThreadRows windows, one above the other.
-template <bool kWantsMoments, int kTileY>
+template <bool kWantsMoments, bool kWantsError, int kTileY>
 __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     ssim_tile_forward(const float* __restrict__ x, const float* __restrict__ y, SsimPlaces g,
-                      const __grid_constant__ Taps taps, const __grid_constant__ Constants constants,
+                      const __grid_constant__ Taps taps, const __grid_constant__ Constants constants, int64_t power,
                       ForwardTarget target) {
   constexpr int kEach = kTileY / kThreadRows;
   constexpr int kRows = kTileY + kHalo, kColumns = kTileX + kHalo;
   __shared__ float2 pixels[kRows][kColumns];
   __shared__ float filtered[4][kRows][kTileX];
+  __shared__ float of_warps[kWantsError ? kLossSums : kStatistics][kTileThreads / kWarpLanes];
   const int column = static_cast<int>(threadIdx.x), thread = static_cast<int>(threadIdx.y) * kTileX + column;
   const Tile tile = tile_of_block<kTileY>(g.rows, g.columns);
 
-  // 1. The pixels under the tile's windows less the one in its middle, zeros outside the image.
+  // 1. The pixels under the tile's windows less the one in its middle, zeros outside the image; and the own ones'
+  // errors.
   const int64_t plane = tile.plane * g.height * g.width;
   const int64_t middle = middle_of(plane, tile.top - g.before, tile.left - g.before, kRows, kColumns, g);
   const float2 shift = shift_of(x[middle], y[middle]);
+  float error = 0.f;
   for (int i = thread; i < kRows * kColumns; i += kTileThreads) {
     const int row = tile.top - g.before + i / kColumns, at = tile.left - g.before + i % kColumns;
     const bool is_inside = 0 <= row && row < g.height && 0 <= at && at < g.width;
     const int64_t pixel = plane + int64_t{row} * g.width + at;
-    pixels[i / kColumns][i % kColumns] =
-        is_inside ? make_float2(x[pixel] - shift.x, y[pixel] - shift.y) : make_float2(-shift.x, -shift.y);
+    const float u = is_inside ? x[pixel] : 0.f, v = is_inside ? y[pixel] : 0.f;
+    pixels[i / kColumns][i % kColumns] = make_float2(u - shift.x, v - shift.y);
+    if constexpr (kWantsError)
+      if (is_inside && own_pixels<kTileY>(tile, g).has(row, at)) error += pixel_error(power, u - v);
   }
+  if constexpr (kWantsError) keep_warp_sum(error, thread, of_warps[kStatistics]);
   __syncthreads();
 
   // 2. Filter along x.
@@ -114,15 +137,16 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     else
       target.store_index(m, constants, window, statistics);
   }
-  if constexpr (!kWantsMoments) store_block_sums<kTileThreads>(statistics, thread, target.block_sums);
+  if constexpr (!kWantsMoments) store_block_sums(statistics, thread, of_warps, target.block_sums);
 }
 
 // A pixel's gradient is that of the windows over it. A thread owns kEach pixels, one above the other.
-template <bool kWantsBoth, int kTileY>
+template <bool kWantsBoth, bool kWantsError, int kTileY>
 __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     ssim_tile_adjoint(const float* __restrict__ own, const float* __restrict__ other, SsimPlaces g,
                       const __grid_constant__ Taps taps, AdjointMaps maps, const float* __restrict__ scale,
-                      float factor, float* __restrict__ grad_own, float* __restrict__ grad_other) {
+                      float factor, int64_t power, float error_factor, float* __restrict__ grad_own,
+                      float* __restrict__ grad_other) {
   constexpr int kMaps = kWantsBoth ? 4 : 3, kEach = kTileY / kThreadRows;
   constexpr int kRows = kTileY + kHalo, kColumns = kTileX + kHalo;
   __shared__ float windows[kMaps][kRows][kColumns];
@@ -166,15 +190,21 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksPerSm)
     }
 
   // 4. d(x^2 + y^2)/dx = 2 x, d(x y)/dx = y.
-  const float by = *scale * factor;
+  const float by = *scale * factor, by_error = *scale * error_factor;
 #pragma unroll
   for (int e = 0; e < kEach; ++e) {
     const int row = tile.top + first + e;
     if (row >= g.height || tile.left + column >= g.width) continue;
     const int64_t pixel = (tile.plane * g.height + row) * g.width + tile.left + column;
     const float u = own[pixel], v = other[pixel];
-    grad_own[pixel] = by * (sums[2][e] + 2.f * u * sums[0][e] + v * sums[1][e]);
-    if constexpr (kWantsBoth) grad_other[pixel] = by * (sums[3][e] + 2.f * v * sums[0][e] + u * sums[1][e]);
+    float of_own = by * (sums[2][e] + 2.f * u * sums[0][e] + v * sums[1][e]);
+    if constexpr (kWantsError) of_own += by_error * slope_of_error(power, u - v);
+    grad_own[pixel] = of_own;
+    if constexpr (kWantsBoth) {
+      float of_other = by * (sums[3][e] + 2.f * v * sums[0][e] + u * sums[1][e]);
+      if constexpr (kWantsError) of_other -= by_error * slope_of_error(power, u - v);
+      grad_other[pixel] = of_other;
+    }
   }
 }
 

@@ -33,11 +33,18 @@ struct SsimPartials {
   Float *mean_x, *mean_y, *square, *product;
 };
 
+// A loss of the pixels' error and the index, under windows at stride 1:
+// by_error * mean of |x - y|^power + by_index * (sum of the mix's weights - mean index), `power` 1 or 2.
+struct SsimLoss {
+  int64_t power;
+  float by_error, by_index;
+};
+
 namespace cpu {
 
-// Sums over all windows of SSIM, S1, S2, mu_x - mu_y and its size.
+// Sums over all windows of SSIM, S1, S2, mu_x - mu_y and its size, and over all pixels of their error, if it is wanted.
 struct SsimSums {
-  double ssim = 0, luminance = 0, structure = 0, difference = 0, difference_abs = 0;
+  double ssim = 0, luminance = 0, structure = 0, difference = 0, difference_abs = 0, error = 0;
 
   void add(const SsimSums& other) {
     ssim += other.ssim;
@@ -45,18 +52,27 @@ struct SsimSums {
     structure += other.structure;
     difference += other.difference;
     difference_abs += other.difference_abs;
+    error += other.error;
   }
 };
 
 // Moments of each window [4][planes][rows][columns]: mu_x, mu_y, var_x + var_y and the covariance.
 void ssim_moments(const SsimGeometry&, const float* x, const float* y, float* moments);
 
-// Sums of the index and its parts; writes the partials that are wanted.
-SsimSums ssim_forward(const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&);
+// Sums of the index and its parts, and at stride 1 of |x - y|^error_power where that is not 0; writes the partials that
+// are wanted.
+SsimSums ssim_forward(const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&,
+                      int64_t error_power = 0);
 
-// The gradient of sum(scale * partials . moments) with respect to x and y (each null where not wanted).
+// scale * sum of |x - y|^power; nothing where the power is 0.
+struct PixelError {
+  int64_t power = 0;
+  float scale = 0;
+};
+
+// The gradient of sum(scale * partials . moments) + error with respect to x and y (each null where not wanted).
 void ssim_adjoint(const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&, float scale,
-                  float* grad_x, float* grad_y);
+                  float* grad_x, float* grad_y, const PixelError& error = {});
 
 // A row of `n` windows: the sums of S1, S2 and mu_x - mu_y from their moments, and the partials that are wanted.
 SsimSums ssim_row(const SsimGeometry&, int64_t n, const float* mean_x, const float* mean_y, const float* variances,
@@ -71,7 +87,7 @@ constexpr int64_t kSharedMemoryForTallTiles = 3 * 38 * 1024;
 
 extern "C" {
 
-// Blocks of the forward pass: the room that block_sums [5, blocks] needs.
+// Blocks of the forward pass: the room that block_sums [5, blocks] needs; [6, blocks] for a loss.
 int64_t ssim_forward_blocks(const SsimGeometry&, int64_t tile_rows);
 
 // The mean index `mean` [] and the means of SSIM, S1, S2, mu_x - mu_y and its size, `statistics` [5], beside the
@@ -88,8 +104,17 @@ int launch_ssim_adjoint(const SsimGeometry&, const float* x, const float* y, con
                         const float* scale, float factor, float* grad_x, float* grad_y, int64_t tile_rows,
                         cudaStream_t);
 
-// Whether launch_ssim_recompute serves these windows.
-bool ssim_can_recompute(const SsimGeometry&);
+// The loss `value` [] beside the partials that are wanted, under windows that ssim_is_tiled.
+int launch_ssim_loss(const SsimGeometry&, const float* x, const float* y, const SsimPartials<float>&, const SsimLoss&,
+                     float* block_sums, float* value, int64_t tile_rows, cudaStream_t);
+
+// The gradient of *scale times that loss; `scale` [] is device memory. A wanted gradient needs its map of the means.
+int launch_ssim_loss_adjoint(const SsimGeometry&, const float* x, const float* y, const SsimPartials<const float>&,
+                             const SsimLoss&, const float* scale, float* grad_x, float* grad_y, int64_t tile_rows,
+                             cudaStream_t);
+
+// Whether these windows are taken tile by tile, which a loss and launch_ssim_recompute need.
+bool ssim_is_tiled(const SsimGeometry&);
 
 // The gradient of *scale * factor * sum(index) without any saved map: the windows are computed again.
 int launch_ssim_recompute(const SsimGeometry&, const float* x, const float* y, const float* scale, float factor,

@@ -120,7 +120,8 @@ def _mean_by_reference(x: Tensor, y: Tensor, *places: Any) -> tuple[Tensor, Tens
     return _mean_and_statistics(SsimMaps(*reference.ssim_maps(x, y, window)), window.mix)
 
 
-def _map_size(height: int, width: int, taps: Sequence[float], stride: int, before: int, after: int) -> tuple[int, int]:
+def map_size(height: int, width: int, taps: Sequence[float], stride: int, before: int, after: int) -> tuple[int, int]:
+    """Rows and columns of windows over an image."""
     extra = before + after - len(taps)
     return (height + extra) // stride + 1, (width + extra) // stride + 1
 
@@ -128,11 +129,11 @@ def _map_size(height: int, width: int, taps: Sequence[float], stride: int, befor
 def _mean_shapes(x: Tensor, y: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     *places, _, _, _, needs_x, needs_y = others
     maps = 2 + needs_x + needs_y if needs_x or needs_y else 0
-    partials = x.new_empty(maps, x.shape[0], *_map_size(x.shape[1], x.shape[2], *places))
+    partials = x.new_empty(maps, x.shape[0], *map_size(x.shape[1], x.shape[2], *places))
     return x.new_empty(()), x.new_empty(5), partials
 
 
-def _gradient_shapes(x: Tensor, y: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+def gradient_shapes(x: Tensor, y: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     """Dense tensors like the images, or empty ones for gradients that are not wanted."""
     contiguous = torch.contiguous_format
     needs_x, needs_y = others[-2:]
@@ -142,18 +143,18 @@ def _gradient_shapes(x: Tensor, y: Tensor, *others: Any) -> tuple[Tensor, Tensor
 
 
 def _moments_shape(x: Tensor, y: Tensor, *places: Any) -> Tensor:
-    return x.new_empty(4, x.shape[0], *_map_size(x.shape[1], x.shape[2], *places))
+    return x.new_empty(4, x.shape[0], *map_size(x.shape[1], x.shape[2], *places))
 
 
 def _mean_gradient(call: GradientCall) -> Sequence[Tensor]:
     x, y, *places, _, _, _ = call.args
     (partials,) = call.kept
     return torch.ops.nerf_ssim.ssim_adjoint(
-        x, y, partials, *call.upstream, 1 / partials[0].numel(), *places, *_prepared(partials, call)
+        x, y, partials, *call.upstream, 1 / partials[0].numel(), *places, *prepared_gradients(partials, call)
     )
 
 
-def _prepared(partials: Tensor, call: GradientCall) -> tuple[bool, bool]:
+def prepared_gradients(partials: Tensor, call: GradientCall) -> tuple[bool, bool]:
     """Which gradients the saved maps are for: both, or the one that is wanted."""
     return (True, True) if len(partials) == 4 else (call.needs[0], call.needs[1])
 
@@ -164,7 +165,7 @@ def _recompute_forward(needs: tuple[bool, ...], resource: None, x: Tensor, y: Te
 
 def _recompute_gradient(call: GradientCall) -> Sequence[Tensor]:
     x, y, *places, c1, c2, mix = call.args
-    rows, columns = _map_size(x.shape[1], x.shape[2], *places)
+    rows, columns = map_size(x.shape[1], x.shape[2], *places)
     share = 1 / (len(x) * rows * columns)
     return torch.ops.nerf_ssim.ssim_recompute(x, y, *call.upstream, share, *places, c1, c2, mix, *call.needs)
 
@@ -207,20 +208,21 @@ def _windows() -> Iterator[tuple[tuple[int, int, int], WindowPlaces]]:
         yield size, window.places
 
 
-def _images(size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+def example_images(size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Two images that are alike, `size` each."""
     x = uniform(*size)
     return x, 0.5 * x + 0.5 * uniform(*size, seed=1)
 
 
 def _mean_examples() -> Iterator[tuple[Any, ...]]:
     for size, places in _windows():
-        yield *_images(size), *places
-    yield *_images(size), *places[:6], PARTS
+        yield *example_images(size), *places
+    yield *example_images(size), *places[:6], PARTS
 
 
 def _moments_examples() -> Iterator[tuple[Any, ...]]:
     for size, places in _windows():
-        yield *_images(size), *places[:4]
+        yield *example_images(size), *places[:4]
 
 
 def _s3im_examples() -> Iterator[tuple[Any, ...]]:
@@ -232,26 +234,26 @@ def _s3im_examples() -> Iterator[tuple[Any, ...]]:
             yield *colours, orders, height, window.taps, stride, window.padding_before, window.c1, window.c2, mix
 
 
-_PLACES = "float[] taps, int stride, int before, int after"
-_CONSTANTS = "float c1, float c2, float[] mix"
-_NEEDS = "bool needs_x, bool needs_y"
+PLACES = "float[] taps, int stride, int before, int after"
+CONSTANTS = "float c1, float c2, float[] mix"
+NEEDS = "bool needs_x, bool needs_y"
 _MEAN = (
-    f"ssim_mean(Tensor x, Tensor y, {_PLACES}, {_CONSTANTS}, {_NEEDS})"
+    f"ssim_mean(Tensor x, Tensor y, {PLACES}, {CONSTANTS}, {NEEDS})"
     " -> (Tensor mean, Tensor statistics, Tensor partials)"
 )
 _ADJOINT = (
-    f"ssim_adjoint(Tensor x, Tensor y, Tensor partials, Tensor scale, float factor, {_PLACES}, {_NEEDS})"
+    f"ssim_adjoint(Tensor x, Tensor y, Tensor partials, Tensor scale, float factor, {PLACES}, {NEEDS})"
     " -> (Tensor grad_x, Tensor grad_y)"
 )
 _RECOMPUTE = (
-    f"ssim_recompute(Tensor x, Tensor y, Tensor scale, float factor, {_PLACES}, {_CONSTANTS}, {_NEEDS})"
+    f"ssim_recompute(Tensor x, Tensor y, Tensor scale, float factor, {PLACES}, {CONSTANTS}, {NEEDS})"
     " -> (Tensor grad_x, Tensor grad_y)"
 )
 
 SSIM_MEAN = declare(
     Op(
         name="ssim_mean",
-        operators={_MEAN: _mean_shapes, _ADJOINT: _gradient_shapes},
+        operators={_MEAN: _mean_shapes, _ADJOINT: gradient_shapes},
         reference=_mean_by_reference,
         differentiable=("x", "y"),
         gradient=_mean_gradient,
@@ -265,7 +267,7 @@ SSIM_MEAN = declare(
 SSIM_RECOMPUTE = declare(
     Op(
         name="ssim_recompute",
-        operators={_MEAN: _mean_shapes, _RECOMPUTE: _gradient_shapes},
+        operators={_MEAN: _mean_shapes, _RECOMPUTE: gradient_shapes},
         reference=_mean_by_reference,
         differentiable=("x", "y"),
         forward=_recompute_forward,
@@ -282,8 +284,8 @@ SSIM_MOMENTS = declare(
     Op(
         name="ssim_moments",
         operators={
-            f"ssim_moments(Tensor x, Tensor y, {_PLACES}) -> Tensor": _moments_shape,
-            _ADJOINT: _gradient_shapes,
+            f"ssim_moments(Tensor x, Tensor y, {PLACES}) -> Tensor": _moments_shape,
+            _ADJOINT: gradient_shapes,
         },
         reference=lambda x, y, *places: reference.ssim_moments(x, y, WindowPlaces(*places)),
         differentiable=("x", "y"),
@@ -297,7 +299,7 @@ STOCHASTIC_SSIM = declare(
         name="s3im",
         operators={
             "s3im(Tensor rendered, Tensor target, Tensor orders, int patch_height, float[] taps, int stride,"
-            f" int padding, {_CONSTANTS}, bool needs_gradient)"
+            f" int padding, {CONSTANTS}, bool needs_gradient)"
             " -> (Tensor loss, Tensor statistics, Tensor gradient)": _s3im_shapes,
         },
         reference=lambda rendered, target, orders, height, taps, stride, padding, c1, c2, mix: _s3im_by_reference(

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.ops.number_kinds import real_number
-from nerf_ssim.ssim.index import fused_ssim
+from nerf_ssim.ops.ssim_loss import ssim_loss
+from nerf_ssim.ssim.index import fused_ssim, planes_and_window
 from nerf_ssim.ssim.pairs import largest_value, promoted
 
 __all__ = ["SPLATTING_WEIGHT", "fused_l1_ssim", "fused_mse_ssim"]
@@ -28,7 +29,9 @@ def fused_l1_ssim(
 ) -> Tensor:
     """The loss `(1 - weight) * L1 + weight * (1 - SSIM)` of two images; 0 where they are equal.
 
-    A part without weight is not computed, so that `weight=schedule.weight_at(iteration)` removes SSIM and its cost.
+    One pass over the images gives both parts and another the gradient; padding "reflect" takes L1 and SSIM one after
+    the other. A part without weight is not computed, so that `weight=schedule.weight_at(iteration)` removes SSIM and
+    its cost.
 
     Args:
         img1, img2: `[N, C, H, W]` or `[C, H, W]`, as `fused_ssim` takes them.
@@ -78,7 +81,10 @@ def _combined(
         raise ConfigError(f"SSIM: shapes {list(x.shape)} and {list(y.shape)}; give two of the same.")
     if x.numel() == 0:
         raise ConfigError(f"SSIM: images of shape {list(x.shape)} are empty; there is nothing to compare.")
-    loss = (1 - share) / largest_value(data_range) ** power * error(x, y)
-    if share > 0:
-        loss = loss + share * (1 - fused_ssim(x, y, padding, data_range=data_range))
-    return loss
+    by_error = (1 - share) / largest_value(data_range) ** power
+    if share == 0:
+        return by_error * error(x, y)
+    if padding == "reflect":  # the mirrored border counts in SSIM alone
+        return by_error * error(x, y) + share * (1 - fused_ssim(x, y, padding, data_range=data_range))
+    x, y, window = planes_and_window(x, y, padding, data_range=data_range)
+    return ssim_loss(x, y, window, power=power, by_error=by_error, by_index=share)

@@ -67,7 +67,10 @@ def fused_ssim(
     """
     if reduction not in ("mean", "none"):
         raise ConfigError(f"SSIM reduction: {reduction!r} is neither 'mean' nor 'none'.")
-    x, y, geometry = _prepared(img1, img2, data_range, window, sigma, stride, padding, c1, c2, clamp_variance)
+    x, y, geometry = planes_and_window(
+        img1, img2, padding, window=window, sigma=sigma, stride=stride, c1=c1, c2=c2, data_range=data_range,
+        clamp_variance=clamp_variance,
+    )  # fmt: skip
     if not train:
         x, y = x.detach(), y.detach()
     if reduction == "mean":
@@ -92,7 +95,10 @@ def ssim_parts(
 
     Arguments, errors and source are those of `fused_ssim`; the difference of means is in the images' own unit.
     """
-    x, y, geometry = _prepared(img1, img2, data_range, window, sigma, stride, padding, c1, c2, clamp_variance)
+    x, y, geometry = planes_and_window(
+        img1, img2, padding, window=window, sigma=sigma, stride=stride, c1=c1, c2=c2, data_range=data_range,
+        clamp_variance=clamp_variance,
+    )  # fmt: skip
     return SsimParts(*(_like(each, img1) for each in ssim_maps(x, y, geometry)))
 
 
@@ -113,23 +119,30 @@ def ssim_with_statistics(
 
     Arguments, errors and source are those of `fused_ssim`. `SsimSchedule.observe` takes the statistics.
     """
-    x, y, geometry = _prepared(img1, img2, data_range, window, sigma, stride, padding, c1, c2, clamp_variance)
+    x, y, geometry = planes_and_window(
+        img1, img2, padding, window=window, sigma=sigma, stride=stride, c1=c1, c2=c2, data_range=data_range,
+        clamp_variance=clamp_variance,
+    )  # fmt: skip
     return ssim_mean(x, y, geometry)
 
 
-def _prepared(
+def planes_and_window(
     img1: Tensor,
     img2: Tensor,
-    data_range: float | None,
-    window: int,
-    sigma: float | None,
-    stride: int,
-    padding: str | int,
-    c1: float,
-    c2: float,
-    clamp_variance: bool,
+    padding: str | int = "same",
+    *,
+    window: int = 11,
+    sigma: float | None = 1.5,
+    stride: int = 1,
+    c1: float = _UNIT_CONSTANTS[0],
+    c2: float = _UNIT_CONSTANTS[1],
+    data_range: float | None = None,
+    clamp_variance: bool = False,
 ) -> tuple[Tensor, Tensor, SsimWindow]:
-    """The images as `[planes, height, width]`, checked, in one type and mirrored where asked; and their window."""
+    """The images as `[planes, height, width]`, checked, in one type and mirrored where asked; and their window.
+
+    Arguments and errors are those of `fused_ssim`.
+    """
     largest = largest_value(data_range)
     reflects = padding == "reflect"
     geometry = SsimWindow(window, sigma, stride, "valid" if reflects else padding, c1, c2, clamp_variance)

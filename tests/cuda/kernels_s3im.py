@@ -148,7 +148,7 @@ KERNELS = [
         "window's rays through the orders, so that the stochastic image is never stored, computes the index and sends "
         "the gradient of 1 - mean SSIM to its rays by atomics, because other orders show them too. The blocks' sums "
         "are added in a fixed order; the gradient is scaled by the upstream one later.",
-        entries=("s3im_windows<4>", "s3im_windows<0>", "mean_of_blocks"),
+        entries=("s3im_windows<4>", "s3im_windows<0>", "mean_of_blocks<5>"),
         cases=loss_cases,
         mutations=(
             Mutation("add that is not atomic", "atomicAdd(&gradient[colour], ", "gradient[colour] += (", "race"),

@@ -22,7 +22,7 @@ KERNELS = [
         "multiprocessor has less than 114 kB of shared memory, tiles are 32x16, one window a thread. The "
         "derivatives that the backward pass needs are written only if asked for; a second kernel adds the blocks' "
         "sums in a fixed order, so there are no atomics.",
-        entries=("ssim_tile_forward<false, 32>", "ssim_tile_forward<false, 16>", "mean_of_blocks"),
+        entries=("ssim_tile_forward<false, false, 32>", "ssim_tile_forward<false, false, 16>", "mean_of_blocks<5>"),
         cases=tile_forward_cases,
         mutations=(
             Mutation("no barrier after loading", "  __syncthreads();\n\n  // 2. Filter along x.",
@@ -30,7 +30,7 @@ KERNELS = [
             Mutation("no barrier between the filters", "  __syncthreads();\n\n  // 3. Filter along y:",
                      "\n  // 3. Filter along y:", "value", "ssim_tile.cuh"),
             Mutation("no barrier before the sums of warps are added",
-                     "  __syncthreads();\n  if (thread >= kStatistics)", "  if (thread >= kStatistics)", "race",
+                     "  __syncthreads();\n  if (thread >= kSums)", "  if (thread >= kSums)", "race",
                      "ssim_index.cuh"),
             Mutation("early return of threads outside the map", "tile.left + column >= g.columns) continue",
                      "tile.left + column >= g.columns) return", "named", "ssim_tile.cuh"),
@@ -55,7 +55,7 @@ KERNELS = [
         source="ssim.cu",
         what="The four moments themselves, for maps of the index: the same tiles and filters as ssim_forward, "
         "whose last step writes the moments instead of the index.",
-        entries=("ssim_tile_forward<true, 32>", "ssim_tile_forward<true, 16>"),
+        entries=("ssim_tile_forward<true, false, 32>", "ssim_tile_forward<true, false, 16>"),
         cases=tile_moments_cases,
         mutations=(
             Mutation("maps overlap", "moments[2 * windows + window] = m.variances",
@@ -73,7 +73,11 @@ KERNELS = [
         "images want one, or with less shared memory), loads the 42 columns and rows of windows over them, and "
         "spreads three or four maps along x and along y with the taps mirrored. The upstream gradient is read from "
         "the device.",
-        entries=("ssim_tile_adjoint<false, 32>", "ssim_tile_adjoint<false, 16>", "ssim_tile_adjoint<true, 16>"),
+        entries=(
+            "ssim_tile_adjoint<false, false, 32>",
+            "ssim_tile_adjoint<false, false, 16>",
+            "ssim_tile_adjoint<true, false, 16>",
+        ),
         cases=tile_adjoint_cases,
         mutations=(
             Mutation("no barrier after loading", "  __syncthreads();\n\n  // 2. Spread along x:",

@@ -5,11 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nerf_ssim import fused_l1_ssim, fused_mse_ssim, fused_ssim
 from nerf_ssim.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("each_backend")
+LOOKS = (
+    "promote_types",
+    "slice",
+    "amax",
+    "_local_scalar_dense",
+)  # at the range of the images, on a GPU in the first call only
 LOSSES = [(fused_l1_ssim, F.l1_loss, 1), (fused_mse_ssim, F.mse_loss, 2)]
 
 
@@ -55,3 +62,51 @@ def test_shapes_that_would_broadcast_are_refused():
     x, y = images(3, 20, 20)
     with pytest.raises(ConfigError, match="shapes"):
         fused_l1_ssim(x, y[:1], 0.0)
+
+
+@pytest.mark.parametrize(("ours", "error", "power"), LOSSES)
+@pytest.mark.parametrize("padding", ["same", "valid", 3, 9])
+def test_it_is_what_double_precision_says_of_the_two_parts(ours, error, power, padding):
+    """Pixels behind the last window, in its halo and in several bands or tiles count once."""
+    x, y = images(2, 73, 45)
+    x.requires_grad_()
+    exact = [each.detach().double().requires_grad_() for each in (x, y)]
+    expected = 0.6 * error(*exact) + 0.4 * (1 - fused_ssim(*exact, padding))
+    found = ours(x, y, 0.4, padding)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    for gradient, theirs in zip(torch.autograd.grad(found, (x, y)), torch.autograd.grad(expected, exact), strict=True):
+        torch.testing.assert_close(gradient.double(), theirs, rtol=0, atol=5e-5 * float(theirs.abs().max()))
+
+
+def test_the_gradient_of_the_size_of_nothing_is_nothing():
+    x, _ = images(1, 20, 20)
+    y = x.clone().requires_grad_()
+    fused_l1_ssim(x, y, 0.01).backward()
+    assert float(y.grad.abs().max()) < 1e-6  # a slope of 1 would be 2.5e-3
+
+
+class Operators(TorchDispatchMode):
+    """Names of the operators that run, but for those that only look at a tensor otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function._schema.name.partition("::")[2]
+        if name not in ("view", "_unsafe_view", "detach", "ones_like", "empty_like", "alias", "expand"):
+            self.names.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("ours", "error", "power"), LOSSES)
+def test_one_operator_is_the_loss_and_one_its_gradient(ours, error, power, each_backend):
+    if each_backend != "native":
+        pytest.skip("plain PyTorch needs many")
+    x, y = images(1, 3, 20, 30)
+    with Operators() as forward:
+        loss = ours(y, x, 0.2, data_range=8.0)
+    with Operators() as backward:
+        loss.backward()
+    assert [name for name in forward.names if name not in LOOKS] == ["ssim_loss"]
+    assert backward.names == ["ssim_loss_adjoint"]

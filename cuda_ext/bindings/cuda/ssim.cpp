@@ -76,7 +76,7 @@ std::tuple<Tensor, Tensor> ssim_recompute_cuda(const Tensor& x, const Tensor& y,
   const Images images(x, y, taps, stride, before, after, c1, c2, ssim_mix(mix));
   const ImageGradients gradients(images, needs_x, needs_y);
   const Tensor scale = checked(scale_in, {}, "scale", x);
-  if (ssim_can_recompute(images.g)) {
+  if (ssim_is_tiled(images.g)) {
     check_launch(
         launch_ssim_recompute(images.g, images.x_data(), images.y_data(), scale.const_data_ptr<float>(),
                               static_cast<float>(factor), gradients.x_data(), gradients.y_data(), device.stream),
@@ -89,11 +89,45 @@ std::tuple<Tensor, Tensor> ssim_recompute_cuda(const Tensor& x, const Tensor& y,
   return {gradients.x, gradients.y};
 }
 
+std::tuple<Tensor, Tensor> ssim_loss_cuda(const Tensor& x, const Tensor& y, at::ArrayRef<double> taps, int64_t stride,
+                                          int64_t before, int64_t after, double c1, double c2, at::ArrayRef<double> mix,
+                                          int64_t power, double by_error, double by_index, bool needs_x, bool needs_y) {
+  const OnDeviceOf device(x);
+  const Images images(x, y, taps, stride, before, after, c1, c2, ssim_mix(mix));
+  const SsimLoss loss = ssim_loss_of(images, power, by_error, by_index);
+  const Partials partials(images, needs_x, needs_y);
+  Tensor value = at::empty({}, x.options());
+  Tensor sums = at::empty({6, ssim_forward_blocks(images.g, tile_rows(device))}, x.options());
+  check_launch(launch_ssim_loss(images.g, images.x_data(), images.y_data(), partials.to_write(), loss,
+                                sums.mutable_data_ptr<float>(), value.mutable_data_ptr<float>(), tile_rows(device),
+                                device.stream),
+               "ssim_loss");
+  return {value, partials.maps};
+}
+
+std::tuple<Tensor, Tensor> ssim_loss_adjoint_cuda(const Tensor& x, const Tensor& y, const Tensor& partials,
+                                                  const Tensor& scale, at::ArrayRef<double> taps, int64_t stride,
+                                                  int64_t before, int64_t after, int64_t power, double by_error,
+                                                  double by_index, bool needs_x, bool needs_y) {
+  const OnDeviceOf device(x);
+  const Images images(x, y, taps, stride, before, after);
+  const SsimLoss loss = ssim_loss_of(images, power, by_error, by_index);
+  const ImageGradients gradients(images, needs_x, needs_y);
+  check_launch(launch_ssim_loss_adjoint(images.g, images.x_data(), images.y_data(),
+                                        Partials(partials, images, needs_x, needs_y).to_read(), loss,
+                                        checked(scale, {}, "scale", x).const_data_ptr<float>(), gradients.x_data(),
+                                        gradients.y_data(), tile_rows(device), device.stream),
+               "ssim_loss_adjoint");
+  return {gradients.x, gradients.y};
+}
+
 TORCH_LIBRARY_IMPL(nerf_ssim, NERF_SSIM_CUDA_KEY, library) {
   library.impl("ssim_mean", &ssim_mean_cuda);
   library.impl("ssim_moments", &ssim_moments_cuda);
   library.impl("ssim_adjoint", &ssim_adjoint_cuda);
   library.impl("ssim_recompute", &ssim_recompute_cuda);
+  library.impl("ssim_loss", &ssim_loss_cuda);
+  library.impl("ssim_loss_adjoint", &ssim_loss_adjoint_cuda);
 }
 
 }  // namespace
