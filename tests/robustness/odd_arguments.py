@@ -38,7 +38,7 @@ def arguments() -> dict[str, list[Any]]:
     decoder = [rand(9, 5 + 3 + 2 * 5 * 2 + 2 * 3 * 1), rand(9), rand(8, 9), rand(8), rand(3, 8), rand(3)]
     layers = [rand(6, 2), rand(6), rand(5, 6), rand(5), rand(3, 5), rand(3)]
     images = [rand(2, 9, 10), rand(2, 9, 10)]
-    taps, mix = [0.25, 0.5, 0.25], [1.0, 0.0, 0.0]
+    taps, eleven, mix = [0.25, 0.5, 0.25], [1 / 11] * 11, [1.0, 0.0, 0.0]
     s3im = [rand(20, 3), rand(20, 3), torch.randint(0, 20, (40,), generator=seed)]
     grid = [rand(3, 4, 5, 2), coords]
     state = [rand(3, 4, 5, 2), rand(3, 4, 5, 2), rand(3, 4, 5, 2), rand(3, 4, 5, 2)]
@@ -91,6 +91,21 @@ def arguments() -> dict[str, list[Any]]:
         "ssim_moments": [*images, taps, 1, 1, 1],
         "ssim_adjoint": [*images, rand(4, 2, 9, 10), torch.tensor(1.0), 0.5, taps, 1, 1, 1, True, True],
         "ssim_recompute": [*images, torch.tensor(1.0), 0.5, taps, 1, 1, 1, 1e-4, 9e-4, mix, True, True],
+        "ssim_loss": [*images, eleven, 1, 5, 5, 1e-4, 9e-4, mix, 1, 0.8, 0.2, True, True],
+        "ssim_loss_adjoint": [
+            *images,
+            rand(4, 2, 9, 10),
+            torch.tensor(1.0),
+            eleven,
+            1,
+            5,
+            5,
+            2,
+            0.8,
+            0.2,
+            True,
+            True,
+        ],
         "voxel_features": grid,
         "add_voxel_features_gradient": [rand(3, 4, 5, 2), rand(7, 2), coords, touched],
         "voxel_adam_step": [*state, 0.1, 0.9, 0.99, 1e-8, 1, True, [0.1, 0.1, 0.1], True, rand(3, 4, 5, 2), touched],
