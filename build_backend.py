@@ -51,4 +51,6 @@ def build_editable(folder: str, settings: Settings = None, metadata: str | None 
 def see_the_environment() -> None:
     """Put the packages of the environment that is installed into at the end of the path."""
     folders = [sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"], *site.getsitepackages()]
+    if sys.prefix == sys.base_prefix:  # no virtual environment, where `pip install --user` may have put PyTorch
+        folders.append(site.getusersitepackages())
     sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]

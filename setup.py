@@ -49,6 +49,7 @@ DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 # Two versions of a formatter disagree, so these are pinned.
 FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
 CHECKS = ["pytest>=8", "hypothesis>=6.100", "playwright>=1.45", "mypy>=2.4", "import-linter>=2.5", "pre-commit>=3"]
+DISTRIBUTE = ["build>=1"]
 VIDEO, EXPORT, FIGURES, YAML = "imageio-ffmpeg>=0.4.9", "safetensors>=0.4", "matplotlib>=3.8", "PyYAML>=6.0.1"
 MESHES, PICTURES, VIEWER = "trimesh>=4", "scikit-image>=0.22", "viser>=1.1.1"
 LOGGING = ["tensorboard>=2.15", "wandb>=0.16"]
@@ -65,7 +66,7 @@ EXTRAS = {
     "cluster": ["ray>=2.30", YAML],
     "docs": [*DOCS, *NOTEBOOK],
     "dev": [
-        *(*EVALUATE, *DOCS, *NOTEBOOK, *LOGGING, *COMPARED, *CHECKS, *FORMATTERS),
+        *(*EVALUATE, *DOCS, *NOTEBOOK, *LOGGING, *COMPARED, *CHECKS, *FORMATTERS, *DISTRIBUTE),
         *(VIDEO, EXPORT, MESHES, VIEWER, FIGURES, YAML, "types-PyYAML", "ninja>=1.11"),
     ],
 }
@@ -103,7 +104,10 @@ def reason_for_pure_python() -> str | None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        return "PyTorch was not installed when the package was built; install it, then this package again"
+        return (
+            "PyTorch was not in sight of the build; install it first, then this package again "
+            "(uv and `python -m build` hide it: pip install --no-build-isolation, with setuptools and ninja there)"
+        )
     compilers = shlex.split(os.environ.get("CXX", ""))[:1] or ["g++", "c++", "clang++"]
     if not any(shutil.which(compiler) for compiler in compilers):
         return f"no C++ compiler ({', '.join(compilers)})"

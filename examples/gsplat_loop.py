@@ -41,15 +41,17 @@ def main() -> None:
     parser.add_argument("image")
     parser.add_argument("--iterations", type=int, default=1000)
     parser.add_argument("--remove_at", type=int, default=500)
+    parser.add_argument("--splats", type=int, default=20_000)
+    parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
 
-    device = "cuda"
+    device = options.device
     picture = torch.from_numpy(imageio.imread(options.image)[..., :3]).to(device).float() / 255
     height, width = picture.shape[:2]
     camera = torch.eye(4, device=device)
     camera[2, 3] = 3.0  # the box is three units before the camera
     K = torch.tensor([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]], device=device)
-    splats = random_splats(20_000, device)
+    splats = random_splats(options.splats, device)
     optimizer = torch.optim.Adam(splats.values(), lr=0.01)
     schedule = SsimSchedule(weight=SSIM_WEIGHT, remove_at=options.remove_at)
     for iteration in range(options.iterations):

@@ -45,6 +45,14 @@ def test_an_entry_says_what_it_is_and_a_function_what_it_takes(entry):
         assert "Args:" in text or "as in" in text or "as `" in text or "are those of" in text, entry
 
 
+@pytest.mark.parametrize("entry", [each for each in ENTRIES if each.startswith(("nerf_ssim.ssim", "nerf_ssim.eval"))])
+def test_an_entry_of_ssim_says_what_it_refuses_and_where_it_comes_from(entry):
+    text = inspect.getdoc(found(entry))
+    is_result = inspect.isclass(found(entry)) and issubclass(found(entry), tuple)
+    refers = re.search(r"source are those of|otherwise as `", text)
+    assert is_result or refers or ("Raises:" in text and "Source:" in text), entry
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such"):
         _ = nerf_ssim.no_such

@@ -34,6 +34,7 @@ def psnr(rendered: Tensor, truth: Tensor, *, data_range: float | None = None) ->
         dB; infinite for equal images, NaN where the render holds a NaN.
     Raises:
         ValueError: as `unit_pair`.
+    Source: the definition; all channels of a picture share one mean squared error, as in TensoRF and DVGO.
     """
     rendered, truth = unit_pair(rendered, truth, data_range)
     error = (rendered.double() - truth.double()).square().mean().item()

@@ -41,6 +41,9 @@ class LuminanceConvergence:
     Args:
         tolerance: share of the improvement, in (0, 1).
         patience: the least window, >= 1. An observation is an iteration with SSIM on.
+    Raises:
+        ConfigError: an option out of range; at an observation, something that is not one number.
+    Source: this project; no paper has this rule.
     """
 
     AGREED = 0.1

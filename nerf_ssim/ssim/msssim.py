@@ -53,6 +53,7 @@ def ssim(
     Raises:
         ConfigError: shapes that disagree, an image without a window, values plainly beyond `data_range`, an option out
             of range.
+    Source: Wang et al. 2004; the arguments are those of the package pytorch-msssim.
     """
     window = _window(data_range, win_size, win_sigma, win, K)
     x, y = _planes(X, Y, data_range)
@@ -86,6 +87,7 @@ def ms_ssim(
         0-dim, or `[N]`; differentiable in both.
     Raises:
         ConfigError: as `ssim`, and an image too small for its last scale.
+    Source: Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality assessment".
     """
     window = _window(data_range, win_size, win_sigma, win, K)
     exponents = _exponents(weights)
@@ -117,6 +119,7 @@ class SSIM(nn.Module):
         spatial_dims: 2; volumes are not taken.
     Raises:
         ConfigError: an option out of range; at a call, another number of channels and what `ssim` refuses.
+    Source: as `ssim`.
     """
 
     def __init__(
@@ -153,6 +156,7 @@ class MS_SSIM(nn.Module):
         spatial_dims: 2; volumes are not taken.
     Raises:
         ConfigError: an option out of range; at a call, another number of channels and what `ms_ssim` refuses.
+    Source: as `ms_ssim`.
     """
 
     def __init__(

@@ -27,6 +27,7 @@ def mix_of_part(part: str = "both", luminance_weight: float = 1.0, structure_wei
         luminance_weight, structure_weight: a and b of "sum", at least 0; the other parts do not look at them.
     Raises:
         ConfigError: an unknown part.
+    Source: "Rethinking SSIM-Based Optimization in Neural Field Training", equation 6.
     """
     mixes = {
         "both": SsimMix(1, 0, 0),
@@ -47,7 +48,12 @@ def gradient_parts(x: Tensor, y: Tensor, window: SsimWindow) -> tuple[Tensor, Te
 
     Args:
         x, y: the target and the rendered image, `[planes, height, width]`.
+        window: the geometry, the constants and the mix of the loss.
+    Raises:
+        ConfigError: an image that holds no window.
+    Source: "Rethinking SSIM-Based Optimization in Neural Field Training", equation 6.
     """
+    window.map_size(*x.shape[-2:])
     maps, mix = ssim_maps(x, y, window), window.mix
     luminance = (mix.product * maps.structure.detach() + mix.luminance) * maps.luminance
     structure = (mix.product * maps.luminance.detach() + mix.structure) * maps.structure

@@ -43,6 +43,7 @@ class SsimSchedule:
         part: what the term is made of, one of `parts.PARTS`, with its weights if it is a sum. It is recorded only.
     Raises:
         ConfigError: an option out of range, or `remove_at <= add_at`.
+    Source: "Rethinking SSIM-Based Optimization in Neural Field Training"; "auto" is this project's own.
     Example:
         >>> schedule = SsimSchedule(weight=1.0, remove_at=70)
         >>> schedule.is_active(69), schedule.weight_at(70)

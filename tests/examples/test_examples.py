@@ -64,6 +64,40 @@ def test_the_callback_adds_ssim_for_part_of_the_way_and_continues(monkeypatch):
     assert float(module.ssim_term(*colours)) == 0
 
 
+def rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, height):
+    """gsplat's call, for round splats and one camera: colour and opacity `[1, height, width, channels]`, and a dict."""
+    assert viewmats.shape == (1, 4, 4) and Ks.shape == (1, 3, 3) and quats.shape == (len(means), 4)
+    in_camera = means @ viewmats[0, :3, :3].T + viewmats[0, :3, 3]
+    order = in_camera[:, 2].argsort()
+    in_camera, scales, opacities, colors = (each[order] for each in (in_camera, scales, opacities, colors))
+    on_image = in_camera @ Ks[0].T
+    centres, sizes = on_image[:, :2] / on_image[:, 2:], Ks[0, 0, 0] * scales.mean(1) / in_camera[:, 2]
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    distances = (torch.stack([columns, rows], -1)[:, :, None] - centres).square().sum(-1)
+    alphas = opacities * (-distances / (2 * sizes.square())).exp()
+    left = torch.cat([torch.ones(height, width, 1), (1 - alphas).cumprod(-1)], -1)
+    weights = alphas * left[..., :-1]
+    return (weights @ colors)[None], weights.sum(-1, keepdim=True)[None], {}
+
+
+def test_the_loop_of_gsplat_fits_a_picture_and_removes_ssim(monkeypatch, capsys, tmp_path):
+    import imageio.v3 as imageio
+
+    picture = np.full((14, 16, 3), (200, 120, 40), np.uint8)
+    imageio.imwrite(tmp_path / "picture.png", picture)
+    monkeypatch.setitem(sys.modules, "gsplat", SimpleNamespace(rasterization=rasterization))
+    options = ["--iterations", "101", "--remove_at", "50", "--splats", "300", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["gsplat_loop.py", str(tmp_path / "picture.png"), *options])
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the fastest for tensors as small as these
+    runpy.run_path(str(EXAMPLES / "gsplat_loop.py"), run_name="__main__")
+    torch.set_num_threads(threads)
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.endswith("weight of SSIM 0.2") and last.endswith("weight of SSIM 0.0")
+    assert float(last.split()[3].rstrip(",")) < 0.7 * float(first.split()[3].rstrip(","))
+
+
 class Cameras:
     """As nerfbaselines has them: OpenCV poses, `fx fy cx cy`, sizes as width and height."""
 
