@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from simulated_call import ORDERS, Counts, Outcome, Run, call
@@ -36,6 +37,18 @@ def trace(source: str, case: Case) -> tuple[list[str], Counts]:
     return source_lines(library, outcome.races), outcome.counts
 
 
+@cache
+def cases_of(kernel: Kernel) -> tuple[Case, ...]:
+    """A kernel's cases, made once; each run takes copies of their arrays."""
+    return tuple(kernel.cases())
+
+
+@cache
+def traces_of(kernel: Kernel) -> tuple[tuple[Case, list[str], Counts], ...]:
+    """Each case of a kernel with its races and counts; traced once."""
+    return tuple((case, *trace(kernel.source, case)) for case in cases_of(kernel))
+
+
 def bounds_error(source: str, cases: Sequence[Case]) -> str:
     """What AddressSanitizer or UBSan says, or ""."""
     runs = [case.run(library_of(source, "sanitized")) for case in cases]
@@ -52,7 +65,7 @@ def catch(kernel: Kernel, mutation: Mutation, check: str) -> str:
     build = {"value": "plain", "named": "plain", "race": "traced", "bounds": "sanitized"}[check]
     library = library_of(kernel.source, build, mutation)
     seeds = () if check == "bounds" else (1,)
-    planned = [(case, run) for case in kernel.cases() for run in runs_in_every_order(library, case, seeds)]
+    planned = [(case, run) for case in cases_of(kernel) for run in runs_in_every_order(library, case, seeds)]
     outcomes = outcomes_apart([run for _, run in planned], sanitized=check == "bounds")
     for (case, run), outcome in zip(planned, outcomes, strict=False):
         if found := _seen(check, case, outcome, library):

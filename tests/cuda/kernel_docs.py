@@ -53,7 +53,7 @@ def compiler_rows(kernel: Kernel) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for entry in kernel.entries:
-        by = usage_of(kernel.source)[entry]
+        by = usage_of(kernel.source, (80, 90))[entry]
         rows.append(
             f"| `{entry}` | {by[80].threads} | {by[80].registers}, {by[90].registers} | {by[80].shared} "
             f"| {by[80].occupancy(80):.0%}, {by[90].occupancy(90):.0%} |"

@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from simulator import CACHE, COMMON_FLAGS, NATIVE, THREADS_AT_ONCE, joined_bindings, library_object
+from simulator import (
+    CACHE,
+    COMMON_FLAGS,
+    NATIVE,
+    THREADS_AT_ONCE,
+    joined_bindings,
+    library_object,
+    library_of,
+    runtime_objects,
+)
 
 # What only a device that can be waited for does.
 DESELECTED = (
@@ -32,20 +41,22 @@ def build() -> Path:
 
     includes = [f"-isystem{path}" for path in (*include_paths(), sysconfig.get_paths()["include"])]
     includes += ["-I", str(NATIVE / "simulator"), "-iquote", str(NATIVE / "bindings" / "cuda")]
-    flags = [*COMMON_FLAGS, "-g0", "-DNERF_SSIM_SIMULATED", "-D_GLIBCXX_USE_CXX11_ABI=1", *includes]
-    kernels = [
-        *sorted(NATIVE.glob("cuda/*.cu")),
-        *(NATIVE / "simulator" / name for name in ("device.cpp", "fibre.cpp")),
-    ]
-    planned = [(joined_bindings(), ["-O0", *flags]), *((path, ["-O1", *flags]) for path in kernels)]
+    flags = ["-O0", *COMMON_FLAGS, "-g0", "-DNERF_SSIM_SIMULATED", "-D_GLIBCXX_USE_CXX11_ABI=1", *includes]
     with ThreadPoolExecutor(THREADS_AT_ONCE) as pool:
-        objects = list(pool.map(library_object, *zip(*planned, strict=True)))
+        bindings = pool.submit(library_object, joined_bindings(), flags)
+        kernels = pool.map(plain_object, sorted(path.name for path in NATIVE.glob("cuda/*.cu")))
+        objects = [bindings.result(), *kernels, *runtime_objects("plain")]
     key = hashlib.sha256(repr(objects).encode()).hexdigest()[:16]
     library = CACHE / f"bindings-{key}.so"
     if not library.exists():
         libraries = [f"-L{path}" for path in library_paths()] + ["-ltorch", "-ltorch_cpu", "-lc10"]
         subprocess.run(["g++", "-shared", *map(str, objects), *libraries, "-o", str(library)], check=True)
     return library
+
+
+def plain_object(source: str) -> Path:
+    """A kernel's object file, as the tests of kernels themselves run it."""
+    return library_of(source, "plain").with_suffix(".o")
 
 
 def pytest_configure() -> None:

@@ -162,6 +162,8 @@ def missing_tool() -> str:
 def library_of(source: str, build: str, mutation: Mutation | None = None) -> Path:
     """The shared library of a kernel's source with the simulator, compiled unless it is there already.
 
+    The kernel's object file lies beside it.
+
     Raises:
         RuntimeError: the compiler's errors.
         ValueError: a mutation whose text is not in its file exactly once.
@@ -169,7 +171,7 @@ def library_of(source: str, build: str, mutation: Mutation | None = None) -> Pat
     changed = mutated(source, mutation) if mutation else {}
     name = _digest(source, build, changed)
     library = CACHE / f"{Path(source).stem}-{build}-{name}.so"
-    if not library.exists():
+    if not (library.exists() and library.with_suffix(".o").exists()):
         with tempfile.TemporaryDirectory() as folder:
             # All headers go along, so that one that is changed is the only one of its name.
             headers = [path for pattern in ("*.h", "*.cuh") for path in (NATIVE / "cuda").glob(pattern)]
@@ -205,16 +207,17 @@ def _digest(source: str, build: str, changed: dict[str, str]) -> str:
 def _compile_kernel(source: Path, build: str, library: Path) -> None:
     kernel_flags, _ = BUILDS[build]
     headers = ("-I", str(NATIVE / "simulator"), "-iquote", str(NATIVE / "cuda"))
-    linked = [str(_runtime_object(name, build)) for name in RUNTIME[build]]
+    linked = map(str, runtime_objects(build))
     link_flags = [flag for flag in kernel_flags if flag != "-fsanitize=thread"]  # trace.cpp stands in for its library
-    compiled = source.with_suffix(".o")
-    _run(["g++", *COMMON_FLAGS, *kernel_flags, *headers, "-x", "c++", "-c", str(source), "-o", str(compiled)])
+    compiled = library.with_suffix(".o")
+    _run_to(compiled, ["g++", *COMMON_FLAGS, *kernel_flags, *headers, "-x", "c++", "-c", str(source), "-o"])
     _run_to(library, ["g++", *COMMON_FLAGS, *link_flags, "-shared", str(compiled), *linked, "-o"])
 
 
-def _runtime_object(name: str, build: str) -> Path:
-    _, flags = BUILDS[build]
-    return library_object(NATIVE / "simulator" / f"{name}.cpp", ["-O2", *COMMON_FLAGS, *flags])
+def runtime_objects(build: str) -> list[Path]:
+    """The simulator itself, compiled for one of the builds."""
+    flags = ["-O2", *COMMON_FLAGS, *BUILDS[build][1]]
+    return [library_object(NATIVE / "simulator" / f"{name}.cpp", flags) for name in RUNTIME[build]]
 
 
 def library_object(source: Path, flags: Sequence[str]) -> Path:

@@ -12,13 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 from budget import FILE, faults, measured
-from compiled import ARCHITECTURES, BUDGETED, SOURCES, Usage, nvcc, usage_of
+from compiled import ARCHITECTURES, BUDGETED, SOURCES, Usage, nvcc, object_of, usage_of
 from kernels import KERNELS
 from simulator import ROOT, joined_bindings, missing_tool
 
 from nerf_ssim.ops import backend
 
 needs_nvcc = pytest.mark.skipif(nvcc() is None, reason="needs nvcc")
+needs_simulated_bindings = pytest.mark.skipif(
+    bool(missing_tool()) or backend.describe()["ssim_mean"][0] != "native",
+    reason=missing_tool() or "needs the native extension",
+)
 # Ops of the CPU that are matrix products: on CUDA PyTorch's operators, which call cuBLAS, serve them.
 WITHOUT_KERNEL = {
     *("decode_color", "decode_color_backward"),
@@ -97,13 +101,13 @@ def test_every_compiled_kernel_is_tested_in_the_simulator():
 
 
 BUILD = """
-import sys
+import os, sys
 sys.path.insert(0, ".")
 import setup as project
 from setuptools import setup
 (extension,) = project.cuda_extension()
-is_binding = lambda source: source.startswith("cuda_ext/bindings") and not source.endswith("module.cpp")
-extension.sources = [source for source in extension.sources if not is_binding(source)] + [sys.argv.pop(1)]
+bindings, *extension.extra_objects = sys.argv.pop(1).split(os.pathsep)
+extension.sources = [source for source in extension.sources if source.endswith("module.cpp")] + [bindings]
 extension.include_dirs.append(str(project.ROOT / "cuda_ext/bindings/cuda"))
 from torch.utils.cpp_extension import BuildExtension
 setup(name="check", ext_modules=[extension], cmdclass={"build_ext": BuildExtension}, script_args=sys.argv[1:])
@@ -120,13 +124,18 @@ print(*(op.split("::")[1] for op in ops if has(op, "CPU") and not has(op, "CUDA"
 
 
 def ops_without_cuda_kernel() -> set[str]:
-    """Builds the extension for one architecture, imports it, and asks which CPU operators have no CUDA kernel."""
+    """Links the kernels that were compiled for their budget into an extension, and imports it.
+
+    Returns:
+        the operators of the CPU that have no CUDA kernel.
+    """
     home = nvcc().parents[1]
     environment = {**os.environ, "NERF_SSIM_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0", "CUDA_HOME": str(home)}
     with tempfile.TemporaryDirectory() as folder:
         folders = ["--build-lib", folder, "--build-temp", str(ROOT / "build" / "cuda-check")]
         bindings = str(joined_bindings().relative_to(ROOT))
-        build = [sys.executable, "-c", BUILD, bindings, "--quiet", "build_ext", *folders]
+        parts = os.pathsep.join([bindings, *(str(object_of(source)) for source in SOURCES)])
+        build = [sys.executable, "-c", BUILD, parts, "--quiet", "build_ext", *folders]
         done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         (library,) = Path(folder).glob("nerf_ssim/_C_cuda*.so")
@@ -143,20 +152,34 @@ def test_the_extension_links_imports_and_has_a_kernel_for_each_op(result):
     assert result == WITHOUT_KERNEL, "keep the list of those without true"
 
 
-def ops_tests_over_the_simulator() -> subprocess.CompletedProcess:
-    """tests/ops again, with the CUDA bindings and kernels in the place of the CPU's, but for ops that have none."""
+WITHOUT_OPS_OF_CUDA = ("decoder", "decoder_bf16", "decoder_lanes", "siren")
+
+
+def over_the_simulator(*targets: str) -> subprocess.CompletedProcess:
+    """Tests of ops again, with the CUDA bindings and kernels in the place of the CPU's."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "cuda")))}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "simulated_bindings"]
-    without_kernel = [
-        f"--ignore=tests/ops/test_{name}.py" for name in ("decoder", "decoder_bf16", "decoder_lanes", "siren")
-    ]
-    command += ["tests/ops", *without_kernel]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return subprocess.run([*command, *targets], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def declared_ops_over_the_simulator() -> subprocess.CompletedProcess:
+    """What each op promises: its values, and every derivative."""
+    return over_the_simulator("tests/ops/test_declared.py")
+
+
+def ops_tests_over_the_simulator() -> subprocess.CompletedProcess:
+    """The whole room, but for ops without a CUDA kernel."""
+    return over_the_simulator("tests/ops", *(f"--ignore=tests/ops/test_{name}.py" for name in WITHOUT_OPS_OF_CUDA))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
-@pytest.mark.skipif(backend.describe()["ssim_mean"][0] != "native", reason="needs the native extension")
+@needs_simulated_bindings
+def test_the_bindings_serve_every_declared_op_over_the_simulator(result):
+    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
+
+
+@pytest.mark.release
+@needs_simulated_bindings
 def test_the_bindings_serve_the_ops_own_tests_over_the_simulator(result):
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
 
@@ -165,5 +188,6 @@ JOBS = {
     "test_no_warning_spill_local_memory_or_double": usage_of,
     "test_nor_on_any_other_architecture": usage_everywhere,
     "test_the_extension_links_imports_and_has_a_kernel_for_each_op": ops_without_cuda_kernel,
+    "test_the_bindings_serve_every_declared_op_over_the_simulator": declared_ops_over_the_simulator,
     "test_the_bindings_serve_the_ops_own_tests_over_the_simulator": ops_tests_over_the_simulator,
 }

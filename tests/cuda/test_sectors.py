@@ -6,7 +6,7 @@ The simulator compiles kernels as for architectures below sm_90, where an atomic
 from __future__ import annotations
 
 import pytest
-from checks import trace
+from checks import traces_of
 from kernels import KERNELS
 from simulator import missing_tool
 
@@ -25,8 +25,7 @@ MOST = {
 @pytest.mark.parametrize("name", MOST)
 def test_a_warps_requests_touch_whole_sectors(name):
     (kernel,) = (kernel for kernel in KERNELS if kernel.name == name)
-    reported = [case for case in kernel.cases() if case.elements]
+    reported = [(case, counts) for case, _, counts in traces_of(kernel) if case.elements]
     assert reported
-    for case in reported:
-        _, counts = trace(kernel.source, case)
+    for case, counts in reported:
         assert counts.sectors <= MOST[name] * counts.fewest_sectors, case.name
