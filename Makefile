@@ -26,6 +26,7 @@ gpu-check: $(if $(GIVEN_PYTHON),,$(VENV)/.development)
 lint: $(VENV)/.development
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(VENV)/bin/clang-format --dry-run -Werror $(NATIVE)
 	$(VENV)/bin/lint-imports --no-cache pyproject.toml
 
 format: $(VENV)/.development
@@ -35,9 +36,9 @@ format: $(VENV)/.development
 typecheck: $(VENV)/.development
 	$(PYTHON) -m mypy
 
-# Every room, without what takes more than a few seconds.
+# Every room on two cores, without what is marked as slow.
 quick: $(VENV)/.development $(VENV)/.extension
-	$(PYTHON) -m pytest -m "not slow and not release" $(QUICK) $(TEST_FLAGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(PYTHON) -m pytest -m "not slow and not release" -n 2 --dist loadfile $(TEST_FLAGS)
 
 # What takes too long for every change and has to pass before a release: the tests that take minutes, then a fresh
 # environment of each Python that installs and runs the package.
@@ -52,6 +53,7 @@ sanitize: $(VENV)/.development
 
 release-tests: $(VENV)/.development $(VENV)/.extension
 	$(PYTHON) -m pytest -m release $(TEST_FLAGS)
+	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pytest $(TEST_FLAGS) --ignore=tests/cuda
 
 docs: $(VENV)/.development
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet

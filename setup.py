@@ -48,7 +48,10 @@ EVALUATE = ["lpips>=0.1.4", "torchvision>=0.21", "scikit-image>=0.22"]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 # Two versions of a formatter disagree, so these are pinned.
 FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
-CHECKS = ["pytest>=8", "hypothesis>=6.100", "playwright>=1.45", "mypy>=2.4", "import-linter>=2.5", "pre-commit>=3"]
+CHECKS = [
+    *("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "playwright>=1.45"),
+    *("mypy>=2.4", "import-linter>=2.5", "pre-commit>=3"),
+]
 DISTRIBUTE = ["build>=1"]
 VIDEO, EXPORT, FIGURES, YAML = "imageio-ffmpeg>=0.4.9", "safetensors>=0.4", "matplotlib>=3.8", "PyYAML>=6.0.1"
 MESHES, PICTURES, VIEWER = "trimesh>=4", "scikit-image>=0.22", "viser>=1.1.1"

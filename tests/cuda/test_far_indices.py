@@ -10,7 +10,7 @@ from kernels_adam import as_struct
 from simulated_call import Run, call
 from simulator import library_of, missing_tool
 
-pytestmark = pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())]
 
 BEYOND = (1 << 31) + 5
 MAP_NORESERVE = 0x4000  # Linux's; Python names it from 3.13 on
