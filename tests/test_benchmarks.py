@@ -71,6 +71,7 @@ def test_training_options_reach_the_iteration():
     assert record["colour_samples"] <= 4 * record["rays"]
 
 
+@pytest.mark.slow
 @needs_native
 def test_memory_record_is_of_a_fresh_process_that_trains():
     ballast = torch.ones(100_000_000)  # 400 MB of this process must not count

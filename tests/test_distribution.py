@@ -57,6 +57,7 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(source.glob("*.whl"))
 
 
+@pytest.mark.slow
 def test_the_source_distribution_has_what_a_build_a_test_and_a_reader_need(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -70,6 +71,7 @@ def test_the_source_distribution_has_what_a_build_a_test_and_a_reader_need(sdist
     assert not [name for name in names if name.endswith((".so", ".pyc", ".o"))]
 
 
+@pytest.mark.slow
 def test_the_wheel_says_everything_of_itself(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (path,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
@@ -91,6 +93,7 @@ def test_the_wheel_says_everything_of_itself(wheel):
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "examples"))]
 
 
+@pytest.mark.slow
 def test_the_wheel_works_where_it_is_installed(wheel, tmp_path):
     """As a target of its own, in front of the environment's packages; nothing is fetched."""
     target = tmp_path / "installed"

@@ -38,12 +38,14 @@ def lines_of(done):
     return [line for line in done.stdout.splitlines() if line.startswith("nerf_ssim:")]
 
 
+@pytest.mark.slow
 def test_extension_can_be_declined(checkout):
     done = run_setup(checkout, "build_ext", "--inplace", NERF_SSIM_NO_EXT="1")
     assert lines_of(done) == ["nerf_ssim: pure Python, without the native extension: NERF_SSIM_NO_EXT is set"]
     assert not list(checkout.rglob("*.so"))
 
 
+@pytest.mark.slow
 def test_missing_compiler_is_named_and_the_first_command_can_tell(checkout):
     (line,) = lines_of(run_setup(checkout, "build_ext", "--inplace", CXX="no-such-compiler"))
     assert "no C++ compiler (no-such-compiler)" in line
@@ -57,6 +59,7 @@ def test_missing_compiler_is_named_and_the_first_command_can_tell(checkout):
     assert "the extension is not built: no C++ compiler (no-such-compiler)" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_wheel_without_kernels_carries_the_reason(checkout):
     lines_of(run_setup(checkout, "build_py", "--build-lib", "out", CXX="no-such-compiler"))
     assert "no-such-compiler" in (checkout / "out" / "nerf_ssim" / "without_kernels.txt").read_text()
@@ -77,6 +80,7 @@ def test_an_isolated_build_sees_the_pytorch_that_is_installed(checkout):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_failed_compilation_is_one_line_with_its_cause_and_no_failure(checkout):
     if not any(shutil.which(compiler) for compiler in ("g++", "c++")):
         pytest.skip("needs a C++ compiler")
@@ -87,6 +91,7 @@ def test_failed_compilation_is_one_line_with_its_cause_and_no_failure(checkout):
     assert not list(checkout.rglob("*.so"))
 
 
+@pytest.mark.slow
 def test_build_carries_the_configurations_and_the_type_marker(checkout):
     lines_of(run_setup(checkout, "build_py", "--build-lib", "out", NERF_SSIM_NO_EXT="1"))
     package = checkout / "out" / "nerf_ssim"

@@ -116,6 +116,7 @@ def test_train_help_does_not_wait_for_torch():
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_package_import_is_light_and_names_are_lazy():
     code = (
         "import sys, nerf_ssim; assert 'torch' not in sys.modules;nerf_ssim.SsimSchedule; assert 'torch' in sys.modules"

@@ -30,6 +30,7 @@ def measured(tmp_path: Path, name: str) -> Path:
     return write_log(tmp_path / name, [each for row in rows for each in (row, {"iteration": row["iteration"] + 1})])
 
 
+@pytest.mark.slow
 def test_a_row_of_plots_a_run_is_drawn(tmp_path):
     draw_parts({"TensoRF": measured(tmp_path, "a")}, tmp_path / "one.png")
     draw_parts({"TensoRF": tmp_path / "a", "DVGO": measured(tmp_path, "b")}, tmp_path / "two.png")

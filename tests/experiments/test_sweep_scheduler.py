@@ -150,6 +150,7 @@ def test_hours_are_those_of_runs_like_it_then_those_stated(runs, sweep, tmp_path
     assert lines[1].split()[3:5] == ["2.0", "h"] and "8.0 h left" in lines[-1]
 
 
+@pytest.mark.slow
 def test_two_thousand_runs_expand_run_and_report_in_under_a_minute(tmp_path, capsys):
     content = {**CONTENT, "axes": {**CONTENT["axes"], "seed": list(range(1000))}}
     started = time.process_time()  # other work on the machine is not what is measured

@@ -76,6 +76,7 @@ def run_command(argv: list[str], capsys: pytest.CaptureFixture) -> tuple[int, li
     return code, [line for line in capsys.readouterr().err.splitlines() if line.startswith("nerf-ssim: ")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
 def test_a_damaged_checkpoint_is_refused_in_one_line_or_continued(stopped, tmp_path, capsys):
     kind, path, sound, command = stopped

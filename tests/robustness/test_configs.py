@@ -44,6 +44,7 @@ def accepts_or_explains(command, contents: bytes) -> None:
             assert "\n" not in str(error) and str(error)
 
 
+@pytest.mark.slow
 @examples(200)
 @given(st.lists(LINES, max_size=6).map("\n".join))
 def test_lines_of_any_kind(text):

@@ -137,6 +137,7 @@ def check_kills(command: str, scene: Path, folder: Path, kills: int) -> list[str
     return faults
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="children are forked")
 @pytest.mark.parametrize("command", ["train", "fit-image"])
 def test_a_run_killed_at_a_file_operation_goes_on_to_the_same_bits(command, scene, tmp_path):

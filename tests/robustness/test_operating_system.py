@@ -64,6 +64,7 @@ def test_a_name_too_long_says_so(words):
     assert len(ended.line) < 400
 
 
+@pytest.mark.slow
 def test_fit_image_evaluate_and_render_say_it_too(words, scene, tmp_path):
     fit = ["fit-image", "--config", "siren_small.txt", "--image", scene / "000.png", "--size", "0", "--n_iters", "2"]
     fit += ["--hidden", "8", "--basedir", tmp_path, "--expname", "fit"]
@@ -119,6 +120,7 @@ def test_an_explanation_has_no_line_breaks_and_no_endless_names():
     assert explain_os_error(OSError("no number"), path="a") == "a: no number"
 
 
+@pytest.mark.slow
 def test_every_refused_operation_is_one_line_and_the_next_start_comes_to_the_same_bits():
     """A few operations of each kind here; `test_at_every_operation` and the module's command try all."""
     check_injections(step=53)
@@ -151,6 +153,7 @@ def test_tensorboard_that_cannot_be_written_says_so_once_and_training_goes_on(ev
 # Streams
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "closed", [*(pytest.param(one, marks=pytest.mark.release) for one in (">&-", "2>&-")), ">&- 2>&-"]
 )

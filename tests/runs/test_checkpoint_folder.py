@@ -22,6 +22,7 @@ def in_subprocess(code: str, *arguments: object) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_save_leaves_the_previous_file(tmp_path):
     code = """
         import os, sys, time, torch
@@ -58,6 +59,7 @@ def test_kill_9_in_the_middle_of_a_save_leaves_the_previous_file(tmp_path):
         assert list(folder.folder.glob(".*")) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_keeps_the_old_checkpoint(tmp_path):
     code = """
         import resource, sys, torch

@@ -160,6 +160,7 @@ def sixty(request, scene, start, tmp_path_factory):
     return request.param, folder / "tiny"
 
 
+@pytest.mark.slow
 def test_three_kills_at_random_moments_leave_no_trace(scene, start, sixty, tmp_path):
     kind, unbroken = sixty
     options = options_file(scene, tmp_path, kind)
@@ -170,6 +171,7 @@ def test_three_kills_at_random_moments_leave_no_trace(scene, start, sixty, tmp_p
     assert compare_runs(tmp_path / "tiny", unbroken, 60) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_and_exits_with_its_code_and_the_run_can_be_resumed(scene, start, sixty, tmp_path, number, code):
     kind, unbroken = sixty
