@@ -53,7 +53,7 @@ sanitize: $(VENV)/.development
 
 release-tests: $(VENV)/.development $(VENV)/.extension
 	$(PYTHON) -m pytest -m release $(TEST_FLAGS)
-	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pytest $(TEST_FLAGS) --ignore=tests/cuda
+	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pytest -m "not slow and not release" tests/evaluation tests/runs $(TEST_FLAGS)
 
 docs: $(VENV)/.development
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
