@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import tempfile
+import threading
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,8 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120, 121)
 BUDGETED = (80,)  # in every run; before a release each of LIMITS
 # Spills, other local memory and double precision are errors, as is every warning.
 STRICT = ("-Xptxas", "-v,-warn-spills,-warn-lmem-usage,-warn-double-usage,-Werror", "-Werror", "all-warnings")
+HOST = ("-Xcompiler", "-fPIC,-fvisibility=hidden,-g0")  # as setup.py compiles them, for an extension to link
+_LOCKS = {source: threading.Lock() for source in SOURCES}  # jobs that want the same file wait for one compilation
 
 
 @dataclass(frozen=True)
@@ -82,33 +85,43 @@ def usage_of(source: str, architectures: tuple[int, ...] = BUDGETED) -> dict[str
     Raises:
         RuntimeError: what nvcc or ptxas object to.
     """
+    saved = json.loads(record_of(source, architectures).read_text())
+    return {entry: {int(a): Usage(**usage) for a, usage in by.items()} for entry, by in saved.items()}
+
+
+def object_of(source: str, architectures: tuple[int, ...] = BUDGETED) -> Path:
+    """The object file that was compiled for `usage_of`, with its host part, for an extension to link."""
+    return record_of(source, architectures).with_suffix(".o")
+
+
+def record_of(source: str, architectures: tuple[int, ...]) -> Path:
+    """The file of what the compilers said, beside the object of the same name; compiled unless both are there."""
     headers = ("cuda/*.h", "cuda/*.cuh", "include/*.h")
     texts = [path.read_bytes() for pattern in headers for path in NATIVE.glob(pattern)]
     key = hashlib.sha256(
         b"".join(
             [
-                repr((STRICT, architectures, [each.name for each in fields(Usage)])).encode(),
+                repr((STRICT, HOST, architectures, [each.name for each in fields(Usage)])).encode(),
                 (NATIVE / "cuda" / source).read_bytes(),
                 *sorted(texts),
             ]
         )
     )
     record = CACHE / f"{Path(source).stem}-{key.hexdigest()[:16]}.json"
-    if not record.exists():
-        table = _compile(source, architectures)
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps({e: {a: asdict(u) for a, u in by.items()} for e, by in table.items()}))
-    saved = json.loads(record.read_text())
-    return {entry: {int(a): Usage(**usage) for a, usage in by.items()} for entry, by in saved.items()}
+    with _LOCKS[source]:
+        if not (record.exists() and record.with_suffix(".o").exists()):
+            record.parent.mkdir(parents=True, exist_ok=True)
+            table = _compile(source, architectures, record.with_suffix(".o"))
+            record.write_text(json.dumps({e: {a: asdict(u) for a, u in by.items()} for e, by in table.items()}))
+    return record
 
 
-def _compile(source: str, architectures: tuple[int, ...]) -> dict[str, dict[int, Usage]]:
+def _compile(source: str, architectures: tuple[int, ...], compiled: Path) -> dict[str, dict[int, Usage]]:
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
     targets.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
     with tempfile.TemporaryDirectory() as folder:
         flags = ["-O3", "-std=c++20", *STRICT, *targets, "--threads", "2", "--keep", "--keep-dir", folder]
-        # Device code only: building the extension compiles what runs on the host.
-        command = [str(nvcc()), *flags, "-fatbin", str(NATIVE / "cuda" / source), "-o", f"{folder}/compiled.fatbin"]
+        command = [str(nvcc()), *flags, *HOST, "-c", str(NATIVE / "cuda" / source), "-o", str(compiled)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             said = _demangled(done.stdout + done.stderr)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from budget import FILE, faults, measured
-from compiled import ARCHITECTURES, BUDGETED, SOURCES, Usage, nvcc, usage_of
+from compiled import ARCHITECTURES, BUDGETED, SOURCES, Usage, nvcc, object_of, usage_of
 from kernels import KERNELS
 from simulator import ROOT, joined_bindings, missing_tool
 
@@ -101,13 +101,13 @@ def test_every_compiled_kernel_is_tested_in_the_simulator():
 
 
 BUILD = """
-import sys
+import os, sys
 sys.path.insert(0, ".")
 import setup as project
 from setuptools import setup
 (extension,) = project.cuda_extension()
-is_binding = lambda source: source.startswith("cuda_ext/bindings") and not source.endswith("module.cpp")
-extension.sources = [source for source in extension.sources if not is_binding(source)] + [sys.argv.pop(1)]
+bindings, *extension.extra_objects = sys.argv.pop(1).split(os.pathsep)
+extension.sources = [source for source in extension.sources if source.endswith("module.cpp")] + [bindings]
 extension.include_dirs.append(str(project.ROOT / "cuda_ext/bindings/cuda"))
 from torch.utils.cpp_extension import BuildExtension
 setup(name="check", ext_modules=[extension], cmdclass={"build_ext": BuildExtension}, script_args=sys.argv[1:])
@@ -124,13 +124,18 @@ print(*(op.split("::")[1] for op in ops if has(op, "CPU") and not has(op, "CUDA"
 
 
 def ops_without_cuda_kernel() -> set[str]:
-    """Builds the extension for one architecture, imports it, and asks which CPU operators have no CUDA kernel."""
+    """Links the kernels that were compiled for their budget into an extension, and imports it.
+
+    Returns:
+        the operators of the CPU that have no CUDA kernel.
+    """
     home = nvcc().parents[1]
     environment = {**os.environ, "NERF_SSIM_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0", "CUDA_HOME": str(home)}
     with tempfile.TemporaryDirectory() as folder:
         folders = ["--build-lib", folder, "--build-temp", str(ROOT / "build" / "cuda-check")]
         bindings = str(joined_bindings().relative_to(ROOT))
-        build = [sys.executable, "-c", BUILD, bindings, "--quiet", "build_ext", *folders]
+        parts = os.pathsep.join([bindings, *(str(object_of(source)) for source in SOURCES)])
+        build = [sys.executable, "-c", BUILD, parts, "--quiet", "build_ext", *folders]
         done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         (library,) = Path(folder).glob("nerf_ssim/_C_cuda*.so")

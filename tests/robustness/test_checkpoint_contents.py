@@ -26,9 +26,6 @@ from nerf_ssim.images.options import ImageConfig
 from nerf_ssim.runs.interrupts import GracefulStop
 
 MOST_MEMORY = 1 << 20  # KiB
-EXAMPLES = 60
-
-SETTINGS = settings(examples(EXAMPLES), phases=(Phase.generate,))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +75,8 @@ def run_command(argv: list[str], capsys: pytest.CaptureFixture) -> tuple[int, li
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
-def test_a_damaged_checkpoint_is_refused_in_one_line_or_continued(stopped, tmp_path, capsys):
+@pytest.mark.parametrize("count", [15, pytest.param(60, marks=pytest.mark.release)])
+def test_a_damaged_checkpoint_is_refused_in_one_line_or_continued(stopped, count, tmp_path, capsys):
     kind, path, sound, command = stopped
     run, keep = path.parents[1], tmp_path / "keep"
     shutil.copytree(run, keep)
@@ -86,7 +84,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line_or_continued(stopped, tmp_p
     # The process may have held more in an earlier test; its peak never falls.
     most = max(MOST_MEMORY, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
-    @SETTINGS
+    @settings(examples(count), phases=(Phase.generate,))
     @given(st.data())
     def check(data) -> None:
         damage = data.draw(damaged(sound))
@@ -106,7 +104,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line_or_continued(stopped, tmp_p
 
     check()
     assert faults == []
-    assert sum(refused) > EXAMPLES * FACTOR / 2, "damage is hardly ever found"
+    assert sum(refused) > count * FACTOR / 2, "damage is hardly ever found"
     shutil.rmtree(run)
     shutil.copytree(keep, run)
     assert run_command(command, capsys) == (0, []), "the sound run goes on"
