@@ -67,8 +67,12 @@ class PixelBatches:
 
     def next(self) -> RayBatch:
         """The next batch: exactly `batch_size` rays, or those of them in `share`."""
-        pixels = self._random_pixels() if self.has_replacement else self._pixels_of_epoch()
+        pixels = self.next_pixels()
         return self._batch_of(pixels if self.share is None else pixels[self.share.rows])
+
+    def next_pixels(self) -> Tensor:
+        """The pixels of the next batch `[batch_size]`, those of all processes: flat indices over views, rows, columns."""
+        return self._random_pixels() if self.has_replacement else self._pixels_of_epoch()
 
     def draw_with_replacement(self) -> None:
         """From now on every batch is drawn independently from the kept pixels, until `keep_where` returns to epochs."""

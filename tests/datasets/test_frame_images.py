@@ -159,9 +159,8 @@ def test_what_a_mask_rules_out_is_never_drawn(tmp_path: Path) -> None:
         if with_replacement:
             batches.draw_with_replacement()
         counts = torch.zeros(views.images.shape[:3], dtype=torch.long).flatten()
-        draw = batches._random_pixels if with_replacement else batches._next_pixels
         for _ in range(40 if with_replacement else batches.kept // 64):
-            pixels = draw()
+            pixels = batches.next_pixels()
             assert pixels.shape == (64,)
             counts += torch.bincount(pixels, minlength=len(counts))
         assert counts[~views.valid.flatten()].sum() == 0 and counts.sum() > 0

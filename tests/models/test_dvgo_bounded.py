@@ -95,14 +95,14 @@ def test_batches_with_replacement_come_from_all_pixels_until_a_filter(scene, tmp
     views = Session(tiny_config(scene, tmp_path, "dvgo")).scene.train
     batches = PixelBatches(views, 1000, torch.Generator().manual_seed(1))
     batches.draw_with_replacement()
-    drawn = torch.cat([batches._random_pixels() for _ in range(3)])
+    drawn = torch.cat([batches.next_pixels() for _ in range(3)])
     assert drawn.unique().numel() < 2000 and drawn.min() < 30 and drawn.max() > PIXELS - 30
     state = batches.state_dict()
     other = PixelBatches(views, 1000, torch.Generator().manual_seed(2))
     other.load_state_dict(state)
     assert other.has_replacement
     batches.keep_where(lambda rays: torch.ones(len(rays), dtype=torch.bool))
-    assert not batches.has_replacement and batches._next_pixels().unique().numel() == 1000
+    assert not batches.has_replacement and batches.next_pixels().unique().numel() == 1000
 
 
 def test_views_are_counted_by_every_second_row_and_column_where_asked(scene, tmp_path):
