@@ -40,6 +40,7 @@ MEETING = datetime.timedelta(minutes=10)  # in which all processes must have sta
 PATIENCE = datetime.timedelta(hours=2)  # the others wait while the leading process scores views
 SMALL = 1 << 16  # elements of a gradient that is not worth an exchange of its own
 LEADS_WORD = 2.0  # seconds in which the leading process tells people what ended all
+LAST_TO_GO = 5.0  # seconds that it then waits for the others, who ask its store whether people have been told
 SAID = "said"
 
 
@@ -208,7 +209,10 @@ class Team(Processes):
         with suppress(RuntimeError):  # a store that has gone with the leading process keeps nobody silent
             if not self.is_lead:
                 _wait_for(lambda: self._store.check([SAID]), LEADS_WORD)
-            return self._store.add(SAID, 1) == 1
+            is_first = self._store.add(SAID, 1) == 1
+            if self.is_lead:
+                _wait_for(lambda: self._store.add(SAID, 0) >= self.size, LAST_TO_GO)
+            return is_first
         return True
 
 
