@@ -81,10 +81,11 @@ def test_a_manifest_nested_too_deeply_is_refused(finished, tmp_path):
     assert forked.run(["evaluate", run]).problem() is None
 
 
-def test_an_endless_cell_of_a_log_is_dropped_or_refused(finished, tmp_path):
+def test_an_endless_cell_of_a_log_is_dropped_or_refused(finished, tmp_path, capsys):
     run = Path(shutil.copytree(finished, tmp_path / "tiny"))
     log = run / "metrics.csv"
     log.write_text(log.read_text() + "1," + "x" * 200_000 + "\n")
     assert forked.run(["report", run]).problem() is None
-    ended = forked.run(["train", "--basedir", tmp_path, "--expname", "tiny", "--resume", "--n_iters", "2"])
-    assert ended.code == 0 and "1 damaged row(s) dropped" in ended.err
+    # In this process, since updates in a forked one fail wherever this one has had a gradient.
+    assert main(["train", "--basedir", str(tmp_path), "--expname", "tiny", "--resume", "--n_iters", "2"]) == 0
+    assert "1 damaged row(s) dropped" in capsys.readouterr().err
