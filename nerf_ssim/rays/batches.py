@@ -71,7 +71,7 @@ class PixelBatches:
         return self._batch_of(pixels if self.share is None else pixels[self.share.rows])
 
     def next_pixels(self) -> Tensor:
-        """The pixels of the next batch `[batch_size]`, those of all processes: flat indices over views, rows, columns."""
+        """The pixels of the next batch `[batch_size]`, of all processes: flat indices over views, rows, columns."""
         return self._random_pixels() if self.has_replacement else self._pixels_of_epoch()
 
     def draw_with_replacement(self) -> None:
