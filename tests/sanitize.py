@@ -25,7 +25,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "sanitize"
-COPIED = ("setup.py", "pyproject.toml", "LICENSE", "nerf_ssim", "cuda_ext", "tests", "configs", "data/room")
+COPIED = (
+    *("setup.py", "pyproject.toml", "LICENSE", "nerf_ssim", "cuda_ext", "benchmarks", "tests"),
+    *("configs", "data/room"),
+)
 
 
 class Missing(Exception):
