@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
     notes: list[str] = []
     # Imported here: `--help` and a wrong option should not wait for torch.
     from nerf_ssim.images.fits import precision_note
-    from nerf_ssim.runs.device import choose_device, start_line
+    from nerf_ssim.runs.device import choose_device, refuse_beyond_device, start_line
     from nerf_ssim.runs.folder import write_options
     from nerf_ssim.runs.interrupts import GracefulStop
     from nerf_ssim.runs.resuming import config_to_resume
@@ -45,9 +45,12 @@ def run(argv: Sequence[str]) -> int:
         print(line)
     # A folder of pictures that is not there leaves no folder of runs.
     configs = configs_of_folder(config) if config.data.images else []
+    device = choose_device(config.run.device)
+    if is_new:
+        refuse_beyond_device(config.needs(), device)
     if config.data.images or config.optim.lr_exponents:
         write_options(config)
-    print(start_line(choose_device(config.run.device)))
+    print(start_line(device))
     if note := precision_note(config):
         print(note)
     with GracefulStop() as stop:

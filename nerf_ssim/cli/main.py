@@ -77,7 +77,7 @@ def _status_of(words: list[str]) -> int:
             raise
         _complain(line)
         return EXIT_USER_ERROR
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not (line := explain_full_memory(error)):
             raise
         _complain(line)

@@ -13,6 +13,7 @@ from nerf_ssim.config.options import Option, Section, options_of
 from nerf_ssim.config.sections import CommonRunConfig
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.files import atomic_file, plain_value
+from nerf_ssim.memory import Need
 
 C = TypeVar("C", bound="BaseConfig")
 
@@ -68,6 +69,10 @@ class BaseConfig:
 
     def remarks(self) -> list[str]:
         """What of the options has no effect without being wrong, a line each."""
+        return []
+
+    def needs(self) -> list[Need]:
+        """The least memory that the run takes at one time, by what takes it."""
         return []
 
     def lengthened(self, n_iters: int, iteration: int) -> tuple[dict[str, Any], list[str]]:

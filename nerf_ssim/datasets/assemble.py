@@ -19,6 +19,7 @@ from nerf_ssim.datasets.scene import Scene, Views
 from nerf_ssim.datasets.scene_file import Bounds, Frame, SceneFile, check_bounds, refuse_farther
 from nerf_ssim.datasets.split import split_frames
 from nerf_ssim.errors import SceneError
+from nerf_ssim.memory import machine_memory
 
 if TYPE_CHECKING:
     from nerf_ssim.datasets.options import DataConfig
@@ -207,11 +208,8 @@ def _notes_of(pictures: Sequence[Picture]) -> list[str]:
 def _refuse_too_much(pictures: Sequence[Picture], path: Path) -> None:
     """Raises SceneError where the images cannot be in memory together."""
     needed = 3 * sum(picture.shrunk[0] * picture.shrunk[1] for picture in pictures)
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # a system that does not say
-        return
-    if needed > memory:
+    memory = machine_memory()
+    if memory is not None and needed > memory:
         raise SceneError(
             f"{path}: the images need {needed / 2**30:.1f} GiB of memory and this machine has {memory / 2**30:.1f}; "
             "shrink them with --downsample_train, or take fewer with --frame_step"

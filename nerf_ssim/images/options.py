@@ -11,7 +11,10 @@ from nerf_ssim.config.options import Section, option
 from nerf_ssim.config.parsing import Command, Given, read_command
 from nerf_ssim.config.sections import CommonRunConfig, ScheduleConfig
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.memory import BYTES_OF_WEIGHT, Need
 
+BYTES_OF_PIXEL = 32  # its value twice in float64, its place, and its number in the order
+BYTES_OF_ACTIVATION = 4
 FIELDS = ("siren", "finer", "wire", "gaussian", "fourier")
 
 
@@ -141,6 +144,20 @@ class ImageConfig(BaseConfig):
             raise ConfigError("lr_exponents: a search needs a PSNR to reach; give stop_psnr, such as 60")
         if len(set(self.optim.lr_exponents)) != len(self.optim.lr_exponents):
             raise ConfigError(f"lr_exponents: {list(self.optim.lr_exponents)} names a rate twice")
+
+    def needs(self, pixels: int | None = None) -> list[Need]:
+        """The network's numbers, and what is kept of each of the picture's pixels where their number is known."""
+        hidden, layers = self.network.hidden, self.network.hidden_layers
+        what = f"a network of {layers} layers of {hidden:,}"
+        needs = [Need(what, BYTES_OF_WEIGHT * (layers - 1) * hidden**2, ("hidden", "hidden_layers"))]
+        if pixels is None and self.data.size != (0,):
+            pixels = self.data.size[0] * self.data.size[-1]
+        if pixels is not None:
+            each = BYTES_OF_PIXEL
+            if self.network.field != "siren":  # whose kernels keep what fits into a core's cache
+                each += BYTES_OF_ACTIVATION * layers * hidden
+            needs.append(Need(f"a picture of {pixels:,} pixels", each * pixels, ("size",)))
+        return needs
 
     def _check_data(self) -> None:
         data, window = self.data, self.ssim.ssim_window

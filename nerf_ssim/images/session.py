@@ -16,7 +16,7 @@ from nerf_ssim.images.target import ImageTarget, coordinates, load_target
 from nerf_ssim.models.parts.optimizers import FusedAdam, restore_optimizer
 from nerf_ssim.ops.siren import effective_precision
 from nerf_ssim.rays.permutation import KeyedPermutation
-from nerf_ssim.runs.device import precision_record
+from nerf_ssim.runs.device import precision_record, refuse_beyond_device
 from nerf_ssim.runs.folder import RunFolder
 from nerf_ssim.runs.generators import Generators
 from nerf_ssim.runs.metrics_log import MetricsLog
@@ -64,6 +64,7 @@ class ImageSession:
         self.config = config = self.folder.config
         with self.folder.given_up_on_error():
             self.target = read_target(config) if target is None else target
+            refuse_beyond_device(config.needs(self.target.height * self.target.width), config.run.device)
         self.folder.refuse_other_data("image_hash", self.target.content_hash, f"--image {config.data.image}")
         self.generators = Generators(config.run.seed, GENERATORS)
         if self.folder.resumed is not None:

@@ -15,9 +15,11 @@ from nerf_ssim.config.published import PublishedFile
 from nerf_ssim.config.sections import EvaluationConfig, RunConfig, SsimConfig
 from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.memory import Need
 from nerf_ssim.models.options import ModelOptions
 from nerf_ssim.models.registry import MODELS, model_options
 
+BYTES_OF_PLACE = 8  # of a ray in one of S3IM's orders, int64
 DEFAULT_MODEL = options_of(ModelOptions)["model"].default
 
 M_co = TypeVar("M_co", bound=ModelOptions, covariant=True)
@@ -58,6 +60,17 @@ class Config(BaseConfig, Generic[M_co]):
                 never = f"{', '.join(map(str, late))} will never come with n_iters {self.run.n_iters}"
                 lines.append(f"{name}: {never}, as in the published code")
         return lines
+
+    def needs(self) -> list[Need]:
+        """What the model needs, and S3IM's orders."""
+        run, ssim, batch = self.run, self.ssim, self.model.batch_size
+        updates = run.n_iters if run.stop_at is None else min(run.stop_at, run.n_iters)
+        needs = self.model.needs(updates)
+        if ssim.s3im_weight > 0 or ssim.luminance_every > 0:
+            size = BYTES_OF_PLACE * batch * ssim.s3im_repeat_time
+            what = f"{ssim.s3im_repeat_time:,} orders of a batch of {batch:,} rays"
+            needs.append(Need(what, size, ("s3im_repeat_time", "batch_size")))
+        return needs
 
     def lengthened(self, n_iters: int, iteration: int) -> tuple[dict[str, Any], list[str]]:
         """What the model makes of it, and SSIM that stays to the end."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nerf_ssim.config.options import Section, option
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.memory import Need
 from nerf_ssim.models.registry import MODELS, model_options
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ class ModelOptions(Section):
     def recipe(self) -> type[Recipe]:
         """How the model is trained. Its module is imported here, so that options need no PyTorch."""
         raise NotImplementedError
+
+    def needs(self, updates: int) -> list[Need]:
+        """The least memory that training takes at one time, where a run ends after so many updates."""
+        return []
 
     def milestones(self, n_iters: int) -> list[tuple[str, tuple[int, ...], int]]:
         """Options that list moments of a run of `n_iters` updates: name, moments, and the last that comes."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.memory import Need, machine_memory, refuse_beyond
 from nerf_ssim.ops import backend, decoder, nvidia, verification
 
-__all__ = ["backend_record", "choose_device", "cpu_model", "precision_record", "start_line"]
+__all__ = ["backend_record", "choose_device", "cpu_model", "precision_record", "refuse_beyond_device", "start_line"]
 
 MOST_NAMED = 3
 """So many operations that fall to plain PyTorch for one reason are named; of more only the number is told."""
@@ -37,6 +38,15 @@ def choose_device(asked: str) -> str:
     if asked.startswith("cuda") and verification.trusted(asked).failure:
         return "cpu"
     return asked
+
+
+def refuse_beyond_device(needs: Sequence[Need], device: str) -> None:
+    """Raises `ConfigError` where `needs` do not fit into the memory of a device."""
+    if device.startswith("cuda"):
+        total = torch.cuda.get_device_properties(device).total_memory
+        refuse_beyond(needs, total, f"the GPU ({_device_name(device)})")
+    else:
+        refuse_beyond(needs, machine_memory())
 
 
 def start_line(device: str) -> str:

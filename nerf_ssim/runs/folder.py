@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from nerf_ssim.config.base import BaseConfig
 from nerf_ssim.config.sections import CommonRunConfig
-from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError, UserError
+from nerf_ssim.errors import CheckpointError, ConfigError, TrainingError
 from nerf_ssim.files import file_errors, user_path
 from nerf_ssim.runs.checkpoints import CheckpointFolder, saved_options
-from nerf_ssim.runs.device import backend_record, choose_device
+from nerf_ssim.runs.device import backend_record, choose_device, refuse_beyond_device
 from nerf_ssim.runs.leftovers import remove_abandoned
 from nerf_ssim.runs.lock import NAME as LOCK
 from nerf_ssim.runs.lock import lock_folder
@@ -75,7 +75,7 @@ class RunFolder(Generic[C]):
         resumed: path and payload of the checkpoint that this start continues; None where it begins anew.
     Raises:
         ConfigError: the folder holds a run and neither `resume` nor `overwrite` says what to do with it, it has seen
-            more updates than `stop_at`, or there is no such device.
+            more updates than `stop_at`, there is no such device, or the run does not fit into its memory.
         CheckpointError: none of its checkpoints can be read, or the newest is another model's or of other options.
         TrainingError: another process holds the folder.
     """
@@ -85,6 +85,8 @@ class RunFolder(Generic[C]):
     ) -> None:
         self.model = model
         self.processes = processes
+        if not config.run.resume:  # nothing is there yet
+            refuse_beyond_device(config.needs(), choose_device(config.run.device))
         self.path = run_path(config.run)
         self._is_new = not os.path.lexists(self.path)
         self._lock = lock_folder(self.path)
@@ -102,6 +104,8 @@ class RunFolder(Generic[C]):
             if self.resumed is not None:
                 self._lengthen(saved.get("n_iters"))
                 self._compare_options(saved)
+            if config.run.resume:
+                refuse_beyond_device(self.config.needs(), device)
 
     @property
     def resumed_at(self) -> int | None:
@@ -114,10 +118,10 @@ class RunFolder(Generic[C]):
 
     @contextmanager
     def given_up_on_error(self) -> Iterator[None]:
-        """Lets the folder go where the block raises a `UserError`, and removes it if nothing else has begun in it."""
+        """Lets the folder go where the block raises an error, and removes it if nothing else has begun in it."""
         try:
             yield
-        except UserError:
+        except Exception:
             self.close()
             if self._is_new:
                 with suppress(OSError):  # not empty: something of worth is in it

@@ -16,6 +16,7 @@ import torch
 import nerf_ssim
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.files import read_bytes, write_json
+from nerf_ssim.memory import physical_memory
 from nerf_ssim.runs.device import cpu_model
 
 NAME = "manifest.json"
@@ -170,13 +171,14 @@ def describe_machine(device: torch.device | str = "cpu") -> dict[str, Any]:
     What the system doesn't tell is None. The machine's name isn't recorded.
     """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = physical_memory()
     device = torch.device(device)
     has_gpu = device.type == "cuda" and torch.cuda.is_available()
     return {
         "cpu": cpu_model(),
         "cores": usable,
         "cores_total": os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": None if memory is None else round(memory / 2**30, 2),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "gpu": torch.cuda.get_device_name(device) if has_gpu else None,
     }
@@ -193,10 +195,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 2)
-    except (AttributeError, ValueError, OSError):
-        return None

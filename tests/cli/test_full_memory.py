@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,3 +56,16 @@ def test_the_command_line_raises_other_errors_as_they_are(monkeypatch):
     monkeypatch.setattr(main, "_dispatch", dispatch)
     with pytest.raises(RuntimeError, match="something else"):
         main.main(["train"])
+
+
+def test_the_machines_memory_is_said_to_be_full_too():
+    for raised in (lambda: torch.empty(2**46), lambda: np.zeros(2**50)):
+        with pytest.raises((RuntimeError, MemoryError)) as full:
+            raised()
+        line = explain_full_memory(full.value)
+        assert line.startswith("the machine's memory is full") and "lower" in line and "\n" not in line
+
+
+def test_what_was_asked_for_is_told_in_a_unit_that_one_reads():
+    text = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 281474976710656 bytes. Error code 12"
+    assert "(256.00 TiB more were asked for)" in explain_full_memory(RuntimeError(text))

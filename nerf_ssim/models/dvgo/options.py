@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from nerf_ssim.config.checks import check_ascending
 from nerf_ssim.config.options import option
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.memory import Need
 from nerf_ssim.models.options import ModelOptions, with_default
+from nerf_ssim.models.sizes import batch_need, grid_numbers, grids_need
 
 if TYPE_CHECKING:
     from nerf_ssim.models.dvgo.recipe import DvgoRecipe
@@ -138,6 +140,24 @@ class DvgoOptions(ModelOptions):
         from nerf_ssim.models.dvgo.bounded_recipe import BoundedRecipe
 
         return BoundedRecipe
+
+    def needs(self, updates: int) -> list[Need]:
+        """The grids at their largest, and a batch's samples at the start of the run."""
+        fine_updates, scalings = updates - self.schedule_starts_at, len(self.pg_scale)
+        due = sum(at <= fine_updates for at in self.pg_scale)
+        fine = self.num_voxels >> (scalings - due) if fine_updates > 0 else 0
+        numbers = grid_numbers(self.grid, fine, self.n_lamb_sigma, 1)
+        numbers += grid_numbers(self.grid, fine, self.n_lamb_sh, self.rgbnet_dim or 3)
+        largest = grids_need(fine, numbers, ["num_voxels"])
+        if self.unbounded_inward:
+            side = (self.num_voxels >> scalings) ** (1 / 3)
+            places = 2 * side / (1 + self.bg_len) / self.stepsize
+        else:
+            voxels = self.coarse_num_voxels
+            coarse = grids_need(voxels, 4 * voxels, ["coarse_num_voxels"])  # density and three colours
+            largest = max(largest, coarse, key=lambda need: need.size)
+            places = 3**0.5 * voxels ** (1 / 3) / self.stepsize
+        return [largest, batch_need(self.batch_size, places, ["batch_size"])]
 
     def milestones(self, n_iters: int) -> list[tuple[str, tuple[int, ...], int]]:
         """Scalings, before updates that are counted from the fine stage's first."""

@@ -10,7 +10,9 @@ from nerf_ssim.config.checks import check_ascending
 from nerf_ssim.config.options import option
 from nerf_ssim.datasets.options import BOX_CENTRES
 from nerf_ssim.errors import ConfigError
+from nerf_ssim.memory import Need
 from nerf_ssim.models.options import ModelOptions
+from nerf_ssim.models.sizes import batch_need, grid_numbers, grids_need
 
 if TYPE_CHECKING:
     from nerf_ssim.models.tensorf.recipe import TensorfRecipe
@@ -136,6 +138,19 @@ class TensorfOptions(ModelOptions):
         self._check_field()
         for name in ("upsamp_list", "update_AlphaMask_list"):
             check_ascending(name, getattr(self, name))
+
+    def needs(self, updates: int) -> list[Need]:
+        """The grids after the last upsampling that comes, and a batch's samples before the first mask."""
+        due = sum(at < updates for at in self.upsamp_list)
+        growth = self.N_voxel_final / self.N_voxel_init
+        voxels = self.N_voxel_init * growth ** (due / max(1, len(self.upsamp_list)))
+        numbers = grid_numbers(self.grid, voxels, self.n_lamb_sigma, 1)
+        numbers += grid_numbers(self.grid, voxels, self.n_lamb_sh, self.data_dim_color)
+        places = min(self.nSamples, 3**0.5 * self.N_voxel_init ** (1 / 3) / self.step_ratio)
+        return [
+            grids_need(voxels, numbers, ["N_voxel_final"] if due else ["N_voxel_init"]),
+            batch_need(self.batch_size, places, ["batch_size", "nSamples"]),
+        ]
 
     def milestones(self, n_iters: int) -> list[tuple[str, tuple[int, ...], int]]:
         """Upsamplings and masks, which come after the update of their number: the last is that of n_iters - 1."""
