@@ -17,7 +17,7 @@ TOO_MUCH = {
     "voxels": (*TRAIN, "--grid", "dense", "--N_voxel_init", 2**40, "--N_voxel_final", 2**40),
     "contracted voxels": ("train", "--config", "dvgo_room.txt", "--num_voxels", 2**36),
     "bounded voxels": ("train", "--config", "dvgo_bounded_room.txt", "--num_voxels", 2**36),
-    "a network": (*FIT, "--hidden", 8192, "--hidden_layers", 24),
+    "a network": (*FIT, "--hidden", 8192, "--hidden_layers", 64),
     "a picture": (*FIT, "--size", 10**7),
 }
 
@@ -52,6 +52,6 @@ def test_memory_that_is_full_all_the_same_is_one_line(picture, tmp_path):
         used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_DATA, (used + (100 << 20), resource.RLIM_INFINITY))
 
-    words = (*FIT, "--image", picture, "--size", 0, "--hidden", 8192, "--hidden_layers", 6, "--basedir", tmp_path)
+    words = (*FIT, "--image", picture, "--size", 0, "--hidden", 8192, "--hidden_layers", 2, "--basedir", tmp_path)
     ended = forked.run(words, prepare=with_little_memory)
     assert ended.problem() is None and "the machine's memory is full (256.00 MiB more" in ended.line
