@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -56,7 +58,13 @@ def test_auto_takes_a_gpu_where_there_is_one_and_a_resumed_run_keeps_its_device(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(verification, "trusted", lambda device: verification.Verdict())
+    memory = SimpleNamespace(total_memory=80 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU's name")
     assert open_folder(tmp_path / "new", device="auto").config.run.device == "cuda"
+    memory.total_memory = 1 << 20
+    with pytest.raises(ConfigError, match=r"GiB of memory and the GPU \(a GPU's name\) has 0.0; lower --"):
+        open_folder(tmp_path / "newer", device="auto")
     assert open_folder(saved, device="auto", resume=True).config.run.device == "cpu"
 
 
