@@ -46,11 +46,11 @@ def run(argv: Sequence[str]) -> int:
     variant = options.ssim_variant or configured.ssim_variant
     folder = options.run if options.checkpoint is None else options.run / f"evaluation_{options.checkpoint.stem}"
     # Scores of other data than the run's own never stand where its own are looked for.
-    other = f"_{trained.scene.name}" if trained.is_other_data else ""
+    other = f"_{trained.scene.name}" if trained.difference else ""
     results_path = folder / f"results{other}{'' if options.split == 'test' else f'_{options.split}'}.json"
     pictures = folder / f"{options.split}{other}"
     if other:
-        said = f"{trained.scene.name} is not the data that {options.run} was trained on (their contents differ)"
+        said = f"{trained.scene.name} is not the data that {options.run} was trained on ({trained.difference})"
         print(f"{said}: its scores go to {results_path}", file=sys.stderr)
     remove_abandoned(folder, nested=False)
     remove_abandoned(pictures)

@@ -47,8 +47,9 @@ def run(argv: Sequence[str]) -> int:
     from nerf_ssim.training.trained import load_trained
 
     trained = load_trained(options.run, datadir=options.datadir, checkpoint=options.checkpoint, needs_images=False)
-    if trained.is_other_data:
-        print(f"{trained.scene.name} is not the data that {options.run} was trained on: its cameras are rendered")
+    if trained.difference:
+        said = f"{trained.scene.name} is not the data that {options.run} was trained on ({trained.difference})"
+        print(f"{said}: its cameras are rendered")
     if options.path is None:
         shots = shots_of_split(trained.scene, options.split or "test")
         shots = shots if options.size is None else shots.resized(*options.size)

@@ -69,6 +69,7 @@ def assemble(file: SceneFile, data: DataConfig, layout: str = "") -> Scene:
         layout=layout,
         white_bg=white_bg,
         bounds_source=bounds.source,
+        are_bounds_estimated=bounds.are_estimated,
         split=split.rule,
         listed=tuple(split.is_test),
         pose_axes=file.pose_axes,
@@ -161,7 +162,7 @@ def _chosen_bounds(
     far = bounds.far if data.far is None else data.far
     check_bounds(box, near, far, f"{file.path} with {', '.join(given)}")
     source = "options" if len(given) == 3 else f"{bounds.source}, but for {', '.join(given)}"
-    return Bounds(box, near, far, source), points
+    return Bounds(box, near, far, source, bounds.are_estimated), points
 
 
 def _given_box(text: str | None, where: str) -> NDArray[np.float64]:

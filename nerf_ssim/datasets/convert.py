@@ -45,7 +45,9 @@ def convert_scene(scene: Scene, folder: Path, layout: str) -> Path:
                 _write_png(folder / mask_name, mask.cpu().numpy().astype(np.uint8) * 255)
             frames.append(_Frame(part, index, name, mask_name, is_test=part is scene.test))
         file_name, describe = WRITERS[layout]
-        shared = {"scene_box": {"aabb": scene.aabb.double().tolist(), "near": scene.near, "far": scene.far}}
+        box = {"aabb": scene.aabb.double().tolist(), "near": scene.near, "far": scene.far}
+        estimated = {"estimated": True} if scene.are_bounds_estimated else {}
+        shared = {"scene_box": {**box, **estimated}}
         label = {} if scene.label is None else {"label": scene.label}
         background = {"white_bg": True} if scene.white_bg else {}
         write_json(folder / file_name, {**describe(scene, frames), **shared, **label, **background})

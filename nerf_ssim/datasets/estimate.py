@@ -54,7 +54,7 @@ def bounds_around(points: NDArray[np.float64], c2w: NDArray[np.float64], source:
     is_ahead = (offsets * c2w[:, None, :, 2]).sum(axis=2) > np.sqrt(0.5) * distances
     seen = distances[is_ahead] if is_ahead.any() else distances.ravel()
     near = 0.5 * float(np.percentile(seen, 0.5))
-    return Bounds(box, near, max(1.1 * float(np.percentile(seen, 99.5)), 2 * near), source)
+    return Bounds(box, near, max(1.1 * float(np.percentile(seen, 99.5)), 2 * near), source, are_estimated=True)
 
 
 def distances_to_box(aabb: NDArray[np.float64], c2w: NDArray[np.float64]) -> tuple[float, float]:
@@ -88,4 +88,4 @@ def _bounds_of_cameras(c2w: NDArray[np.float64], where: str) -> Bounds:
         focus, half = (positions.min(axis=0) + positions.max(axis=0)) / 2, 3.0 * spread
         near, far = 0.02 * half, 2.0 * np.sqrt(3.0) * half
         source = "estimated from the cameras, which look outwards: a guess of the room's size"
-    return Bounds(np.stack([focus - half, focus + half]), near, far, source)
+    return Bounds(np.stack([focus - half, focus + half]), near, far, source, are_estimated=True)

@@ -89,6 +89,7 @@ class Scene:
         layout: the format that it was read with.
         white_bg: images are composited on white, because an option or the layout says so.
         bounds_source: where the box, near and far come from, in words.
+        are_bounds_estimated: the layout has none, so that images of another size or split give others.
         split: how the test views were chosen, in words.
         listed: for each view in the order of the scene's own list, whether it is a test view; empty where that is not
             known.
@@ -111,6 +112,7 @@ class Scene:
     layout: str = ""
     white_bg: bool = False
     bounds_source: str = "the scene's file"
+    are_bounds_estimated: bool = False
     split: str = ""
     listed: tuple[bool, ...] = ()
     pose_axes: str = "opencv"
@@ -120,19 +122,44 @@ class Scene:
     has_images: bool = True
 
 
-def is_same_data(one: Scene, other: Scene) -> bool:
-    """Whether two scenes are one, by their files or, as after a conversion, by pixels, cameras and bounds."""
+def data_difference(one: Scene, other: Scene) -> str:
+    """What tells the data of two scenes apart, in words; empty where they are one scene.
+
+    They are one by their files or, as after a conversion, by pixels, cameras and bounds. Bounds that were estimated do
+    not count, because they are no part of the data: images of another size give others.
+    """
     if one.content_hash == other.content_hash:
-        return True
-    if not one.pixels_hash or one.pixels_hash != other.pixels_hash:
-        return False
-    return _are_near(_numbers_of(one), _numbers_of(other))
+        return ""
+    if not one.pixels_hash or not other.pixels_hash:
+        return "their contents differ"
+    for what, are_same in (
+        ("numbers of views", _counts(one) == _counts(other)),
+        ("sizes of images", _sizes(one) == _sizes(other)),
+        ("pixels", one.pixels_hash == other.pixels_hash),
+        ("cameras", _are_near(_cameras(one), _cameras(other))),
+    ):
+        if not are_same:
+            return f"their {what} differ"
+    if one.are_bounds_estimated or other.are_bounds_estimated or _are_near(_bounds(one), _bounds(other)):
+        return ""
+    return "their bounds differ"
 
 
-def _numbers_of(scene: Scene) -> list[Tensor]:
-    bounds = torch.tensor([scene.near, scene.far])
+def _counts(scene: Scene) -> tuple[int, int]:
+    return len(scene.train), len(scene.test)
+
+
+def _sizes(scene: Scene) -> list[tuple[int, int]]:
+    return [views.size_of(index) for views in (scene.train, scene.test) for index in range(len(views))]
+
+
+def _cameras(scene: Scene) -> list[Tensor]:
     cameras = [tensor for views in (scene.train, scene.test) for tensor in (views.c2w, views.K)]
-    return [tensor.cpu().double() for tensor in (bounds, scene.aabb, *cameras)]
+    return [tensor.cpu().double() for tensor in cameras]
+
+
+def _bounds(scene: Scene) -> list[Tensor]:
+    return [torch.tensor([scene.near, scene.far]).double(), scene.aabb.cpu().double()]
 
 
 def _are_near(some: list[Tensor], others: list[Tensor]) -> bool:

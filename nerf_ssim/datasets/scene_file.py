@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nerf_ssim.datasets.cameras import read_matrix
 from nerf_ssim.datasets.conventions import LAYOUT
 from nerf_ssim.datasets.depths import DepthFile
+from nerf_ssim.datasets.json_files import member, number
 from nerf_ssim.datasets.lenses import Lens
 from nerf_ssim.datasets.poses import reread_poses
 from nerf_ssim.errors import SceneError
 
-__all__ = ["Bounds", "Frame", "Reading", "SceneFile", "check_bounds", "refuse_farther"]
+__all__ = ["Bounds", "Frame", "Reading", "SceneFile", "check_bounds", "read_bounds", "refuse_farther"]
 
 FARTHEST = 1e12  # scene units; the cube of a greater distance is infinite in float32
 
@@ -86,12 +89,14 @@ class Bounds:
         aabb: `[2, 3]`, lowest and highest corner, scene units.
         near, far: distances along a ray, scene units.
         source: where the numbers come from, in words.
+        are_estimated: they were estimated from points or cameras, so that images of another size give others.
     """
 
     aabb: NDArray[np.float64]
     near: float
     far: float
     source: str = "the scene's file"
+    are_estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,21 @@ class SceneFile:
     points: NDArray[np.float64] | None = None
     notes: Sequence[str] = field(default=())
     identity: bytes | None = None
+
+
+def read_bounds(box: Mapping[str, Any], path: Path) -> Bounds:
+    """The bounds in a file's `scene_box {aabb [2, 3], near, far}`; `estimated` says that conversion estimated them.
+
+    Raises:
+        SceneError: an entry that is missing or wrong, naming the file.
+    """
+    where = f"{path}: scene_box"
+    aabb = read_matrix(member(box, "aabb", list, where), [(2, 3)], where, "aabb")
+    near, far = number(box, "near", where), number(box, "far", where)
+    check_bounds(aabb, near, far, str(path))
+    if box.get("estimated") is True:
+        return Bounds(aabb, near, far, "the scene's file, which has those that were estimated before conversion", True)
+    return Bounds(aabb, near, far)
 
 
 def check_bounds(aabb: NDArray[np.float64], near: float, far: float, where: str) -> None:

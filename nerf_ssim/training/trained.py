@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nerf_ssim.datasets.loading import load_scene
-from nerf_ssim.datasets.scene import Scene, Views, is_same_data
+from nerf_ssim.datasets.scene import Scene, Views, data_difference
 from nerf_ssim.datasets.scene_record import scene_of_record
 from nerf_ssim.errors import CheckpointError, SceneError
 from nerf_ssim.evaluation.protocol import RenderedView
@@ -41,8 +41,8 @@ class Trained:
         iteration: updates the field has seen.
         schedule_summary: weight, add_at, remove_at and removed_at, as `results.json` records them.
         seconds: training time so far.
-        is_other_data: whether the scene is not the one that the field was trained on: its files have other contents,
-            and its pixels, cameras or bounds are others too.
+        difference: what tells the scene from the one that the field was trained on, in words; empty where it is that
+            one, by its files or by its pixels, cameras and bounds.
     """
 
     config: Config
@@ -53,7 +53,7 @@ class Trained:
     manifest: dict[str, Any]
     schedule_summary: dict[str, Any]
     render_rays: Callable[[Rays], Render]
-    is_other_data: bool = False
+    difference: str = ""
 
     @property
     def depth_range(self) -> tuple[float, float]:
@@ -143,10 +143,11 @@ def load_trained(
         recipe = continued_recipe(config, own, make_generators(config), state["recipe"])
     schedule = make_schedule(config.ssim, config.ssim.s3im_weight, config.run.n_iters, config.model.schedule_starts_at)
     schedule.load_state_dict(state["schedule"])
+    is_known = bool(state.get("scene_hash"))
     return Trained(
         config=config,
         scene=scene,
-        is_other_data=state.get("scene_hash") not in (None, "", scene.content_hash) and not is_same_data(own, scene),
+        difference=data_difference(own, scene) if is_known and state["scene_hash"] != scene.content_hash else "",
         field=recipe.field,
         iteration=state["iteration"],
         seconds=state["seconds"],

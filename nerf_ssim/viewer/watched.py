@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerf_ssim.datasets.loading import load_scene
-from nerf_ssim.datasets.scene import Scene, Views, is_same_data
+from nerf_ssim.datasets.scene import Scene, Views, data_difference
 from nerf_ssim.errors import SceneError, UserError
 from nerf_ssim.files import csv_cells, read_bytes
 from nerf_ssim.runs.checkpoints import CheckpointFolder
@@ -63,8 +63,9 @@ class WatchedRun:
         if self._photographs is None:
             own = self.trained.scene
             scene = own if own.has_images else load_scene(self.trained.config.data)
-            if not is_same_data(scene, own):
-                raise SceneError(f"{self.trained.config.data.datadir}: is not the data that the run was trained on")
+            if difference := data_difference(own, scene):
+                folder = self.trained.config.data.datadir
+                raise SceneError(f"{folder}: is not the data that the run was trained on ({difference})")
             self._photographs = scene
         views: Views = getattr(self._photographs, split)
         return views.image_of(index).cpu().numpy()

@@ -38,7 +38,7 @@ class FakeTrained:
     stop_after: int | None = None
     iteration: int = 70
     seconds: float = 12.5
-    is_other_data: bool = False
+    difference: str = ""
     depth_range: tuple[float, float] = (0.5, 2.0)
 
     def __post_init__(self) -> None:

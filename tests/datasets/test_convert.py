@@ -13,7 +13,7 @@ from test_frame_images import masked_scene
 
 from nerf_ssim.datasets.convert import WRITERS as TARGETS
 from nerf_ssim.datasets.convert import convert_scene
-from nerf_ssim.datasets.scene import Scene, is_same_data
+from nerf_ssim.datasets.scene import Scene, data_difference
 from nerf_ssim.datasets.scene_record import scene_of_record, scene_record
 from nerf_ssim.errors import SceneError
 from nerf_ssim.rays.cameras import camera_rays
@@ -38,21 +38,33 @@ def test_a_converted_scene_has_the_same_rays(tmp_path: Path, case: str, target: 
     convert_scene(scene, tmp_path / "out", target)
     again = load(tmp_path / "out")
     same(scene, again)
-    assert is_same_data(scene_of_record(scene_record(scene)), again) and again.content_hash != scene.content_hash
+    assert data_difference(scene_of_record(scene_record(scene)), again) == ""
+    assert again.content_hash != scene.content_hash
     same(load(tmp_path / "above" / "scene", test_every=4), load(tmp_path / "out", test_every=4))
 
 
 def test_a_scene_of_other_pixels_cameras_or_bounds_is_other_data(tmp_path: Path) -> None:
     scene = load(write(tmp_path, "replica"))
-    for number, changed in enumerate(
-        (
-            replace(scene, near=0.2),
-            replace(scene, train=replace(scene.train, c2w=scene.train.c2w + torch.tensor([0, 0, 0, 0.01]))),
-            replace(scene, train=replace(scene.train, images=255 - scene.train.images)),
-        )
-    ):
-        convert_scene(changed, tmp_path / str(number), "sdfstudio")
-        assert not is_same_data(scene, load(tmp_path / str(number)))
+    moved = replace(scene.train, c2w=scene.train.c2w + torch.tensor([0, 0, 0, 0.01]))
+    for what, changed in {
+        "bounds": replace(scene, near=0.2),
+        "cameras": replace(scene, train=moved),
+        "pixels": replace(scene, train=replace(scene.train, images=255 - scene.train.images)),
+    }.items():
+        convert_scene(changed, tmp_path / what, "sdfstudio")
+        assert data_difference(scene, load(tmp_path / what)) == f"their {what} differ"
+    assert data_difference(scene, load(tmp_path / "bounds", test_every=5)) == "their numbers of views differ"
+    assert data_difference(scene, load(tmp_path / "bounds", downsample_train=2)) == "their sizes of images differ"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_bounds_that_were_estimated_are_no_part_of_the_data(tmp_path: Path, target: str) -> None:
+    folder = write(tmp_path, "colmap")
+    convert_scene(load(folder), tmp_path / "out", target)
+    scene, again = (load(one, downsample_train=2.0, test_every=3) for one in (folder, tmp_path / "out"))
+    again = replace(again, near=2 * scene.near)  # images of another size and other training views give others
+    assert scene.are_bounds_estimated and again.are_bounds_estimated and "before conversion" in again.bounds_source
+    assert data_difference(scene_of_record(scene_record(scene)), again) == ""
 
 
 @pytest.mark.parametrize("target", TARGETS)

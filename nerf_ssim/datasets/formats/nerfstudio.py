@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from nerf_ssim.datasets.cameras import read_matrix
-from nerf_ssim.datasets.json_files import member, note_unknown, number, read_object
+from nerf_ssim.datasets.json_files import note_unknown, read_object
 from nerf_ssim.datasets.ply import read_points
-from nerf_ssim.datasets.scene_file import Bounds, Reading, SceneFile, check_bounds
+from nerf_ssim.datasets.scene_file import Bounds, Reading, SceneFile, read_bounds
 from nerf_ssim.datasets.transforms import CAMERA_KEYS, FRAME_KEYS, FrameList, read_frames
 from nerf_ssim.errors import SceneError
 
@@ -84,11 +83,7 @@ def _bounds(metadata: Mapping[str, Any], path: Path) -> Bounds | None:
     box = metadata.get("scene_box")
     if not isinstance(box, dict) or not {"aabb", "near", "far"} <= set(box):
         return None
-    where = f"{path}: scene_box"
-    aabb = read_matrix(member(box, "aabb", list, where), [(2, 3)], where, "aabb")
-    near, far = number(box, "near", where), number(box, "far", where)
-    check_bounds(aabb, near, far, str(path))
-    return Bounds(aabb, near, far)
+    return read_bounds(box, path)
 
 
 def _points(metadata: Mapping[str, Any], folder: Path, notes: list[str]) -> np.ndarray | None:

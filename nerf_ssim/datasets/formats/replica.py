@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from nerf_ssim.datasets.camera_models import LENS_KEYS, lens_of_keys
 from nerf_ssim.datasets.cameras import check_intrinsics, check_pose, principal_point_centres, read_matrix
 from nerf_ssim.datasets.depths import PATH_KEYS, UNIT_KEY, DepthFile, depth_file, depth_unit, without_depth
-from nerf_ssim.datasets.json_files import member, note_unknown, number, pixels, read_object
+from nerf_ssim.datasets.json_files import member, note_unknown, pixels, read_object
 from nerf_ssim.datasets.paths import find_image
-from nerf_ssim.datasets.scene_file import Bounds, Frame, Reading, SceneFile, check_bounds
+from nerf_ssim.datasets.scene_file import Frame, Reading, SceneFile, read_bounds
 from nerf_ssim.errors import SceneError
 
 METADATA = "meta_data.json"
@@ -29,7 +29,7 @@ _KNOWN = {
         *("has_sensor_depth", "has_foreground_mask", "has_sparse_sfm_points", "sparse_sfm_points"),
         *("pixel_centres", "white_bg", UNIT_KEY, *LENS_KEYS),
     ),
-    "scene_box": ("aabb", "near", "far", "radius", "collider_type"),
+    "scene_box": ("aabb", "near", "far", "radius", "collider_type", "estimated"),
     "frame": (
         *("rgb_path", "camtoworld", "intrinsics", "height", "width", "camera_model", "split", "mask_path"),
         *("foreground_mask", "mono_depth_path", "mono_normal_path", "sfm_sparse_points_view", *PATH_KEYS),
@@ -62,10 +62,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
     metadata = read_object(path, "the sdfstudio layout", "height, width, scene_box and frames")
     size = pixels(metadata, "height", str(path)), pixels(metadata, "width", str(path))
     box = member(metadata, "scene_box", dict, str(path))
-    where = f"{path}: scene_box"
-    aabb = read_matrix(member(box, "aabb", list, where), [(2, 3)], where, "aabb")
-    near, far = number(box, "near", where), number(box, "far", where)
-    check_bounds(aabb, near, far, str(path))
+    bounds = read_bounds(box, path)
     label = metadata.get("label")
     if label is not None and not isinstance(label, str):
         raise SceneError(f"{path}: label must be text, got {type(label).__name__}")
@@ -79,7 +76,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         folder.resolve().name,
         label,
         [one.frame(shift, metadata) for one in stored],
-        Bounds(aabb, near, far),
+        bounds,
         pixel_centres="left as stored, as published" if how.as_published else said,
         is_test=_split(stored),
         white_bg=metadata.get("white_bg") is True,
