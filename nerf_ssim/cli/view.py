@@ -40,8 +40,8 @@ def run(argv: Sequence[str]) -> int:
             print(f"{options.run}: http://{place}:{port} (Ctrl-C ends it)", flush=True)
             if not is_loopback(options.host):
                 print("whoever reaches this machine under that address can look too", flush=True)
-            while page.painter.is_alive():
-                page.painter.join(PATIENCE)
+            while not page.painter.has_ended(PATIENCE):
+                pass
     except KeyboardInterrupt as interrupt:
         return exit_code_of(interrupt)
     finally:

@@ -68,6 +68,7 @@ class Painter(threading.Thread):
         self._easels: dict[int, _Easel] = {}
         self._changed = threading.Condition()
         self._is_ended = False
+        self._has_ended = threading.Event()
 
     def look(self, browser: int, look: Look) -> None:
         """Paint this for the browser from now on."""
@@ -91,7 +92,16 @@ class Painter(threading.Thread):
         with self._changed:
             self._is_ended = True
             self._changed.notify()
+        self._has_ended.wait()
         self.join()
+
+    def has_ended(self, patience: float) -> bool:
+        """Whether the thread has ended, or does within `patience` seconds.
+
+        A signal may interrupt this. Where one interrupts `join`, Python 3.11 takes a running thread for an ended one,
+        and the process would abort when it exits below a thread that renders.
+        """
+        return self._has_ended.wait(patience)
 
     def run(self) -> None:
         """Paints until `end`."""
@@ -108,6 +118,8 @@ class Painter(threading.Thread):
                     self._paint(*chosen)
         except BaseException as error:  # the thread that waits raises it again
             self.failure = error
+        finally:
+            self._has_ended.set()
 
     def _look_for_news(self) -> None:
         is_newer = self._watched.refresh()

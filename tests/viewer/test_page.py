@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import threading
 import time
 
 import numpy as np
@@ -99,6 +102,23 @@ def test_an_error_of_the_painter_ends_it_and_is_kept(run):
     painter.look(0, Look(run.trained.scene.test.c2w[0], 1.0, 1.0))
     painter.join(WAIT)
     assert isinstance(painter.failure, ZeroDivisionError)
+
+
+def test_after_a_signal_the_painter_still_ends_before_the_process_does(run):
+    has_shown = threading.Event()
+
+    def show_slowly(browser, painting):
+        threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
+        time.sleep(0.6)
+        has_shown.set()
+
+    painter = Painter(run, show_slowly, lambda newer: None, 20)
+    painter.start()
+    painter.look(0, Look(run.trained.scene.test.c2w[0], 1.0, 1.0))
+    with pytest.raises(KeyboardInterrupt):
+        painter.has_ended(WAIT)
+    painter.end()
+    assert has_shown.is_set()
 
 
 def test_addresses_are_checked_before_anything_is_loaded(session, capsys):
