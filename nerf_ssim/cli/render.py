@@ -67,13 +67,14 @@ def run(argv: Sequence[str]) -> int:
         if options.path is not None:
             _remove_other_frames(folder, shots.names)
         is_filmed = options.video or (options.path is not None and not options.no_video and videos.has_mp4())
-        video = videos.Video(folder / kind, shots.fps) if is_filmed else None
+        video = videos.Video(folder / kind, shots.fps, shots.frame) if is_filmed else None
         done, exit_code = _render(trained, shots, folder, video)
     except OSError as error:
         raise FileError(explain_os_error(error, path=folder, doing="written")) from error
     near, far = trained.depth_range
     count = f"{done} frames" if exit_code == 0 else f"interrupted: {done} of {len(shots.names)} frames"
-    print(f"{count} of {shots.width}x{shots.height} and their depth (red {near:.3g} to blue {far:.3g}): {folder}")
+    size = f"{shots.frame[0]}x{shots.frame[1]}" + (" and less" if len(set(shots.sizes)) > 1 else "")
+    print(f"{count} of {size} and their depth (red {near:.3g} to blue {far:.3g}): {folder}")
     if video is not None:
         print(video.remark)
     elif options.path is not None and not options.no_video:
@@ -90,14 +91,14 @@ def _render(trained: Trained, shots: Shots, folder: Path, video: videos.Video | 
 
     done, exit_code = 0, 0
     unit = depth_unit(shots.c2w, trained.scene.aabb)
-    size = shots.width, shots.height
-    write_camera_file(folder / "cameras.json", shots.c2w, shots.K, size, shots.fps, depth_unit=unit)
+    write_camera_file(folder / "cameras.json", shots.c2w, shots.K, shots.sizes, shots.fps, depth_unit=unit)
     device = trained.scene.aabb.device
     c2w, K = shots.c2w.to(device), shots.K.to(device)
     try:
         with ended_by_signals():
             for index, name in enumerate(tqdm(shots.names, desc="rendering", unit="frame", disable=None)):
-                view = trained.render_camera(c2w[index], K[index], shots.height, shots.width)
+                width, height = shots.sizes[index]
+                view = trained.render_camera(c2w[index], K[index], height, width)
                 depth = pictures.depth_map(view.depth, trained.depth_range, view.opacity)
                 pictures.save_png(folder / f"{name}.png", view.rgb)
                 pictures.save_png(folder / f"depth_{name}.png", depth)

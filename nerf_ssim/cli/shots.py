@@ -28,23 +28,33 @@ NAMED_PATHS = (*PATHS, "test")
 
 @dataclass(frozen=True)
 class Shots:
-    """What is to be rendered: names without suffix, `c2w [n, 3, 4]`, `K [n, 3, 3]` for `width` x `height` pixels.
+    """What is to be rendered.
 
-    fps: of a video of them. remarks: lines for people.
+    Attributes:
+        names: of the pictures, without suffix.
+        c2w: `[n, 3, 4]`, OpenCV camera-to-world.
+        K: `[n, 3, 3]`, intrinsics for a picture of each one's size.
+        sizes: width and height of each picture, pixels.
+        fps: of a video of them.
+        remarks: lines for people.
     """
 
     names: Sequence[str]
     c2w: Tensor
     K: Tensor
-    width: int
-    height: int
+    sizes: Sequence[tuple[int, int]]
     fps: float = FRAMES_PER_SECOND
     remarks: tuple[str, ...] = ()
 
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Width and height of a frame that holds every picture."""
+        return max(width for width, _ in self.sizes), max(height for _, height in self.sizes)
+
     def resized(self, width: int, height: int) -> Shots:
-        """The same cameras with pictures of another size."""
-        lenses = [resize_intrinsics(K, (self.width, self.height), (width, height)) for K in self.K]
-        return replace(self, K=torch.stack(lenses), width=width, height=height)
+        """The same cameras with pictures of one other size."""
+        lenses = [resize_intrinsics(K, size, (width, height)) for K, size in zip(self.K, self.sizes, strict=True)]
+        return replace(self, K=torch.stack(lenses), sizes=[(width, height)] * len(self.sizes))
 
 
 def shots_of_split(scene: Scene, split: str) -> Shots:
@@ -56,7 +66,7 @@ def shots_of_split(scene: Scene, split: str) -> Shots:
     from nerf_ssim.evaluation.protocol import picture_names
 
     views = _views(scene, split, f"--split {split}")
-    return Shots(picture_names(views.names), views.c2w, views.K, views.width, views.height)
+    return Shots(picture_names(views.names), views.c2w, views.K, _sizes_of(views))
 
 
 def shots_along(
@@ -85,11 +95,15 @@ def shots_along(
     if path == "test":
         count = frames or len(views)
         chosen = torch.linspace(0, len(views) - 1, count).round().long()
-        shots = _numbered(views.c2w[chosen], views.K[chosen], (views.width, views.height))
+        sizes = _sizes_of(views)
+        shots = _numbered(views.c2w[chosen], views.K[chosen], [sizes[index] for index in chosen.tolist()])
     else:
         poses = camera_path(path, views.c2w, frames or DEFAULT_FRAMES, near=scene.near, far=scene.far)
-        lens = views.K.median(0).values  # one lens for the whole path; a median ignores a frame with an odd calibration
-        shots = _numbered(poses, lens.expand(len(poses), 3, 3), (views.width, views.height))
+        frame = views.width, views.height
+        lenses = [resize_intrinsics(K, own, frame) for K, own in zip(views.K, _sizes_of(views), strict=True)]
+        # One lens for the whole path; a median ignores a frame with an odd calibration.
+        lens = torch.stack(lenses).median(0).values
+        shots = _numbered(poses, lens.expand(len(poses), 3, 3), [frame] * len(poses))
     return shots if size is None else shots.resized(*size)
 
 
@@ -101,15 +115,18 @@ def _of_file(scene: Scene, path: Path, frames: int | None, size: tuple[int, int]
     width, height = _size_of(scene)
     own = file.size or (width if file.aspect is None else max(1, round(height * file.aspect)), height)
     shown = size or own
-    if shown[0] * shown[1] > LARGEST_PICTURE:
+    sizes = [shown] * len(file.c2w) if size or file.sizes is None else file.sizes
+    largest = max(sizes, key=lambda one: one[0] * one[1])
+    if largest[0] * largest[1] > LARGEST_PICTURE:
         raise ConfigError(
-            f"--path {path}: {shown[0]}x{shown[1]} is more than the {LARGEST_PICTURE} pixels that are rendered at "
+            f"--path {path}: {largest[0]}x{largest[1]} is more than the {LARGEST_PICTURE} pixels that are rendered at "
             "once; give a smaller --size"
         )
     if file.K is None:
-        shots = _numbered(file.c2w.float(), file.lenses(shown), shown)
+        shots = _numbered(file.c2w.float(), file.lenses(shown), sizes)
     else:
-        shots = _numbered(file.c2w.float(), file.K, own).resized(*shown)
+        shots = _numbered(file.c2w.float(), file.K, file.sizes or [own] * len(file.c2w))
+        shots = shots if size is None else shots.resized(*size)
     remarks = (*file.remarks, *_outside(scene, file, viewer))
     return replace(shots, fps=file.fps or FRAMES_PER_SECOND, remarks=tuple(f"{path.name}: {line}" for line in remarks))
 
@@ -125,8 +142,13 @@ def _outside(scene: Scene, file: CameraFile, viewer: Path | None) -> list[str]:
     return [f"{count} of {len(distance)} cameras are far outside the scene's box{hint}"]
 
 
-def _numbered(c2w: Tensor, K: Tensor, size: tuple[int, int]) -> Shots:
-    return Shots([f"{frame:04d}" for frame in range(len(c2w))], c2w, K, *size)
+def _numbered(c2w: Tensor, K: Tensor, sizes: Sequence[tuple[int, int]]) -> Shots:
+    return Shots([f"{frame:04d}" for frame in range(len(c2w))], c2w, K, sizes)
+
+
+def _sizes_of(views: Views) -> list[tuple[int, int]]:
+    """Width and height of each view's image."""
+    return [(width, height) for height, width in map(views.size_of, range(len(views)))]
 
 
 def _size_of(scene: Scene) -> tuple[int, int]:

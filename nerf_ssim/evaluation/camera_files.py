@@ -6,7 +6,7 @@ is no rotation is an error, never a picture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ class CameraFile:
         c2w: `[frames, 3, 4]` float64, OpenCV camera-to-world.
         fov: vertical field of view of each frame, degrees `[frames]`; None where the file has `K`.
         K: `[frames, 3, 3]` for pictures of `size`; None where it has `fov`.
-        size: width and height, pixels, where the file says. aspect: their ratio where it says only that.
+        size: width and height, pixels, where the file says. sizes: those of each frame, where they differ.
+        aspect: their ratio where it says only that.
         fps: frames a second, where it says.
         are_keys: whether the frames are key frames, to be interpolated; `is_loop`: from the last back to the first.
         remarks: what the file asks for and is not done, or was mended; a line each.
@@ -58,6 +59,7 @@ class CameraFile:
     fov: Tensor | None = None
     K: Tensor | None = None
     size: tuple[int, int] | None = None
+    sizes: list[tuple[int, int]] | None = None
     aspect: float | None = None
     fps: float | None = None
     are_keys: bool = False
@@ -80,6 +82,7 @@ class CameraFile:
                 c2w=self.c2w[chosen],
                 fov=None if self.fov is None else self.fov[chosen],
                 K=None if self.K is None else self.K[chosen],
+                sizes=None if self.sizes is None else [self.sizes[index] for index in chosen.tolist()],
             )
         frames = frames or default
         assert self.fov is not None
@@ -157,15 +160,20 @@ def read_viewer_frame(path: Path) -> ViewerFrame:
 
 
 def write_camera_file(
-    path: Path, c2w: Tensor, K: Tensor, size: tuple[int, int], fps: float, **remarks: float | str
+    path: Path, c2w: Tensor, K: Tensor, sizes: Sequence[tuple[int, int]], fps: float, **remarks: float | str
 ) -> None:
     """Writes a path that `read_camera_file` reads: `c2w [frames, 3, 4]`, OpenCV, and `K [frames, 3, 3]` in pixels.
+
+    Args:
+        sizes: width and height of each frame, pixels; those that are smaller than the largest have their own in the
+            file.
 
     Raises:
         OSError: the file cannot be written.
     """
-    frames = [{"c2w": pose.tolist(), "K": lens.tolist()} for pose, lens in zip(c2w, K, strict=True)]
-    width, height = size
+    width, height = (max(size[axis] for size in sizes) for axis in (0, 1))
+    own = [{} if size == (width, height) else {"width": size[0], "height": size[1]} for size in sizes]
+    frames = [{"c2w": pose.tolist(), "K": lens.tolist(), **size} for pose, lens, size in zip(c2w, K, own, strict=True)]
     write_json(path, {"format": FORMAT, "width": width, "height": height, "fps": fps, **remarks, "frames": frames})
 
 
@@ -174,9 +182,10 @@ def _read_own(path: Path, record: Mapping[str, Any]) -> CameraFile:
     size = picture_size(path, record, "width", "height")
     if size is None:
         raise SceneError(f"{path}: width and height are missing; K is for pictures of some size")
-    poses, lenses = [], []
+    poses, lenses, sizes = [], [], []
     for index, entry in enumerate(frames):
         place = f"{path}: frame {index}"
+        sizes.append(picture_size(place, entry, "width", "height") or size)
         poses.append(rigid(matrix(entry.get("c2w"), f"{place}: c2w"), f"{place}: c2w")[0])
         lens = torch.stack(
             [vector(row, 3, f"{place}: K") for row in entries(entry.get("K"), f"{place}: K", are_cameras=False)]
@@ -184,7 +193,14 @@ def _read_own(path: Path, record: Mapping[str, Any]) -> CameraFile:
         if lens.shape != (3, 3) or not (lens[0, 0] > 0 and lens[1, 1] > 0) or lens[2].tolist() != [0, 0, 1]:
             raise SceneError(f"{place}: K is no matrix of intrinsics")
         lenses.append(lens)
-    return CameraFile(torch.stack(poses), K=torch.stack(lenses).float(), size=size, fps=frame_rate(path, record))
+    own = sizes if len(set(sizes)) > 1 else None
+    return CameraFile(
+        torch.stack(poses),
+        K=torch.stack(lenses).float(),
+        size=size if own else sizes[0],
+        sizes=own,
+        fps=frame_rate(path, record),
+    )
 
 
 def _read_nerfstudio(path: Path, record: Mapping[str, Any], frame: ViewerFrame) -> CameraFile:

@@ -97,7 +97,7 @@ def aspect_ratio(value: Any, place: str) -> float | None:
     return float(value)
 
 
-def picture_size(path: Path, record: Mapping[str, Any], width: str, height: str) -> tuple[int, int] | None:
+def picture_size(path: Path | str, record: Mapping[str, Any], width: str, height: str) -> tuple[int, int] | None:
     """Width and height in pixels under those names, None where one is missing."""
     if record.get(width) is None or record.get(height) is None:
         return None
@@ -119,7 +119,7 @@ def frame_rate(path: Path, record: Mapping[str, Any]) -> float | None:
     return fps
 
 
-def number(record: Mapping[str, Any], name: str, path: Path, default: float) -> float:
+def number(record: Mapping[str, Any], name: str, path: Path | str, default: float) -> float:
     """A finite number."""
     return float(vector([record.get(name, default)], 1, f"{path}: {name}"))
 

@@ -19,9 +19,11 @@ class Video:
     Args:
         stem: the file's path without its suffix.
         fps: frames a second.
+        frame: width and height of the largest picture, pixels; smaller ones lie at its upper left, on black.
     """
 
-    def __init__(self, stem: Path, fps: float) -> None:
+    def __init__(self, stem: Path, fps: float, frame: tuple[int, int]) -> None:
+        self._frame = frame
         if has_mp4():
             self.path = stem.with_name(f"{stem.name}.mp4")
             # H.264 wants even sides: an odd one gets a black row or column more, and no pixel is resized.
@@ -37,7 +39,9 @@ class Video:
 
     def add(self, frame: NDArray[np.uint8]) -> None:
         """Append a picture, uint8 `[height, width, 3]`."""
-        self._writer.append_data(frame)
+        width, height = self._frame
+        below, right = height - frame.shape[0], width - frame.shape[1]
+        self._writer.append_data(np.pad(frame, ((0, below), (0, right), (0, 0))) if below or right else frame)
 
     def close(self) -> None:
         """Finish the file; what was added so far plays."""

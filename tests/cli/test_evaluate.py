@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -176,6 +176,27 @@ def test_a_path_that_was_rendered_is_rendered_again_from_its_file(trained, tmp_p
     for (c2w, K, *size), (c2w_again, K_again, *size_again) in zip(first, trained.requests[3:], strict=True):
         torch.testing.assert_close(c2w_again, c2w, atol=1e-6, rtol=0)
         assert torch.allclose(K_again, K) and size == size_again
+
+
+def test_views_of_mixed_sizes_are_rendered_each_at_its_own(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("nerf_ssim.evaluation.video.has_mp4", lambda: False)
+    sizes = ((24, 32), (24, 20), (12, 32))
+    trained.scene = replace(trained.scene, test=replace(trained.scene.test, sizes=sizes))
+    assert render.run([str(tmp_path), "--split", "test", "--video"]) == 0
+    assert tuple(request[2:] for request in trained.requests) == sizes
+    assert torch.equal(trained.requests[1][1], trained.scene.test.K[1])
+    assert "3 frames of 32x24 and less" in capsys.readouterr().out
+    assert cv2.imread(str(tmp_path / "render_test" / "000001_rgb.png")).shape == (24, 20, 3)
+    assert imageio.imread(tmp_path / "render_test" / "test.gif").shape == (3, 24, 32, 3)
+    for words in (["--path", "test"], ["--path", str(tmp_path / "render_test" / "cameras.json")]):
+        trained.requests.clear()
+        assert render.run([str(tmp_path), *words, "--no_video", "--out", str(tmp_path / "again")]) == 0
+        assert tuple(request[2:] for request in trained.requests) == sizes
+    trained.requests.clear()
+    assert render.run([str(tmp_path), "--size", "40x40"]) == 0
+    assert [request[2:] for request in trained.requests] == [(40, 40)] * 3
+    # Nothing that was in view is cut off: 20x24 pixels are enlarged by 40/24, and 32x12 by 40/32.
+    assert [float(request[1][0, 0]) for request in trained.requests] == pytest.approx([37.5, 50.0, 37.5])
 
 
 def test_a_viewers_file_has_its_size_and_its_lens_and_cameras_far_away_are_said(trained, tmp_path, capsys):

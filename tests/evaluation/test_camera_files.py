@@ -134,10 +134,18 @@ def test_what_a_file_asks_for_and_is_not_done_is_said(read):
 
 def test_own_file_comes_back(tmp_path):
     K = torch.tensor([[50.0, 0.0, 16.0], [0.0, 55.0, 12.5], [0.0, 0.0, 1.0]]).expand(2, 3, 3)
-    write_camera_file(tmp_path / "cameras.json", OPENCV.expand(2, 3, 4), K, (32, 25), 12.0, depth_unit=1e-4)
+    write_camera_file(tmp_path / "cameras.json", OPENCV.expand(2, 3, 4), K, [(32, 25)] * 2, 12.0, depth_unit=1e-4)
     file = read_camera_file(tmp_path / "cameras.json")
     torch.testing.assert_close(file.c2w, OPENCV.expand(2, 3, 4))
     assert torch.equal(file.K, K) and (file.size, file.fps) == ((32, 25), 12.0)
+
+
+def test_own_file_keeps_the_size_of_each_frame(tmp_path):
+    sizes = [(32, 25), (30, 25), (32, 20)]
+    K = torch.tensor([[50.0, 0.0, 16.0], [0.0, 55.0, 12.5], [0.0, 0.0, 1.0]]).expand(3, 3, 3)
+    write_camera_file(tmp_path / "cameras.json", OPENCV.expand(3, 3, 4), K, sizes, 12.0)
+    file = read_camera_file(tmp_path / "cameras.json")
+    assert file.sizes == sizes and file.of_length(2, 120).sizes == [(32, 25), (32, 20)]
 
 
 def test_a_part_of_the_frames_is_chosen_evenly(read):

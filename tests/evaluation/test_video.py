@@ -17,7 +17,7 @@ def frames_of(height: int, width: int) -> list[np.ndarray]:
 @pytest.mark.parametrize(("height", "width"), [(35, 51), (36, 52), (35, 52)])
 def test_odd_sides_are_padded_with_black_and_nothing_is_resized(tmp_path, height, width):
     pytest.importorskip("imageio_ffmpeg", reason="needs imageio-ffmpeg: pip install nerf_ssim[video]")
-    writer = video.Video(tmp_path / "a", 10.0)
+    writer = video.Video(tmp_path / "a", 10.0, (width, height))
     for frame in frames_of(height, width):
         writer.add(frame)
     writer.close()
@@ -31,9 +31,20 @@ def test_odd_sides_are_padded_with_black_and_nothing_is_resized(tmp_path, height
 
 def test_without_an_encoder_it_is_a_gif_that_says_how_to_have_more(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "has_mp4", lambda: False)
-    writer = video.Video(tmp_path / "a", 10.0)
+    writer = video.Video(tmp_path / "a", 10.0, (13, 11))
     for frame in frames_of(11, 13):
         writer.add(frame)
     writer.close()
     assert "pip install 'nerf_ssim[video]'" in writer.remark
     assert imageio.imread(tmp_path / "a.gif").shape == (5, 11, 13, 3)
+
+
+def test_a_smaller_picture_is_padded_to_the_frame(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "has_mp4", lambda: False)
+    writer = video.Video(tmp_path / "a", 10.0, (20, 12))
+    for height, width in ((12, 16), (8, 20)):
+        writer.add(np.full((height, width, 3), 255, np.uint8))
+    writer.close()
+    played = imageio.imread(tmp_path / "a.gif")
+    assert played.shape == (2, 12, 20, 3)
+    assert [int((shown > 128).all(axis=2).sum()) for shown in played] == [12 * 16, 8 * 20]
