@@ -171,3 +171,16 @@ def test_an_archive_that_is_larger_inside_than_outside_is_refused(stopped, capsy
     code, (line,) = run_command(command, capsys)
     path.write_bytes(keep)
     assert code == 2 and "compressed" in line
+
+
+def test_numbers_that_follow_from_box_and_resolution_are_compared_with_these(stopped, capsys):
+    kind, path, sound, command = stopped
+    if kind != "tensorf":
+        pytest.skip("DVGO and SIREN save no such numbers")
+    keep = path.read_bytes()
+    for key, value in {"step_size": 0.0, "full_samples_per_ray": 10**12, "far": -1.0}.items():
+        field = {**sound["recipe"]["field"], "near": 0.0, key: value}
+        torch.save({**sound, "recipe": {**sound["recipe"], "field": field}}, path)
+        code, (line,) = run_command(command, capsys)
+        assert code == 2 and f"recipe.field.{key} is " in line and "out of range" in line
+    path.write_bytes(keep)

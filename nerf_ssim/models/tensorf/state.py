@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["check_state"]
 
 LARGEST_SIDE = 2**20
+ROUNDING = 1e-4  # relative: other machines round what follows from box and resolution otherwise
 
 
 def check_state(recipe: TensorfRecipe, state: Any, where: str, largest_mask: int) -> None:
@@ -66,9 +67,23 @@ def check_state(recipe: TensorfRecipe, state: Any, where: str, largest_mask: int
     field = TensoRF(
         model, saved["aabb"], saved["resolution"], near=saved["near"], far=saved["far"], generator=ShapesOnly()
     )
+    _check_as_computed(saved, field, place)
     schema.weights_like(field)(saved["weights"], schema.at(place, "weights"))
     adam_schema(recipe.optimizer_of(field))(state["optimizer"], schema.at(where, "optimizer"))
     limits = {"resolution": model.N_voxel_final, "mask_resolution": max(largest_mask, model.N_voxel_final)}
     for name, limit in limits.items():
         if math.prod(state[name]) > max(limit, model.N_voxel_init, math.prod(saved["resolution"])):
             raise schema.Unsound(schema.at(where, name), f"is {list(state[name])}, finer than this run's grids")
+
+
+def _check_as_computed(saved: dict, field: TensoRF, where: str) -> None:
+    """Raises `Unsound` where numbers of `saved` are not those that follow from its box and its resolution."""
+    schema.number(saved["near"])(saved["far"], schema.at(where, "far"))
+    step, samples = field.step_size, field.full_samples_per_ray
+    if "step_size" in saved:
+        near_step = schema.number(step * (1 - ROUNDING), step * (1 + ROUNDING))
+        near_step(saved["step_size"], schema.at(where, "step_size"))
+    if "full_samples_per_ray" in saved:
+        slack = 1 + int(samples * ROUNDING)
+        near_samples = schema.whole(samples - slack, samples + slack)
+        near_samples(saved["full_samples_per_ray"], schema.at(where, "full_samples_per_ray"))
