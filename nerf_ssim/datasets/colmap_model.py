@@ -224,6 +224,12 @@ def _text_images(path: Path) -> Iterator[tuple[str, int, tuple[float, ...], tupl
         if len(words) != 10:
             raise SceneError(f"{where}: not IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME and a line of observations")
         numbers = _numbers(words[:9], where)
+        observations = lines[index + 1].split() if index + 1 < len(lines) else []
+        if len(observations) % 3 or not all(map(_is_number, observations[-1:])):
+            raise SceneError(
+                f"{where} ({words[9]}): the line after it is not its observations (X Y POINT3D_ID …); leave a line "
+                "after each image, empty where there are none"
+            )
         yield words[9], int(numbers[8]), tuple(numbers[1:5]), tuple(numbers[5:8])
 
 
@@ -240,6 +246,14 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         words = line.split()
         if words and not words[0].startswith("#"):
             yield number, words
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(words: list[str], where: str) -> list[float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nerf_ssim.errors import SceneError
 
-__all__ = ["IMAGE_SUFFIXES", "find_image", "is_inside", "list_images"]
+__all__ = ["IMAGE_SUFFIXES", "existing_image", "find_image", "is_inside", "list_images"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
@@ -37,6 +37,22 @@ def find_image(folder: Path, given: str, where: str, *, key: str, follow_links: 
         f"{where}: the image is a link that leaves the scene folder {folder}, to {_target(image)}; copy the image, or "
         "allow links with --follow_links 1"
     )
+
+
+def existing_image(image: Path) -> Path | None:
+    """The image file of a name that may leave its suffix out, or have it in the other case (`.JPG` for `.jpg`).
+
+    Returns:
+        None where there is no such file. A link is returned wherever it leads.
+    """
+    if image.is_file() or image.is_symlink():
+        return image
+    has_suffix = image.suffix.lower() in IMAGE_SUFFIXES
+    stem = image.stem if has_suffix else image.name
+    suffixes = (image.suffix,) if has_suffix else IMAGE_SUFFIXES
+    cases = [case for suffix in suffixes for case in (suffix.lower(), suffix.upper())]
+    candidates = (image.with_name(stem + case) for case in cases)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def is_inside(path: Path, folder: Path) -> bool:

@@ -52,6 +52,24 @@ def read_rows(path: Path, advice: str = "") -> list[list[float]]:
     return rows
 
 
+def read_trajectory(path: Path, advice: str = "") -> list[list[float]]:
+    """The 16 numbers of each 4x4 matrix of a trajectory: a line each, or four lines of four; 3x4 gets its last row.
+
+    A line of any other length is returned as it is, so that the frame that it is for can be named.
+
+    Args:
+        advice: what the error of a missing file adds.
+    Raises:
+        SceneError: as `read_rows`, or lines of four numbers that are no whole matrices.
+    """
+    rows = read_rows(path, advice)
+    if rows and all(len(row) == 4 for row in rows):
+        if len(rows) % 4:
+            raise SceneError(f"{path}: its {len(rows)} lines of four numbers are no whole number of 4x4 matrices")
+        return [[number for row in rows[place : place + 4] for number in row] for place in range(0, len(rows), 4)]
+    return [[*row, 0.0, 0.0, 0.0, 1.0] if len(row) == 12 else row for row in rows]
+
+
 def read_matrix_file(path: Path, shapes: tuple[tuple[int, int], ...], where: str) -> NDArray[np.float64]:
     """The matrix in a text file, of one of `shapes`; its numbers may also stand on one line.
 

@@ -16,7 +16,7 @@ from nerf_ssim.datasets.cameras import check_intrinsics, check_pose, fitted_intr
 from nerf_ssim.datasets.image_headers import ImageHeader, read_header
 from nerf_ssim.datasets.images import read_image
 from nerf_ssim.datasets.json_files import given_number, member
-from nerf_ssim.datasets.paths import IMAGE_SUFFIXES, find_image
+from nerf_ssim.datasets.paths import existing_image, find_image
 from nerf_ssim.datasets.poses import opencv_from_opengl
 from nerf_ssim.datasets.scene_file import Frame, Reading
 from nerf_ssim.errors import SceneError
@@ -31,7 +31,7 @@ CAMERA_KEYS = (
 
 FRAME_KEYS = (
     *("file_path", "transform_matrix", "mask_path", "depth_file_path", "colmap_im_id", "sharpness", "rotation"),
-    *("timestamp", "time", "camera_id", "normal_file_path", *CAMERA_KEYS),
+    *("timestamp", "time", "camera_id", "normal_file_path", "distortion_params", *CAMERA_KEYS),
 )
 """Entries that a frame may have."""
 
@@ -64,7 +64,7 @@ def read_frames(metadata: Mapping[str, Any], path: Path, how: Reading) -> FrameL
             raise SceneError(f"{where}: must be an object, got {type(entry).__name__}")
         name = member(entry, "file_path", str, where)
         where = f"{where} ({name if name.isprintable() and name else repr(name)})"
-        image = _existing(find_image(path.parent, name, where, key="file_path", follow_links=how.follow_links))
+        image = existing_image(find_image(path.parent, name, where, key="file_path", follow_links=how.follow_links))
         if image is None:
             missing.append(name)
             continue
@@ -76,6 +76,7 @@ def read_frames(metadata: Mapping[str, Any], path: Path, how: Reading) -> FrameL
         if entry.get("mask_path") is not None:
             given = member(entry, "mask_path", str, where)
             mask = find_image(path.parent, given, where, key="mask_path", follow_links=how.follow_links)
+        entry = _with_lens(entry, where)
         K, size = _camera((entry, metadata), read_header(image, where), image, where)
         model = entry.get("camera_model", metadata.get("camera_model"))
         if entry.get("is_fisheye", metadata.get("is_fisheye")) is True:
@@ -98,11 +99,12 @@ def _camera(
     width, height = (given_number(entries, key, where) for key in ("w", "h"))
     if header is None and (width is None or height is None):
         header = ImageHeader(*read_image(image).shape[:2])
+    for key, side in (("w", width), ("h", height)):
+        if side is not None and side < 0.5:
+            raise SceneError(f"{where}: {key} must be at least 1 pixel, got {side:g}")
     said = (round(height or 0), round(width or 0)) if width and height or header is None else header.size
-    if min(said) < 1:
-        raise SceneError(f"{where}: w and h must be at least 1 pixel, got {said[1]} and {said[0]}")
     focal = [
-        given_number(entries, key, where) or _focal_of_angle(given_number(entries, angle, where), extent)
+        _focal(entries, key, angle, extent, where)
         for key, angle, extent in (("fl_x", "camera_angle_x", said[1]), ("fl_y", "camera_angle_y", said[0]))
     ]
     has_own_y = any(entry.get("fl_y") is not None for entry in entries)
@@ -119,20 +121,29 @@ def _camera(
     return fitted_intrinsics(K, said, header)
 
 
-def _focal_of_angle(angle: float | None, extent: int) -> float | None:
-    """The focal length in pixels of a field of view in radians over an image's width or height."""
-    return None if angle is None or not 0 < angle < math.pi else extent / 2 / math.tan(angle / 2)
+def _focal(entries: Sequence[Mapping[str, Any]], key: str, angle_key: str, extent: int, where: str) -> float | None:
+    """A focal length in pixels, as it is given or by the field of view in radians over an image's width or height."""
+    focal, angle = given_number(entries, key, where), given_number(entries, angle_key, where)
+    if focal is not None:
+        if focal <= 0:
+            raise SceneError(f"{where}: {key} must be a positive focal length in pixels, got {focal:g}")
+        return focal
+    if angle is None:
+        return None
+    if not 0 < angle < math.pi:
+        raise SceneError(f"{where}: {angle_key} must be between 0 and pi radians, got {angle:g} (is it in degrees?)")
+    return extent / 2 / math.tan(angle / 2)
 
 
-def _existing(image: Path) -> Path | None:
-    """The image of a name that may leave its suffix out."""
-    if image.is_file() or image.is_symlink():
-        return image
-    for suffix in IMAGE_SUFFIXES:
-        for candidate in (image.with_name(image.name + suffix), image.with_name(image.name + suffix.upper())):
-            if candidate.is_file():
-                return candidate
-    return None
+def _with_lens(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The frame's entry whose `distortion_params`, nerfstudio's list `k1 k2 k3 k4 p1 p2`, have their own names."""
+    given = entry.get("distortion_params")
+    if given is None:
+        return entry
+    names = ("k1", "k2", "k3", "k4", "p1", "p2")
+    if not isinstance(given, list) or len(given) != len(names):
+        raise SceneError(f"{where}: distortion_params must be a list of six numbers, {' '.join(names)}")
+    return {**entry, **dict(zip(names, given, strict=True))}
 
 
 def _relative(image: Path, folder: Path) -> str:

@@ -132,10 +132,14 @@ def read_camera_file(path: Path, frame: ViewerFrame | None = None) -> CameraFile
     record = load_object(path)
     if record.get("format") == FORMAT:
         return _read_own(path, record)
-    if "camera_path" in record:
+    if record.get("camera_path") or ("camera_path" in record and not record.get("keyframes")):
         return _read_nerfstudio(path, record, frame or ViewerFrame())
     if isinstance(record.get("path"), list):
         return _read_ngp(path, record, frame)
+    if record.get("keyframes"):
+        raise SceneError(
+            f"{path}: has key frames and no camera_path between them; let nerfstudio's viewer write the path again"
+        )
     raise SceneError(
         f"{path}: is no camera path: nerfstudio's have camera_path, instant-ngp's have path, ours have "
         f'"format": "{FORMAT}"'

@@ -65,7 +65,7 @@ def vector(value: Any, length: int, place: str) -> Tensor:
     """`length` finite numbers as float64."""
     is_list = isinstance(value, list) and len(value) == length
     if not is_list or not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value):
-        raise SceneError(f"{place} is not {length} numbers")
+        raise SceneError(f"{place} is " + (f"not {length} numbers" if length > 1 else "no number"))
     vector = torch.tensor([float(x) if abs(x) < 1e30 else math.inf for x in value], dtype=torch.float64)
     if not vector.isfinite().all():
         raise SceneError(f"{place} has a number that is not finite")

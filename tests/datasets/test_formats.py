@@ -185,6 +185,12 @@ MALFORMED = {
     "nerfstudio of another shape": ("nerfstudio", "transforms.json", lambda c: c.update(w=100, cx=50), "100x24"),
     "nerfstudio path upwards": ("nerfstudio", "transforms.json",
                                 lambda c: c["frames"][1].update(file_path="../../../etc/hostname"), "leaves the scene"),
+    "nerfstudio focal length of 0": ("nerfstudio", "transforms.json", lambda c: c.update(fl_x=0), "positive focal"),
+    "nerfstudio width of 0": ("nerfstudio", "transforms.json", lambda c: c.update(w=0), "w must be at least 1 pixel"),
+    "nerfstudio angle in degrees": ("nerfstudio", "transforms.json", lambda c: [
+        c.pop("fl_x"), c.pop("fl_y"), c.update(camera_angle_x=90)], "is it in degrees?"),
+    "nerfstudio lens of four numbers": ("nerfstudio", "transforms.json", lambda c: c["frames"][1].update(
+        distortion_params=[0.1, 0, 0, 0]), "six numbers"),
     "replica of a panorama": ("replica", "meta_data.json", lambda c: c.update(camera_model="FTHETA"), "FTHETA"),
     "replica mask missing": ("replica", "meta_data.json", lambda c: c["frames"][1].update(mask_path="no.png"), "mask"),
     "replica frame of another size": ("replica", "meta_data.json", lambda c: c["frames"][1].update(height=20),
@@ -201,6 +207,76 @@ def test_a_malformed_file_is_one_line(tmp_path: Path, kind: str) -> None:
     with pytest.raises(SceneError) as caught:
         load(folder)
     assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_frames_list_of_lens_coefficients_is_its_lens(tmp_path: Path) -> None:
+    folder = write(tmp_path, "nerfstudio")
+    edit(folder / "transforms.json", lambda c: c["frames"][1].update(distortion_params=[0.1, 0, 0, 0, 0.01, 0]))
+    scene = load(folder, test_every=0)
+    assert any("OpenCV (k1 0.1, p1 0.01)" in note for note in scene.notes)
+    assert scene.train.K[1, 0, 0] > FOCAL == scene.train.K[0, 0, 0]
+
+
+@pytest.mark.parametrize("case", ["nerfstudio", "colmap", "colmap_text"])
+def test_a_suffix_may_be_in_the_other_case(tmp_path: Path, case: str) -> None:
+    folder = write(tmp_path, case)
+    for image in (folder / "images").iterdir():
+        image.rename(image.with_suffix(".PNG"))
+    assert len(load(folder, test_every=0).train) == FRAMES
+
+
+def test_a_line_that_is_no_list_of_observations_is_not_passed_over(tmp_path: Path) -> None:
+    folder = write(tmp_path, "colmap_text")
+    images = folder / "sparse" / "images.txt"
+    lines = [line for line in images.read_text().splitlines() if line.endswith(".png")]
+    for between in ("", " a"):  # one name makes 11 words of a line, the other a multiple of three
+        images.write_text("\n".join(line.replace("view ", f"view{between} ") for line in lines))
+        with pytest.raises(SceneError, match="not its observations"):
+            load(folder)
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../../../etc/hostname"])
+def test_a_models_image_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path, "colmap_text")
+    images = folder / "sparse" / "images.txt"
+    images.write_text(images.read_text().replace("view 1.png", name))
+    with pytest.raises(SceneError, match="leaves the scene folder"):
+        load(folder)
+
+
+@pytest.mark.parametrize("case, name", [("niceslam", "traj.txt"), ("semantic_nerf", "traj_w_c.txt")])
+@pytest.mark.parametrize("numbers", [4, 12])
+def test_matrices_of_a_trajectory_may_be_written_in_other_lines(
+    tmp_path: Path, case: str, name: str, numbers: int
+) -> None:
+    folder = write(tmp_path, case)
+    rows = [line.split() for line in (folder / name).read_text().splitlines() if line]
+    lines = [" ".join(row[start : start + numbers]) for row in rows for start in range(0, 16, numbers)]
+    lines = [line for line in lines if numbers == 4 or len(line.split()) == 12]
+    (folder / name).write_text("\n".join(lines))
+    assert np.allclose(load(folder, test_every=0).train.c2w, layouts.poses()[:, :3], atol=1e-6)
+    if numbers == 4:
+        (folder / name).write_text("\n".join(lines[:-1]))
+        with pytest.raises(SceneError, match="no whole number of 4x4 matrices"):
+            load(folder)
+
+
+def test_a_focal_length_alone_is_that_of_the_images(tmp_path: Path) -> None:
+    folder = write(tmp_path, "nsvf")
+    (folder / "intrinsics.txt").write_text(f"{FOCAL}\n")
+    scene = load(folder, test_every=0)
+    assert np.allclose(scene.train.K, layouts.intrinsics(), atol=1e-5) and "focal length alone" in scene.notes[-1]
+
+
+def test_poses_of_scannet_pair_by_number_and_their_lack_is_said(tmp_path: Path) -> None:
+    folder = write(tmp_path, "scannet")
+    for image in list((folder / "color").iterdir()):
+        image.rename(image.with_name(f"{int(image.stem):06d}{image.suffix}"))
+    assert np.allclose(load(folder, test_every=0).train.c2w, layouts.poses()[:, :3], atol=1e-6)
+    for pose in (folder / "pose").iterdir():
+        pose.unlink()
+    with pytest.raises(SceneError, match="none of the 9 images in color/ has a finite pose"):
+        load(folder)
 
 
 CUT = {"colmap": ("sparse/0/images.bin", "sparse/0/cameras.bin"), "llff": ("poses_bounds.npy",)} | {

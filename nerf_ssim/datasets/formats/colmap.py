@@ -8,7 +8,7 @@ from nerf_ssim.datasets.cameras import check_intrinsics, check_pose, fitted_intr
 from nerf_ssim.datasets.colmap_model import Image, find_model, read_cameras, read_images, read_points
 from nerf_ssim.datasets.formats.llff import largest_images
 from nerf_ssim.datasets.image_headers import read_header
-from nerf_ssim.datasets.paths import find_image
+from nerf_ssim.datasets.paths import existing_image, find_image
 from nerf_ssim.datasets.scene_file import Frame, Reading, SceneFile
 from nerf_ssim.errors import SceneError
 
@@ -42,11 +42,15 @@ def read(folder: Path, how: Reading) -> SceneFile:
         if image.camera not in cameras:
             raise SceneError(f"{where}: it is of camera {image.camera}, which the model does not have")
         camera = cameras[image.camera]
-        given = str((images_folder / image.name).relative_to(folder))
-        path = find_image(folder, given, where, key="its name", follow_links=how.follow_links)
-        if not path.exists():
+        named = find_image(
+            folder, _inside(images_folder / image.name, folder), where, key="its name", follow_links=how.follow_links
+        )
+        path = existing_image(named)
+        if path is None or not path.exists():
             missing.append(image.name)
             continue
+        # A name in another case may be that of a link, which only the file's own name shows.
+        find_image(folder, _inside(path, folder), where, key="its name", follow_links=how.follow_links)
         K, size = fitted_intrinsics(camera.K, camera.size, read_header(path, where))
         c2w = how.pose(check_pose(image.c2w, where, "its pose"))
         mask = _mask_of(folder, image.name)
@@ -86,7 +90,12 @@ def _images_folder(folder: Path, model: Path, posed: list[Image]) -> Path:
     for base in dict.fromkeys(bases):
         candidates += [found for found in (base / "images", largest_images(base), base / "rgb") if found is not None]
     candidates = [candidate for candidate in dict.fromkeys([*candidates, folder]) if candidate.is_dir()]
-    return max(candidates, key=lambda place: sum((place / image.name).exists() for image in posed))
+    return max(candidates, key=lambda place: sum(existing_image(place / image.name) is not None for image in posed))
+
+
+def _inside(path: Path, folder: Path) -> str:
+    """A path as it is named in the scene's folder; one outside as it is."""
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _mask_of(folder: Path, name: str) -> Path | None:
@@ -94,5 +103,6 @@ def _mask_of(folder: Path, name: str) -> Path | None:
     masks = folder / "masks"
     if not masks.is_dir():
         return None
+    name = Path(name).name if Path(name).is_absolute() else name
     candidates = (masks / f"{name}.png", masks / Path(name).with_suffix(".png"), masks / name)
     return next((candidate for candidate in candidates if candidate.is_file()), None)

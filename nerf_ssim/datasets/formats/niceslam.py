@@ -13,7 +13,7 @@ from nerf_ssim.datasets.json_files import given_number, member, pixels, read_obj
 from nerf_ssim.datasets.numbered import number_of, sorted_by_number
 from nerf_ssim.datasets.paths import find_image, list_images
 from nerf_ssim.datasets.scene_file import Frame, Reading, SceneFile
-from nerf_ssim.datasets.text_files import read_rows
+from nerf_ssim.datasets.text_files import read_trajectory
 from nerf_ssim.errors import SceneError
 
 TRAJECTORY, CAMERA = "traj.txt", "cam_params.json"
@@ -29,14 +29,14 @@ def read(folder: Path, how: Reading) -> SceneFile:
     """Read and check the trajectory and the camera; of images only headers are opened.
 
     `cam_params.json` (`camera {w h fx fy cx cy scale}`) lies in the scene's folder or in the one above it. A line of
-    `traj.txt` has the 16 numbers of an OpenCV camera-to-world; frame i is its i-th line. The camera counts pixel
-    centres at integers; half a pixel is added here. The box is estimated from the depth maps.
+    `traj.txt` has the 16 numbers of an OpenCV camera-to-world, or four lines have them; frame i is its i-th pose. The
+    camera counts pixel centres at integers; half a pixel is added here. The box is estimated from the depth maps.
 
     Raises:
         SceneError: anything missing or wrong, naming the file and the frame.
     """
     path = folder / TRAJECTORY
-    rows = read_rows(path, f"is {folder} a scene of NICE-SLAM's Replica?")
+    rows = read_trajectory(path, f"is {folder} a scene of NICE-SLAM's Replica?")
     camera_path = next((file for file in (folder / CAMERA, folder.resolve().parent / CAMERA) if file.exists()), None)
     if camera_path is None:
         raise SceneError(f"{folder}: {CAMERA} is neither in the scene's folder nor in the one above it")
@@ -57,9 +57,9 @@ def read(folder: Path, how: Reading) -> SceneFile:
         if index is None:
             raise SceneError(f"{where}: its name has no number, so its line is not known")
         if index >= len(rows):
-            raise SceneError(f"{where}: the trajectory has {len(rows)} lines, none for this frame")
+            raise SceneError(f"{where}: the trajectory has {len(rows)} poses, none for this frame")
         if len(rows[index]) != 16:
-            raise SceneError(f"{where}: line {index + 1} has {len(rows[index])} numbers, not the 16 of a 4x4 matrix")
+            raise SceneError(f"{where}: pose {index + 1} has {len(rows[index])} numbers, not the 16 of a 4x4 matrix")
         given = str(image_path.relative_to(folder))
         image = find_image(folder, given, where, key="the image", follow_links=how.follow_links)
         pose = read_matrix(np.array(rows[index]).reshape(4, 4).tolist(), [(4, 4)], where, "its pose")

@@ -32,8 +32,9 @@ def read(folder: Path, how: Reading) -> SceneFile:
 
     Poses are OpenCV camera-to-world, paired with images by name. Intrinsics are a 4x4 (or 3x3) matrix, or NSVF's own
     rows `f cx cy 0.` … with the image's height and width in the last one; images that were resized since get intrinsics
-    of their size. Pixel centres are at halves. Names that begin with 0_ train, those with 2_ test, or with 1_ where no
-    2_ has an image; a pose without an image is left out. Images are composited on white.
+    of their size. A focal length alone is taken for the images as they are. Pixel centres are at halves. Names that
+    begin with 0_ train, those with 2_ test, or with 1_ where no 2_ has an image; a pose without an image is left out.
+    Images are composited on white.
 
     Raises:
         SceneError: anything missing or wrong, naming the file and the frame.
@@ -56,8 +57,11 @@ def read(folder: Path, how: Reading) -> SceneFile:
         image = find_image(folder, given, where, key="the image", follow_links=how.follow_links)
         c2w = read_matrix(read_matrix_file(pose, ((4, 4), (3, 4)), where).tolist(), [(4, 4), (3, 4)], where, pose.name)
         header = read_header(image, where)
-        size = said or size_of_centre(K, header, where)
-        own, size = fitted_intrinsics(K, size, header)
+        if K[0, 2] == 0 and header is not None:  # a focal length alone
+            own, size = K.copy(), header.size
+            own[:2, 2] = header.width / 2, header.height / 2
+        else:
+            own, size = fitted_intrinsics(K, said or size_of_centre(K, header, where), header)
         frames.append(
             Frame(image, where, how.pose(check_pose(c2w, where, pose.name)), check_intrinsics(own, *size, where), size)
         )
@@ -68,6 +72,8 @@ def read(folder: Path, how: Reading) -> SceneFile:
         notes.append(f"images of {', '.join(unused)} are left out: they are neither the training nor the test split")
     if how_said and frames and frames[0].size != said:
         notes.append(f"intrinsics are of another size than the images ({how_said}); they are scaled to them")
+    if K[0, 2] == 0:
+        notes.append(f"{path.name} is a focal length alone: it is taken for images of the size that they have")
     has_split = _TRAIN in prefixes and test in prefixes
     return SceneFile(
         path,
@@ -100,8 +106,11 @@ def _intrinsics(path: Path) -> tuple[NDArray[np.float64], tuple[int, int] | None
         if len(rows) > 1 and len(last) == 2 and min(last) >= 1 and all(side == int(side) for side in last):
             return K, (int(last[0]), int(last[1])), f"{path.name} says {last[1]:g}x{last[0]:g}"
         return K, None, f"the principal point is ({cx:g}, {cy:g})"
+    if lengths == [1]:
+        return np.diag([rows[0][0], rows[0][0], 1.0]), None, ""
     raise SceneError(
-        f"{path}: neither a 4x4 matrix nor rows that begin with f cx cy; its lines have {lengths[:6]} numbers"
+        f"{path}: neither a 4x4 matrix, nor rows that begin with f cx cy, nor a focal length alone; its lines have "
+        f"{lengths[:6]} numbers"
     )
 
 

@@ -11,7 +11,7 @@ from nerf_ssim.datasets.cameras import check_intrinsics, check_pose, fitted_intr
 from nerf_ssim.datasets.depth_points import points_of_depth
 from nerf_ssim.datasets.formats.nsvf import size_of_centre
 from nerf_ssim.datasets.image_headers import ImageHeader, read_header
-from nerf_ssim.datasets.numbered import sorted_by_number
+from nerf_ssim.datasets.numbered import number_of, sorted_by_number
 from nerf_ssim.datasets.paths import find_image, list_images
 from nerf_ssim.datasets.scene_file import Frame, Reading, SceneFile
 from nerf_ssim.datasets.text_files import read_matrix_file
@@ -46,9 +46,12 @@ def read(folder: Path, how: Reading) -> SceneFile:
     K = stored.copy()
     K[:2, 2] += 0.0 if how.as_published else 0.5
     frames, depths, poses, lost, without = [], [], [], 0, 0
+    by_number = {number_of(file.name): file for file in sorted((folder / "pose").glob("*.txt"))}
     for image_path in sorted_by_number(list_images(folder / "color")):
         where = f"{folder}: frame {image_path.stem}"
         pose_path = folder / "pose" / f"{image_path.stem}.txt"
+        if not pose_path.exists():  # the two may be numbered with other zeros in front
+            pose_path = by_number.get(number_of(image_path.name), pose_path)
         if not pose_path.exists():
             without += 1
             continue
@@ -64,6 +67,10 @@ def read(folder: Path, how: Reading) -> SceneFile:
         frames.append(Frame(image, where, c2w, check_intrinsics(own, *size, where), size))
         poses.append(pose_path)
         depths.append((folder / "depth" / f"{image_path.stem}.png", c2w, own, size))
+    if not frames:
+        raise SceneError(
+            f"{folder}: none of the {lost + without} images in color/ has a finite pose of its number in pose/"
+        )
     notes = [f"{lost} frames have no finite pose (tracking was lost) and are left out"] if lost else []
     if without:
         notes.append(f"{without} images have no pose and are left out")

@@ -14,7 +14,7 @@ from nerf_ssim.datasets.images import read_image
 from nerf_ssim.datasets.numbered import number_of, sorted_by_number
 from nerf_ssim.datasets.paths import find_image, list_images
 from nerf_ssim.datasets.scene_file import Frame, Reading, SceneFile
-from nerf_ssim.datasets.text_files import read_rows
+from nerf_ssim.datasets.text_files import read_trajectory
 from nerf_ssim.errors import SceneError
 
 TRAJECTORY = "traj_w_c.txt"
@@ -40,7 +40,7 @@ def read(folder: Path, how: Reading) -> SceneFile:
         SceneError: anything missing or wrong, naming the file and the frame.
     """
     path = folder / TRAJECTORY
-    rows = read_rows(path, f"is {folder} a sequence of Semantic-NeRF's Replica?")
+    rows = read_trajectory(path, f"is {folder} a sequence of Semantic-NeRF's Replica?")
     if not (folder / "rgb").is_dir():
         raise SceneError(f"{folder}: has no folder rgb with images rgb_0.png, rgb_1.png, …")
     frames, depths = [], []
@@ -48,9 +48,9 @@ def read(folder: Path, how: Reading) -> SceneFile:
         index = number_of(image_path.name)
         where = f"{path}: frame {index} ({image_path.name})"
         if index is None or index >= len(rows):
-            raise SceneError(f"{where}: the trajectory has {len(rows)} lines, none for this image")
+            raise SceneError(f"{where}: the trajectory has {len(rows)} poses, none for this image")
         if len(rows[index]) != 16:
-            raise SceneError(f"{where}: line {index + 1} has {len(rows[index])} numbers, not the 16 of a 4x4 matrix")
+            raise SceneError(f"{where}: pose {index + 1} has {len(rows[index])} numbers, not the 16 of a 4x4 matrix")
         given = str(image_path.relative_to(folder))
         image = find_image(folder, given, where, key="the image", follow_links=how.follow_links)
         pose = read_matrix(np.array(rows[index]).reshape(4, 4).tolist(), [(4, 4)], where, "its pose")
