@@ -16,9 +16,11 @@ struct SplitExponential {
 
 NERF_SSIM_PART SplitExponential split_exponential(float y) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
+  constexpr int32_t kRoundBits = 0x4B400000;
   y = y < -87.0f ? -87.0f : y;
   y = y > 80.0f ? 80.0f : y;
-  const float n = (y * 1.44269504088896341f + kRound) - kRound;
+  const float shifted = y * 1.44269504088896341f + kRound;
+  const float n = shifted - kRound;
   const float r = (y - n * 0.693359375f) - n * -2.12194440e-4f;
   float series = 1.0f / 5040;
   series = series * r + 1.0f / 720;
@@ -27,7 +29,10 @@ NERF_SSIM_PART SplitExponential split_exponential(float y) {
   series = series * r + 1.0f / 6;
   series = series * r + 0.5f;
   const float rest = series * (r * r) + r;
-  const int32_t exponent = (static_cast<int32_t>(n) + 127) << 23;
+  // n from its bits: a NaN, which has no integer, goes through as any other number.
+  int32_t exponent;
+  std::memcpy(&exponent, &shifted, sizeof(exponent));
+  exponent = (exponent - kRoundBits + 127) << 23;
   float power;
   std::memcpy(&power, &exponent, sizeof(power));
   return {power, rest};

@@ -100,6 +100,7 @@ void vm_backward(const VmGrid& grid, const float* coords, int64_t samples, const
 }
 
 void vm_basis(const VmGrid& grid, const VmBasis& basis, const float* coords, int64_t samples, float* out, int threads) {
+  if (basis.outputs == 0) return;  // rows of no outputs have no address
   for_each_share(samples, sample_shares(samples, threads), [&](int, int64_t begin, int64_t end) {
     Buffer scratch(grid_kernels().basis_forward_floats(grid, basis.outputs));
     grid_kernels().vm_basis(grid, basis, coords, begin, end, out, scratch.get());
