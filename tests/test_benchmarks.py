@@ -35,6 +35,7 @@ def arguments(state: str, reference: int = 1) -> argparse.Namespace:
     return argparse.Namespace(state=state, threads=1, repeats=1, reference=reference)
 
 
+@pytest.mark.slow
 @needs_native
 @pytest.mark.parametrize("state", ["start", "trained"])
 def test_iteration_record_has_its_figures_and_counts_samples(state):
@@ -45,6 +46,7 @@ def test_iteration_record_has_its_figures_and_counts_samples(state):
     assert state == "start" or record["colour_samples"] > record["rays"]
 
 
+@pytest.mark.slow
 @needs_native
 def test_render_record_covers_every_pixel_of_one_view():
     record = render.run(arguments("trained", reference=0), [], size=16, **TINY)
@@ -65,6 +67,7 @@ def test_voxel_iteration_record_has_its_figures_and_counts_samples(state):
     assert record["resolution"] == [10] * 3 if state == "step0" else [16] * 3
 
 
+@pytest.mark.slow
 @needs_native
 def test_training_options_reach_the_iteration():
     record = tensorf.run(arguments("trained", reference=0), ["--color_samples", "4"], size=12, **TINY)
@@ -81,6 +84,7 @@ def test_memory_record_is_of_a_fresh_process_that_trains():
     assert 50 < record["before_training_mb"] <= record["peak_rss_mb"] < ours - 100
 
 
+@pytest.mark.slow
 @needs_native
 def test_profile_names_the_native_kernels_and_their_share_of_the_time():
     native, reference = profile.run(arguments("trained"), [], size=12, **TINY)
@@ -106,6 +110,7 @@ def test_background_seeds_are_one_white_and_one_black_batch():
     assert grey[0] > 0.9 and grey[1] < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("state", "density", "colour"), [("start", 639_000, 0), ("trained", 1_450_000, 571_000)])
 def test_states_have_the_promised_counts_a_batch_of_4096(state, density, colour):
     small = {"batch_size": 1024, "s3im_patch_height": 32, "s3im_patch_width": 32, "data_dim_color": 3, "featureC": 8}
@@ -133,6 +138,7 @@ def test_unknown_options_are_one_line_and_exit_code_2(capsys):
     assert stopped.value.code == 2
 
 
+@pytest.mark.slow
 @needs_native
 @pytest.mark.parametrize(
     "words",
@@ -153,6 +159,7 @@ def test_every_op_has_a_record_of_native_and_reference(words, capsys):
         assert record["native_ms"] > 0 and record["reference_ms"] > 0 and record["threads"] == 1
 
 
+@pytest.mark.slow
 def test_pose_record_tells_right_cameras_from_every_mistake():
     (record,) = poses.run(argparse.Namespace(scenes=[]))
     pixels = record["pixels"]

@@ -65,6 +65,7 @@ def test_a_wheel_without_kernels_carries_the_reason(checkout):
     assert "no-such-compiler" in (checkout / "out" / "nerf_ssim" / "without_kernels.txt").read_text()
 
 
+@pytest.mark.slow
 def test_an_isolated_build_sees_the_pytorch_that_is_installed(checkout):
     """As pip runs it: without the environment's packages on the path, but with setuptools."""
     program = (

@@ -139,6 +139,7 @@ def test_check_says_where_scaling_about_the_origin_cuts_the_scene_off(
     assert reported(output)["kept"].startswith("65.0%") and "train with --box_about centre" in output
 
 
+@pytest.mark.slow
 def test_check_says_whether_a_scene_is_forward_facing(
     room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

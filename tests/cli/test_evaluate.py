@@ -132,6 +132,7 @@ def test_render_writes_the_split_with_depth(trained, tmp_path):
         assert (height, width) == (24, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["spiral", "orbit", "interpolate"])
 def test_render_follows_a_path_at_the_size_asked_for(trained, tmp_path, kind):
     where = ["--size", "64x48", "--out", str(tmp_path / "o")]

@@ -58,6 +58,7 @@ def run(request, tmp_path_factory):
     return root / "tiny", radius * getattr(field, "radius", 1.0)
 
 
+@pytest.mark.slow
 def test_the_mesh_of_a_ball_is_a_ball_where_the_ball_is(run, tmp_path, capsys):
     folder, radius = run
     assert main(["export", str(folder), "--mesh", "--unseen", "--resolution", "40"]) == 0

@@ -33,6 +33,7 @@ def fit(tmp_path, *words):
     return main(["fit-image", "--basedir", str(tmp_path / "runs"), "--expname", "r", *SMALL, *map(str, words)])
 
 
+@pytest.mark.slow
 def test_a_picture_leaves_the_files_of_every_run(folder, tmp_path, capsys):
     assert fit(tmp_path, "--image", folder / "one.png") == 0
     run = tmp_path / "runs" / "r"

@@ -48,6 +48,7 @@ def test_train_warns_in_one_line_and_goes_on(
     assert looked == ["scene"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_and_one_that_asks_for_it_do_not_look(tmp_path: Path, looked: list[str]) -> None:
     config = tiny_config(write_tiny_scene(tmp_path / "scene"), tmp_path, n_iters=4, stop_at=2, check_poses=False)
     assert main(command_line(config)) == 0

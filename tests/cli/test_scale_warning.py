@@ -32,6 +32,7 @@ def tiny(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_check_and_train_name_the_option(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(tiny), "--out", str(tmp_path)]) == 0
     assert f"{WARNING}: with distance_scale 25 hardly any density" in capsys.readouterr().out

@@ -135,6 +135,7 @@ EXPENSIVE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", EXPENSIVE.values(), ids=EXPENSIVE.keys())
 def test_work_is_bounded(read, text):
     started = time.process_time()

@@ -31,6 +31,7 @@ def same(one: Scene, other: Scene) -> None:
             assert (rays.directions - again.directions).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", WRITERS)
 def test_a_converted_scene_has_the_same_rays(tmp_path: Path, case: str, target: str) -> None:

@@ -288,6 +288,7 @@ CUT = {"colmap": ("sparse/0/images.bin", "sparse/0/cameras.bin"), "llff": ("pose
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CUT)
 def test_every_cut_of_a_metadata_file_loads_or_is_one_line(tmp_path: Path, case: str) -> None:
     folder = write(tmp_path, case)

@@ -158,6 +158,7 @@ def test_bundled_room_loads(tmp_path: Path) -> None:
     assert (scene.train.height, scene.train.width) == (128, 128)
 
 
+@pytest.mark.slow
 def test_replica_scene_loads_at_a_third(shared_path: Path) -> None:
     folder = shared_path / "data" / "replica_office0"
     scene = load(folder, downsample_train=3.0, test_every=10)

@@ -173,6 +173,7 @@ MALFORMED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_malformed_scene_is_refused_in_one_line_that_names_file_and_frame(tmp_path: Path, kind: str) -> None:
     spoil, expected = MALFORMED[kind]

@@ -162,6 +162,7 @@ def assert_named(scene: Scene, fault: str) -> None:
     assert f"use {expected}" in warning.removesuffix("_undone"), warning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_named_with_the_option_that_undoes_it(room: Scene, fault: str) -> None:
     assert_named(room, fault)
@@ -173,11 +174,13 @@ def test_the_room_is_right(room: Scene) -> None:
     assert verdict.given is not None and verdict.given.error < 0.3 and verdict.given.in_front > 0.9
 
 
+@pytest.mark.slow
 def test_two_faults_together_are_named(room: Scene) -> None:
     verdict = judged(shifted(with_poses(room, lambda m: m @ FLIP), 3))
     assert verdict.warning is not None and verdict.warning.endswith("use --pose_convention opengl --image_shift 3")
 
 
+@pytest.mark.slow
 def test_noise_in_the_poses_is_no_usual_mistake(room: Scene) -> None:
     noise = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (len(room.train), 3))).float()
     c2w = room.train.c2w.clone()

@@ -28,6 +28,7 @@ def test_a_seed_makes_the_same_room_and_another_seed_another(tmp_path: Path) -> 
     assert all(rooms[0][name] != rooms[2][name] for name in rooms[0])
 
 
+@pytest.mark.slow
 def test_the_bundled_room_is_what_its_seed_makes() -> None:
     """Rounding may differ by a level between machines, not more."""
     folder = find_resource("data", "room")
@@ -41,6 +42,7 @@ def test_the_bundled_room_is_what_its_seed_makes() -> None:
     assert np.quantile(difference, 0.99) <= 1
 
 
+@pytest.mark.slow
 def test_a_surface_point_has_one_colour_and_one_depth_from_two_views(tmp_path: Path) -> None:
     """Reprojects through the written cameras and pixels alone; depth comes from the geometry."""
     size = 64
@@ -91,6 +93,7 @@ def test_nearly_every_surface_is_seen_from_several_training_views() -> None:
     assert (seen >= 3).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_cameras_and_surfaces_lie_in_the_box_and_between_near_and_far(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         folder = write_room(tmp_path / str(seed), size=16, views=12, seed=seed)

@@ -63,6 +63,7 @@ def test_the_published_example_pair_scores_as_published(shared_path, net, expect
     assert BACKBONES[net].weights_file in scorer.note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["alex", "vgg"])
 def test_the_distance_equals_that_of_the_lpips_package(net, tmp_path, monkeypatch):
     lpips = pytest.importorskip("lpips")

@@ -17,6 +17,7 @@ from tiny_scene import OPTIONS
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_the_loop_removes_ssim_by_itself_and_fits(capsys):
     example = runpy.run_path(str(EXAMPLES / "loop.py"))
     schedule = example["main"](iterations=250)
@@ -28,6 +29,7 @@ def test_the_loop_removes_ssim_by_itself_and_fits(capsys):
     assert body.end_lineno - body.lineno < 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gsplat_loop", "nerfstudio_method", "lightning_callback"])
 def test_an_example_without_its_library_says_which_one_it_needs(name):
     library = name.split("_")[0]
@@ -80,6 +82,7 @@ def rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, 
     return (weights @ colors)[None], weights.sum(-1, keepdim=True)[None], {}
 
 
+@pytest.mark.slow
 def test_the_loop_of_gsplat_fits_a_picture_and_removes_ssim(monkeypatch, capsys, tmp_path):
     import imageio.v3 as imageio
 

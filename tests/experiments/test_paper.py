@@ -57,6 +57,7 @@ def planned(name, tmp_path, *words):
     return [expand(sweep, basedir=tmp_path) for sweep in sweeps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["small", "full"])
 @pytest.mark.parametrize("name", ARTIFACTS)
 def test_every_artifact_is_made_of_options_that_go_together(name, scale, tmp_path):
@@ -98,6 +99,7 @@ def test_an_option_goes_to_the_part_that_has_it(tmp_path):
     assert {run.config.model.color_samples for run in runs} == {4}
 
 
+@pytest.mark.slow
 def test_a_table_is_regenerated_from_the_logs_and_done_fits_are_not_done_again(words, tmp_path, capsys, engine):
     words += ["--ssim_remove_at", "5", "--lr", "0.001"]
     assert command_line.main(["paper", "table2", *words]) == 0
@@ -110,6 +112,7 @@ def test_a_table_is_regenerated_from_the_logs_and_done_fits_are_not_done_again(w
     assert (tmp_path / "runs" / "e" / "table2.md").read_text() == first
 
 
+@pytest.mark.slow
 def test_a_search_stands_in_a_table_and_a_figure_as_its_best_fit(words, tmp_path, engine):
     pytest.importorskip("matplotlib")
     words += ["--lr_exponents", "[8,10]", "--stop_psnr", "20", "--ssim_remove_at", "5", "--only", "rpp,guided"]
@@ -122,6 +125,7 @@ def test_a_search_stands_in_a_table_and_a_figure_as_its_best_fit(words, tmp_path
     assert (folder / "fig5_one.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_figures_of_fits_are_drawn_from_the_logs(words, tmp_path, engine):
     pytest.importorskip("matplotlib")
     words = ["--image", str(tmp_path / "one.png"), *words[2:]]
@@ -147,6 +151,7 @@ def test_costs_and_accelerations_are_those_of_the_results(tmp_path, capsys):
     assert "| mean of 1 | RPP | 150.00 | 150.00 | 300.00 | 2.00 | – | 2.00 | 70.00 | – |" in text
 
 
+@pytest.mark.slow
 def test_table_1_is_the_mean_and_spread_over_seeds_with_a_mean_over_scenes(tmp_path, capsys):
     (runs,) = planned("table1", tmp_path)
     for run in runs:
@@ -179,6 +184,7 @@ def test_missing_scenes_are_named_and_the_others_taken(tmp_path, monkeypatch):
     assert list(choose_scenes(["rooms"], "small", is_of_one_scene=True).axis) == ["room"]
 
 
+@pytest.mark.slow
 def test_the_former_name_works_and_says_the_present_one(words, tmp_path, capsys, engine):
     line = [word.replace("--name", "--expname") for word in words] + ["--lr", "0.001", "--ssim_remove_at", "5"]
     assert former.main(["table2", *line, "--fits", "rpp"]) == 0

@@ -246,6 +246,7 @@ def write_sweep_with_pictures(root):
     return root
 
 
+@pytest.mark.slow
 def test_the_page_holds_all_it_shows(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     root, out = write_sweep_with_pictures(tmp_path / "runs"), tmp_path / "a" / "b"

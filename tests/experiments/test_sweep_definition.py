@@ -44,6 +44,7 @@ def test_every_combination_is_a_run_in_a_folder_of_its_own():
     assert [run.names["seed"] for run in runs[:3]] == ["seed_1", "seed_2", "seed_1"], "the last axis varies fastest"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("content", "parse_words"), [(SCENES, parse), (FITS, parse_images)])
 def test_a_runs_command_line_says_what_its_options_are(content, parse_words):
     for run in runs_of(content):
@@ -162,6 +163,7 @@ def test_a_file_is_read_and_its_faults_carry_its_name(tmp_path):
         read_sweep(tmp_path / "none.yaml")
 
 
+@pytest.mark.slow
 def test_every_bundled_sweep_expands(monkeypatch):
     pytest.importorskip("yaml")
     folder = find_resource("configs", "sweeps")

@@ -117,6 +117,7 @@ def test_an_update_is_adam_on_the_mean_squared_error_and_weighted_ssim(make_conf
         torch.testing.assert_close(value, network.state_dict()[name], rtol=2e-4, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["permuted", "image", "reshuffled"])
 def test_an_interrupted_fit_continues_bit_for_bit(make_config, tmp_path, domain):
     options = {"ssim_domain": domain, "ssim_remove_at": "auto", "ssim_auto_patience": 2, "ssim_auto_tolerance": 0.4}
@@ -193,6 +194,7 @@ def test_a_rate_that_is_too_high_diverges_and_says_so(make_config):
     assert run_fit(make_config(lr=1e37), GracefulStop())["ended"] == "diverged"
 
 
+@pytest.mark.slow
 def test_a_search_keeps_the_rate_with_the_fewest_steps_and_caps_the_others(make_config, tmp_path):
     config = make_config(n_iters=60, lr_exponents=[6, 7, 8, 9, 10, 14], stop_psnr=25.0)
     found = search_rate(config, GracefulStop())
@@ -211,6 +213,7 @@ def test_a_search_keeps_the_rate_with_the_fewest_steps_and_caps_the_others(make_
     assert found["cost"]["25"] == min(cost for cost in exhaustive.values() if cost is not None)
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_continues(make_config, tmp_path):
     options = {"n_iters": 60, "lr_exponents": [8, 9, 10], "stop_psnr": 25.0}
     whole = search_rate(make_config(expname="whole", **options), GracefulStop())
@@ -241,6 +244,7 @@ def test_figures_of_ssims_parts_stand_in_the_log_while_it_is_on_and_change_nothi
             assert low <= float(row["grad_ssim"]) * 1.001 and float(row["grad_ssim"]) <= high * 1.001
 
 
+@pytest.mark.slow
 def test_the_rate_is_scaled_from_a_step_on_and_the_steps_before_are_the_same(make_config, tmp_path):
     run_fit(make_config(expname="constant"), GracefulStop())
     run_fit(make_config(expname="scaled", lr_scale=((0, 1.0), (12, 0.25))), GracefulStop())

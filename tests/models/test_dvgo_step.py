@@ -21,6 +21,7 @@ from nerf_ssim.training.session import Session
 from nerf_ssim.training.step import take_step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dvgo", "bounded dvgo"])
 def test_every_gradient_of_a_whole_step_is_the_formulas(scene, tmp_path, kind):
     weights = {"weight_distortion": 0.3} if kind == "dvgo" else {}

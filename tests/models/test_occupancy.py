@@ -58,6 +58,7 @@ def explicit_mask(field: TensoRF, resolution: list[int], threshold: float) -> tu
     return pooled >= threshold, float((pooled / threshold - 1).abs().min())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(("resolution", "threshold"), [(RESOLUTION, 1e-2), ([6, 8, 5], 2e-3)])
 def test_the_mask_is_what_the_formula_says(resolution, threshold):
@@ -69,6 +70,7 @@ def test_the_mask_is_what_the_formula_says(resolution, threshold):
     assert torch.equal(field.occupancy.aabb, AABB)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_what_the_old_mask_left_empty_stays_empty_but_for_one_corner_of_widening():
     field = make_field(1e-2)

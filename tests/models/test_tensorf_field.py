@@ -83,6 +83,7 @@ def compare(field: TensoRF, dtype: torch.dtype, *, background: float, **explicit
     return formula
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("background", [0.0, 1.0])
 @pytest.mark.parametrize("grid", ["vm", "cp"])

@@ -69,6 +69,7 @@ def tiny(scene, tmp_path, expname="tiny", **options):
     return tiny_config(scene, tmp_path, expname=expname, **{"ndc_ray": True, **options})
 
 
+@pytest.mark.slow
 def test_a_run_that_is_continued_has_the_same_bits(scene, tmp_path):
     whole = train_session(tiny(scene, tmp_path, "whole"))
     train_session(tiny(scene, tmp_path, "parts", stop_at=6)).folder.close()

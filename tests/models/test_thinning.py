@@ -35,6 +35,7 @@ def above_threshold(weights: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     return chosen, weights[chosen]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 4, 100])
 def test_drawn_factors_average_to_the_weights_above_the_threshold(count):
     samples, sigma = packed(0)
@@ -66,6 +67,7 @@ def test_drawn_factors_of_a_ray_sum_to_its_weight_above_the_threshold():
     torch.testing.assert_close(sums, expected)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_drawn_sum_is_unbiased():
     samples, sigma = packed(3)
     values = torch.rand(len(sigma), dtype=torch.float64, generator=torch.Generator().manual_seed(4))

@@ -159,6 +159,7 @@ def test_native_takes_non_contiguous_input():
     assert torch.equal(distortion_loss(pairs[:, 0], pairs[:, 1], rays, 0.1), distortion_loss(weights, s, rays, 0.1))
 
 
+@pytest.mark.slow
 def test_native_operators_pass_opcheck():
     require_native("composite_voxels")
     density, offsets = make_samples([3, 0, 2])

@@ -45,6 +45,7 @@ def test_forcing_native_where_it_cannot_serve_says_why(monkeypatch):
         backend.implementation("vm_density", torch.ones(1, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_without_the_extension_everything_is_reference():
     program = (
         "from nerf_ssim.ops.backend import describe\n"
@@ -73,6 +74,7 @@ def test_an_extension_whose_operators_are_declared_otherwise_is_not_used(monkeyp
     assert backend.implementation("accumulate", torch.ones(1)) == "native", "the others serve on"
 
 
+@pytest.mark.slow
 def test_a_file_that_was_touched_slows_nothing():
     require_native("composite")
     binding = Path(backend.__file__).parents[2] / "cuda_ext" / "bindings" / "compositing.cpp"

@@ -137,6 +137,7 @@ def test_native_takes_non_contiguous_input():
     assert torch.equal(actual.weights, composite(sigma, delta, offsets).weights)
 
 
+@pytest.mark.slow
 def test_native_operators_pass_opcheck():
     require_native("composite")
     sigma, delta, offsets = make_samples([3, 0, 2])

@@ -119,6 +119,7 @@ def test_native_takes_non_contiguous_input():
     assert all(torch.equal(a, b) for a, b in zip(strided, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_native_operator_passes_opcheck():
     require_native("march_contracted")
     arguments = (*make_rays(10), make_distances(8), BG_LEN, 0.05, make_mask())

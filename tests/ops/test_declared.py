@@ -123,6 +123,7 @@ def test_second_derivative_is_right_or_refused(name):
     assert_close(op, penalty_gradients(value, variables), exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in DIFFERENTIABLE if not OPS[name].first_derivative_only])
 def test_derivatives_nest(name):
     """The Hessian's product with a vector by two functional gradients, also inside a vmap, and a third derivative."""
@@ -190,6 +191,7 @@ def test_forward_mode_through_transforms_is_right_or_refused(name):
     right_or_refused(lambda function: torch.no_grad()(function))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in OPS if OPS[name].compiles and not OPS[name].in_place])
 def test_a_compiled_call_is_one_graph_and_means_the_same(name):
     op, args = OPS[name], example(OPS[name])
@@ -203,6 +205,7 @@ def test_a_compiled_call_is_one_graph_and_means_the_same(name):
     assert_close(op, torch.autograd.grad(compiled, variables), exact_gradient(op, args))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in DIFFERENTIABLE if OPS[name].compiles])
 def test_second_derivative_of_a_compiled_call_is_right_or_refused(name):
     op, args = OPS[name], example(OPS[name])

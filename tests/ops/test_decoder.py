@@ -68,6 +68,7 @@ def test_one_sample_agrees_with_the_formula_written_out():
     torch.testing.assert_close(rgb[0].tolist(), hidden)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_specification_agree_with_finite_differences():
     features, directions, layers, frequencies = make_case(4, "plain_odd", torch.float64)
 
@@ -163,6 +164,7 @@ def test_features_without_gradient_cost_none():
     assert all(torch.equal(a, b) for a, b in zip(gradients, both[1:], strict=True))
 
 
+@pytest.mark.slow
 @needs_native
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_opcheck(precision):

@@ -24,6 +24,7 @@ def test_bfloat16_products_are_near_float32_and_differ_from_it(monkeypatch):
         assert 0 < (gradient - other).norm() < 0.1 * gradient.norm()  # some ReLUs switch
 
 
+@pytest.mark.slow
 @needs_native
 @pytest.mark.parametrize("unit", bf16_units())
 @pytest.mark.parametrize(

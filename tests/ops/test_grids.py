@@ -91,6 +91,7 @@ def test_cp_features_are_the_product_of_three_lines(backend, monkeypatch):
     torch.testing.assert_close(grids.cp_density(lines, coords), features.sum(1), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", OPS)
 def test_reference_gradient_is_right_in_float64(op):
     parameters = make_parameters(op, (3, 2, 4), (2, 2, 2), torch.float64, outputs=3)
@@ -108,6 +109,7 @@ def test_features_in_a_basis_are_the_features_times_the_basis(backend, monkeypat
     torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize(
     ("nodes", "channels", "samples", "outputs"),
@@ -190,6 +192,7 @@ def test_a_point_that_is_not_a_number_reads_no_memory():
     grids.vm_density(planes, lines, torch.tensor([[float("nan"), float("inf"), -float("inf")]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", OPS)
 def test_native_operator_passes_opcheck(op):
     require_native(op)

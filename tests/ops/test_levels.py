@@ -30,6 +30,7 @@ def inline_functions(compiled: Path) -> dict[str, str]:
     return functions
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one level")
 @pytest.mark.skipif(not all(map(shutil.which, ("g++", "objdump"))), reason="needs g++ and objdump")
 @pytest.mark.parametrize("name", NAMESPACES)

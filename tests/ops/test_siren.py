@@ -193,6 +193,7 @@ def test_gradients_of_the_specification_agree_with_finite_differences():
     assert torch.autograd.gradcheck(lambda *tensors: siren_fit(inputs, target, tensors, omega=omega)[1], layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_operators_pass_pytorchs_own_checks(precision):
     require_native("siren")
@@ -210,6 +211,7 @@ def test_operators_pass_pytorchs_own_checks(precision):
         ops.siren(inputs, detached, omega, "bf16x4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", bf16_units())
 @pytest.mark.parametrize("widths", WIDTHS.values(), ids=WIDTHS)
 @pytest.mark.parametrize("points", [1, 31, 97, 400])

@@ -69,6 +69,7 @@ def gradients(value, *tensors):
     return torch.autograd.grad(value, tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_mean_statistics_and_gradients_equal_the_reference(geometry):
     window = SsimWindow(*geometry)
@@ -108,6 +109,7 @@ def test_gradient_of_windows_computed_again_is_that_of_saved_ones(geometry, want
         torch.testing.assert_close(ours, each, rtol=rounding(window), atol=rounding(window) * float(each.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_maps_and_their_gradients_equal_the_reference(geometry):
     window = SsimWindow(*geometry)
@@ -201,6 +203,7 @@ def test_result_is_the_same_bits_at_every_call_and_ssim_at_every_thread_count(th
     assert all(torch.equal(a, b) for a, b in zip(first[:3], once()[:3], strict=True))
 
 
+@pytest.mark.slow
 def test_opcheck_passes_on_each_op():
     x, y = (image.requires_grad_() for image in images(2, 13, 9))
     places = (SsimWindow(5).taps, 2, 1, 2)

@@ -116,6 +116,7 @@ def test_a_comparison_that_does_not_start_is_no_fault_of_the_gpu(process):
     assert not verdict.failure and "no module" in verdict.part_failure
 
 
+@pytest.mark.slow
 def test_right_kernels_agree_and_doctor_says_so(capsys):
     require_native("planes_tv")
     assert command.main(["doctor", "--check"]) == 0

@@ -44,6 +44,7 @@ def test_tv_is_the_sum_over_the_neighbours_that_exist(dense):
         assert float(grad[x, y, z, c]) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("skip_zero", [True, False])
 @pytest.mark.parametrize("tv", ["dense", "sparse", "off"])
@@ -130,6 +131,7 @@ def test_non_contiguous_and_double_tensors_are_updated_alike(backend, monkeypatc
             torch.testing.assert_close(actual.float(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_native_operators_pass_opcheck():
     require_native("voxel_adam_step")
     state = make_state((3, 4, 5, 2))

@@ -143,6 +143,7 @@ def test_a_pool_does_not_answer_for_a_gradient_that_was_changed_or_is_not_its_ow
     assert pool.touched(grid.grad) is None
 
 
+@pytest.mark.slow
 def test_native_operators_pass_opcheck():
     require_native("voxel_features")
     grid, coords = random_grid((4, 3, 5, 12)), random_coords(9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from nerf_ssim.ops.marching import OccupancyGrid
@@ -53,6 +54,7 @@ def test_all_inside_is_strict_and_then_every_ray_crosses():
     assert not all_inside(on_the_wall, AABB)
 
 
+@pytest.mark.slow
 def test_a_ray_is_kept_where_a_point_of_it_is_occupied():
     volume = torch.zeros(9, 9, 11, dtype=torch.bool)
     volume[5:9, 1:6, 6:11] = True

@@ -82,6 +82,7 @@ def test_a_tar_cut_at_any_block_is_refused(length):
         unpack(WHOLE["tar"][:length])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WHOLE)
 @examples(60)
 @given(share=st.floats(0.0, 0.98))
@@ -93,6 +94,7 @@ def test_an_archive_cut_anywhere_is_refused(kind, share):
         unpack(whole[: int(share * length)])
 
 
+@pytest.mark.slow
 @examples(120)
 @given(entry=st.integers(0, len(NAMES) - 1), place=st.integers(0, 511), change=st.integers(1, 255))
 def test_a_tar_with_any_damaged_header_is_refused(entry, place, change):
@@ -102,6 +104,7 @@ def test_a_tar_with_any_damaged_header_is_refused(entry, place, change):
         unpack(bytes(damaged))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WHOLE)
 @examples(60)
 @given(changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6))

@@ -133,6 +133,7 @@ KEYS = {
 }
 
 
+@pytest.mark.slow
 def test_the_line_names_the_key(stopped, capsys):
     kind, path, _, command = stopped
     keep = path.read_bytes()
@@ -145,6 +146,7 @@ def test_the_line_names_the_key(stopped, capsys):
         path.write_bytes(keep)
 
 
+@pytest.mark.slow
 def test_its_advice_can_be_followed(stopped, capsys, tmp_path):
     """A run whose newest checkpoint is unsound goes on, once that is removed, from the one before, or anew."""
     kind, path, sound, command = stopped

@@ -51,18 +51,21 @@ def test_lines_of_any_kind(text):
     accepts_or_explains(TRAIN, text.encode("utf-8", "surrogatepass"))
 
 
+@pytest.mark.slow
 @examples(60)
 @given(st.lists(LINES, max_size=3).map("\n".join))
 def test_lines_of_any_kind_for_a_fit(text):
     accepts_or_explains(FIT_IMAGE, text.encode("utf-8", "surrogatepass"))
 
 
+@pytest.mark.slow
 @examples(60)
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind(contents):
     accepts_or_explains(TRAIN, contents)
 
 
+@pytest.mark.slow
 @examples(120)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), VALUES.filter(lambda text: "\0" not in text)), max_size=3))
 def test_command_lines_of_any_kind(options):

@@ -21,6 +21,7 @@ def test_every_operator_is_tried():
         odd_arguments.operator(name)(*values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", odd_arguments.operators())
 def test_odd_arguments_are_refused_or_answered(name):
     def act() -> int:

@@ -38,12 +38,14 @@ OCCUPIED = ("config.txt", "manifest.json", "metrics.csv", "results.json", "check
 OCCUPIED += ("progress/000002.png", ".lock")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OCCUPIED)
 def test_a_folder_in_a_files_place_is_one_line(words, tmp_path, name):
     occupy(tmp_path / "tiny" / name)
     assert forked.run([*words, "--overwrite"]).problem() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["checkpoints", "progress", "test"])
 def test_a_file_in_a_folders_place_is_one_line(words, tmp_path, name):
     (tmp_path / "tiny").mkdir()
@@ -142,6 +144,7 @@ def check_injections(step: int) -> None:
     assert sum(one["line"].startswith("nerf-ssim: ") for one in found) > len(found) / 3, "hardly any was noticed"
 
 
+@pytest.mark.slow
 def test_tensorboard_that_cannot_be_written_says_so_once_and_training_goes_on(events, words, tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "tensorboard").write_text("")
@@ -236,6 +239,7 @@ def test_a_scene_that_is_not_there_leaves_no_run_folder(scene, tmp_path):
     assert ended.problem() is None and not folder_of(config).exists()
 
 
+@pytest.mark.slow
 def test_a_scene_that_has_gone_leaves_the_run_as_it_was(words, tmp_path, scene):
     assert main(words) == 0
     before = forked.tree(tmp_path / "tiny")

@@ -115,6 +115,7 @@ def test_what_is_no_file_is_not_opened(tmp_path, what):
     assert ended.problem() is None and "not a file" in ended.line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jpg", "tiff", "webp", "bmp"])
 def test_a_scene_of_any_format_with_a_damaged_picture_is_refused_by_name(tmp_path, scene, kind):
     import json

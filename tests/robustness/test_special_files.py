@@ -30,6 +30,7 @@ def finished(scene, tmp_path_factory) -> Path:
     return runs / "tiny"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("name", "command"),
@@ -81,6 +82,7 @@ def test_a_manifest_nested_too_deeply_is_refused(finished, tmp_path):
     assert forked.run(["evaluate", run]).problem() is None
 
 
+@pytest.mark.slow
 def test_an_endless_cell_of_a_log_is_dropped_or_refused(finished, tmp_path, capsys):
     run = Path(shutil.copytree(finished, tmp_path / "tiny"))
     log = run / "metrics.csv"

@@ -148,6 +148,7 @@ def test_the_honest_form_of_those_is_read(tmp_path):
     assert torch.equal(read_foreign(tmp_path / "a.th"), torch.arange(4.0))
 
 
+@pytest.mark.slow
 def test_shared_lists_that_double_are_refused_before_they_are_walked(tmp_path):
     value: list = [0]
     for _ in range(45):

@@ -51,6 +51,7 @@ def iteration_of(run: Path) -> int:
     return int(sorted((run / "checkpoints").glob("*.pt"))[-1].stem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tensorf", "dvgo"])
 def test_resume_alone_takes_the_runs_own_options(runs, capsys, kind):
     code, said = train(capsys, "--resume", "--basedir", runs, "--expname", kind)
@@ -68,6 +69,7 @@ def test_a_file_only_names_the_run(runs, tmp_path, capsys):
     assert code == 0 and iteration_of(runs / "tensorf") == 6
 
 
+@pytest.mark.slow
 def test_what_stands_on_the_line_must_be_one_that_may_change(runs, capsys):
     place = ["--resume", "--basedir", runs, "--expname", "tensorf"]
     code, said = train(capsys, *place, "--seed", 8)
@@ -93,6 +95,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_begun_again_by_its_name(run
     assert code == 0 and iteration_of(runs / "tensorf") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tensorf", "dvgo"])
 def test_an_extended_run_is_the_one_that_was_laid_out_so_from_the_start(runs, capsys, kind):
     """Finished at 14 and extended to 18: the same bits, with TensoRF's rates at the pace that they had."""
@@ -114,6 +117,7 @@ def test_an_extended_run_is_the_one_that_was_laid_out_so_from_the_start(runs, ca
     assert train(capsys, "--resume", "--basedir", runs, "--expname", kind)[0] == 0  # with its options as they are now
 
 
+@pytest.mark.slow
 def test_rates_that_still_depend_on_the_length_do_not_let_it_grow(runs, capsys):
     scene = runs / "scene"
     train_session(tiny_config(scene, runs, expname="early", lr_upsample_reset=False, alpha_mask_thre=1e-8, stop_at=4))
@@ -128,6 +132,7 @@ def test_a_shorter_run_is_refused(runs, capsys):
     assert code == 2 and "n_iters was 14, is 12" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "rate", "value"), [("tensorf", "lr_init", 0.05), ("dvgo", "lrate_density", 0.01)])
 def test_rates_change_when_asked_and_the_manifest_says_so(runs, capsys, kind, rate, value):
     place = ["--resume", "--basedir", runs, "--expname", kind, f"--{rate}", value]
@@ -162,6 +167,7 @@ def fit(capsys, *words: object) -> tuple[int, str]:
     return code, captured.out + captured.err
 
 
+@pytest.mark.slow
 def test_fits_go_on_by_their_name_too(tmp_path, capsys):
     (tmp_path / "pictures").mkdir()
     for number, name in enumerate(("one", "two")):

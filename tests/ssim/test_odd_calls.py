@@ -105,6 +105,7 @@ def test_losses_under_func_grad_vmap_and_forward_mode_are_those_of_backward():
     assert along.item() == pytest.approx(float((gradients[0] * target).sum()), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_jacobians_and_hessians_are_right_or_refused():
     x, y = images(1, 1, 9, 8)
 
@@ -195,6 +196,7 @@ def test_a_schedules_state_is_plain_whatever_it_was_fed():
         assert other.state_dict() == schedule.state_dict() == json.loads(json.dumps(schedule.state_dict()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [fused_l1_ssim, fused_mse_ssim])
 def test_a_weight_and_a_size_that_change_are_compiled_whole(loss):
     torch._dynamo.reset()
@@ -204,6 +206,7 @@ def test_a_weight_and_a_size_that_change_are_compiled_whole(loss):
         assert compiled(*pair, weight).item() == pytest.approx(loss(*pair, weight).item(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_index_is_exported():
     class Index(torch.nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:

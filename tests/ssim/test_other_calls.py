@@ -121,6 +121,7 @@ def test_ms_ssim_of_opposite_images_is_zero_without_nan():
     assert bool(y.grad.isfinite().all())
 
 
+@pytest.mark.slow
 def test_reflection_is_torchmetrics_index_with_its_gradient():
     functional = pytest.importorskip("torchmetrics.functional.image", reason="compares with torchmetrics")
     x, y = images(2, 3, 31, 42)

@@ -40,6 +40,7 @@ def explicit_s3im(rendered, target, orders, height, width, kernel, stride):
     return 1 - means[0], means, gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width", "kernel", "stride", "repeat"),
     [(64, 64, 4, 4, 10), (8, 6, 4, 4, 3), (5, 7, 3, 2, 2), (6, 5, 4, 1, 1), (12, 3, 11, 3, 4), (3, 3, 1, 1, 2)],
@@ -117,6 +118,7 @@ def test_statistics_say_rendered_black_as_low_luminance_and_positive_difference(
     assert float(result.statistics.mean_difference) > 0.4
 
 
+@pytest.mark.slow
 def test_gradcheck():
     rendered, target = colours(20)
     loss = S3IM(repeat=3, patch_height=4, patch_width=5)
@@ -209,6 +211,7 @@ def test_a_state_dict_without_orders_is_taken_and_leaves_them():
     assert torch.equal(model["loss"].get_state(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measures_parts", [False, True])
 def test_the_module_is_compiled_whole_and_draws_the_same_orders(each_backend, measures_parts):
     rendered, target = (values.float() for values in colours(64))
@@ -229,6 +232,7 @@ def test_the_module_is_compiled_whole_and_draws_the_same_orders(each_backend, me
     assert torch.equal(plain.get_state(), compiled.get_state())
 
 
+@pytest.mark.slow
 def test_an_index_of_bytes_is_compiled_whole(each_backend):
     x, y = ((255 * torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(s))).byte() for s in (0, 1))
     index = torch.compile(

@@ -85,6 +85,7 @@ def test_gradient_of_the_parts_splits_that_of_the_index():
         np.testing.assert_allclose(ours_second[0].numpy(), second, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clamp", [False, True])
 @pytest.mark.parametrize("padding", ["valid", "same", 2])
 def test_gradcheck_in_both_images(clamp, padding):

@@ -124,6 +124,7 @@ def rows_of_the_page() -> dict[str, float]:
     return {name: float(number) for name, number in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_our_number_is_the_librarys_and_stands_on_the_page(name):
     theirs, ours = ROWS[name]

@@ -50,6 +50,7 @@ def train_words(scene, tmp_path, kind="tensorf", **options) -> list[str]:
     return ["train", "--config", str(tmp_path / "options.txt"), "--basedir", str(tmp_path), "--expname", "tiny"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tensorf", "dvgo"])
 @pytest.mark.parametrize("save_every", [1, 1000])
 def test_a_term_that_is_no_number(scene, tmp_path, capsys, kind, save_every, monkeypatch):
@@ -71,6 +72,7 @@ def test_a_term_that_is_no_number(scene, tmp_path, capsys, kind, save_every, mon
     follow(capsys, command, line, 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save_every", [1, 1000])
 def test_an_empty_mask(scene, tmp_path, capsys, save_every):
     command = train_words(scene, tmp_path, alpha_mask_thre=0.9, save_every=save_every)
@@ -79,6 +81,7 @@ def test_an_empty_mask(scene, tmp_path, capsys, save_every):
     follow(capsys, command, line, 1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save_every", [1, 1000])
 def test_an_empty_coarse_box(scene, tmp_path, capsys, save_every):
     command = train_words(scene, tmp_path, "bounded dvgo", bbox_thres=0.9, save_every=save_every)
@@ -87,6 +90,7 @@ def test_an_empty_coarse_box(scene, tmp_path, capsys, save_every):
     follow(capsys, command, line, 0.02)
 
 
+@pytest.mark.slow
 def test_a_run_far_below_its_own_best_says_so(scene, tmp_path, capsys):
     no_milestones = {"upsamp_list": [], "update_AlphaMask_list": []}
     command = train_words(scene, tmp_path, lr_init=1e10, n_iters=8, log_every=1, **no_milestones)

@@ -51,6 +51,7 @@ def test_orders_drawn_ahead_are_not_in_the_checkpoint(scene, tmp_path):
     assert torch.equal(session.s3im.draw_orders(), ahead)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["tensorf", "dvgo"])
 def test_the_option_changes_no_bit_on_a_cpu(scene, tmp_path, model):
     plain = train_session(tiny_config(scene, tmp_path / "plain", model))

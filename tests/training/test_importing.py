@@ -61,6 +61,7 @@ def views_of(trained) -> torch.Tensor:
     return torch.stack([trained.render_view(views, index).rgb for index in range(len(views))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_imported_run_renders_as_it_did_and_continues(scene, tmp_path, kind, capsys):
     session = run_of(scene, tmp_path, kind)
@@ -85,6 +86,7 @@ def test_an_imported_run_renders_as_it_did_and_continues(scene, tmp_path, kind, 
     assert main(["evaluate", str(out)]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dvgo", "bounded dvgo"])
 def test_a_dvgo_goes_on_as_its_own_training_would(scene, tmp_path, kind):
     """Optimiser, rates and place in the schedule are all in the file; only the random numbers start anew."""
@@ -98,6 +100,7 @@ def test_a_dvgo_goes_on_as_its_own_training_would(scene, tmp_path, kind):
     assert theirs.recipe.field.shift == pytest.approx(ours.recipe.field.shift, rel=1e-7)
 
 
+@pytest.mark.slow
 def test_the_schedule_of_a_tensorf_goes_on_after_the_iteration_given(scene, tmp_path):
     session = run_of(scene, tmp_path, "tensorf")
     assert imported(session, tmp_path, "--iteration", "10") == 0
@@ -108,11 +111,13 @@ def test_the_schedule_of_a_tensorf_goes_on_after_the_iteration_given(scene, tmp_
     assert theirs.batches.kept == session.batches.kept, "the ray filter of the second mask is past"
 
 
+@pytest.mark.slow
 def test_without_an_iteration_a_tensorf_is_finished(scene, tmp_path):
     assert imported(run_of(scene, tmp_path, "tensorf"), tmp_path) == 0
     assert load_trained(tmp_path / "runs" / "theirs").iteration == OPTIONS["n_iters"]
 
 
+@pytest.mark.slow
 def test_without_its_scene_a_run_knows_its_box_and_says_what_it_lacks(scene, tmp_path, capsys):
     session = run_of(scene, tmp_path, "tensorf")
     session.folder.close()
@@ -126,6 +131,7 @@ def test_without_its_scene_a_run_knows_its_box_and_says_what_it_lacks(scene, tmp
     assert main(["evaluate", str(out), "--datadir", str(scene)]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tensorf", "bounded dvgo"])
 def test_a_run_renders_without_its_data(tmp_path, kind, scene):
     from tiny_scene import write_tiny_scene
@@ -140,6 +146,7 @@ def test_a_run_renders_without_its_data(tmp_path, kind, scene):
     assert trained.scene.test.names == session.scene.test.names and not trained.scene.has_images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tensorf", "dvgo"])
 def test_a_run_taken_out_and_back_continues_bit_for_bit(scene, tmp_path, kind):
     pytest.importorskip("safetensors", reason="needs safetensors: pip install nerf_ssim[export]")
@@ -169,6 +176,7 @@ def test_an_export_that_was_changed_is_refused_by_its_key(scene, tmp_path, capsy
         assert "a.json" in message and change[0] in message and message.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -49,6 +49,7 @@ def draws(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_the_schedule_does_not_change_what_is_drawn_before_the_ray_filter(scene, tmp_path, draws, kind):
     """Not across a mask, a shrink and an upsampling either; and the weights do differ."""
     filter_at, seen, grids = 7, {}, {}
@@ -75,6 +76,7 @@ def test_another_seed_draws_something_else(config, draws):
     assert not torch.equal(draws[0][1], draws[1][1]) and not torch.equal(draws[0][-1], draws[1][-1])
 
 
+@pytest.mark.slow
 def test_watching_luminance_while_ssim_is_off_changes_neither_weights_nor_the_orders_of_later_ssim(
     scene, tmp_path, kind
 ):
@@ -87,6 +89,7 @@ def test_watching_luminance_while_ssim_is_off_changes_neither_weights_nor_the_or
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
@@ -118,6 +121,7 @@ def test_ssim_is_computed_at_exactly_the_iterations_of_the_schedule(config, monk
     assert [int(row["iteration"]) for row in rows if row["luminance"]] == list(expected)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_removed_ssim_is_gone_from_the_first_update_without_it(config):
     """Runs that remove at 3 and never remove are the same through three updates, and differ in the fourth."""
 
@@ -151,6 +155,7 @@ def test_auto_removes_from_the_iteration_after_the_one_that_decided(config):
     assert [bool(row["ssim"]) for row in rows_of(config)] == [i < removed_at for i in range(8)]
 
 
+@pytest.mark.slow
 def test_stop_at_leaves_every_schedule_laid_out_for_the_whole_run(scene, tmp_path, kind):
     long = tiny_config(scene, tmp_path, kind, log_every=1)
     short = tiny_config(scene, tmp_path, kind, log_every=1, stop_at=8, expname="short")
@@ -168,6 +173,7 @@ RATES = {
 }
 
 
+@pytest.mark.slow
 def test_logged_rates_are_the_rates_of_the_update(scene, tmp_path, kind):
     config = tiny_config(scene, tmp_path, kind, log_every=1)
     train_session(config)
@@ -187,6 +193,7 @@ def test_psnr_is_of_the_mse_alone(config):
 
 # TensoRF masks and shrinks after 4 updates, DVGO scales after 5: with the milestone before the score, a run without it
 # would score differently.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "updates", "later"),
     [("tensorf", 4, {"update_AlphaMask_list": []}), ("dvgo", 5, {"pg_scale": [12, 13]})],
@@ -206,6 +213,7 @@ def test_test_views_are_scored_at_their_iterations_after_the_update_and_before_t
     assert {int(row["iteration"]): row["psnr_test"] for row in rows_of(without)}[updates - 1] == rows[updates - 1]
 
 
+@pytest.mark.slow
 def test_checkpoints_are_saved_when_they_are_asked_for_and_stay(scene, tmp_path, kind):
     config = tiny_config(scene, tmp_path, kind, save_at=[2, 5], save_every=3, stop_at=10)
     train_session(config)
@@ -214,6 +222,7 @@ def test_checkpoints_are_saved_when_they_are_asked_for_and_stay(scene, tmp_path,
     assert [path.name for path in sorted(checkpoints.glob("lasting/*.pt"))] == ["000002.pt", "000005.pt"]
 
 
+@pytest.mark.slow
 def test_scoring_under_way_changes_nothing(scene, tmp_path, kind):
     plain = train_session(tiny_config(scene, tmp_path, kind))
     scored = train_session(tiny_config(scene, tmp_path, kind, expname="scored", N_vis=2, vis_every=3))

@@ -37,6 +37,7 @@ def spoil(monkeypatch, iteration: int, kind: str = "tensorf", value: float = mat
     monkeypatch.setattr(recipe_of(kind), "regularizers", regularizers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iteration", [4, 5, 6])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_term_that_is_not_finite_stops_with_its_iteration_and_name_and_keeps_a_good_checkpoint(
@@ -121,6 +122,7 @@ def test_batches_are_the_given_size(config, monkeypatch):
     assert sizes == [64] * 8
 
 
+@pytest.mark.slow
 def test_a_finished_run_leaves_its_files(scene, tmp_path, capsys, kind):
     config = tiny_config(scene, tmp_path, kind, n_iters=3, **NO_MILESTONES[kind])
     assert main(command_line(config)) == 0

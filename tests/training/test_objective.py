@@ -34,6 +34,7 @@ def dense_session(tmp_path, grid: str, s3im_weight: float = 1.5) -> Session:
     return session
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("background", [0.0, 1.0])
 @pytest.mark.parametrize("grid", ["vm", "cp"])
 def test_every_gradient_of_a_whole_step_is_the_formulas(tmp_path, grid, background):

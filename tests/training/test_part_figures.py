@@ -8,6 +8,7 @@ from tiny_scene import differing, rows_of, tiny_config, train_session, weights_o
 from nerf_ssim.training.objective import PART_FIGURES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["both", "structure"])
 def test_figures_stand_in_the_log_while_ssim_is_on_and_change_nothing(scene, tmp_path, kind, part):
     schedule = {"ssim_remove_at": 6, "stop_at": 9, "ssim_part": part, "log_every": 1}

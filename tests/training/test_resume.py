@@ -47,12 +47,14 @@ def unbroken(request, scene, tmp_path_factory):
 
 # TensoRF: mask and shrink follow update 4 (iteration 3), upsampling 6, mask and ray filter 8, upsampling 10. DVGO:
 # the fine stage begins before update 5, scalings come before 6 and 10, a new threshold with 8. SSIM ends at 11.
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [[2, 5], [4], [6], [8, 9], [10, 11, 12], list(range(1, 14))], ids=str)
 def test_a_resumed_run_ends_with_the_same_bits(unbroken, scene, tmp_path, stops):
     schedule, whole = unbroken
     check_resumed(scene, tmp_path, whole, stops, schedule)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense tensorf", "vm dvgo", "bounded vm dvgo"])
 def test_a_resumed_run_on_the_other_models_grid_does_so_too(scene, tmp_path, kind):
     whole = train_session(tiny_config(scene, tmp_path / "whole", kind))
@@ -189,6 +191,7 @@ def test_a_signal_saves_and_exits_with_its_code_and_the_run_can_be_resumed(scene
     assert compare_runs(tmp_path / "tiny", unbroken, 60) == []
 
 
+@pytest.mark.slow
 def test_a_signal_while_scoring_says_that_the_training_is_saved(scene, tmp_path, monkeypatch, capsys):
     whole, scored = protocol.score_image, []
 
@@ -253,6 +256,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 def test_other_options_are_refused_by_name(stopped, kind, capsys):
     changes = CHANGES[kind] | {"seed": "8", "ssim_remove_at": "9"}
     for name, value in changes.items():

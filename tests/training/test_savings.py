@@ -46,6 +46,7 @@ def test_color_samples_bounds_what_is_coloured_in_training_and_not_in_tests(scen
     assert session.recipe.render_test(session.batches.next().rays, final=False).n_coloured / 64 > 2
 
 
+@pytest.mark.slow
 def test_color_samples_change_no_other_random_number_and_resume_bit_for_bit(scene, tmp_path, renders):
     options = SHORT | {"color_samples": 2}
     whole = weights_of(train_session(tiny_config(scene, tmp_path / "whole", **options)))
@@ -70,6 +71,7 @@ def test_test_color_samples_colour_fewer_samples_alike_each_time_and_hardly_move
     assert 0 < (some.rgb - whole.rgb).abs().max() < 0.05
 
 
+@pytest.mark.slow
 def test_recomputing_trains_alike(scene, tmp_path, monkeypatch):
     monkeypatch.setattr("nerf_ssim.models.parts.rendering.SAMPLES_IN_A_PART", 100)
     kept = weights_of(train_session(tiny_config(scene, tmp_path / "kept", **SHORT)))
@@ -86,6 +88,7 @@ def test_a_run_is_not_resumed_with_another_of_them(scene, tmp_path, change):
         Session(tiny_config(scene, tmp_path, resume=True, **SHORT, **change))
 
 
+@pytest.mark.slow
 def test_bf16_is_applied_by_the_reference_and_recorded(config, tmp_path, monkeypatch):
     monkeypatch.setenv("NERF_SSIM_BACKEND", "reference")
     plain = weights_of(train_session(config.replace(stop_at=3, expname="plain")))

@@ -35,6 +35,7 @@ def run(tmp_path_factory):
     return trained_run("tensorf", tmp_path_factory.mktemp("tensorf"))
 
 
+@pytest.mark.slow
 def test_an_opened_run_renders_bit_for_bit_what_the_session_does(run_of_each):
     session, folder = run_of_each
     trained = load_trained(folder)
@@ -51,6 +52,7 @@ def test_an_opened_run_renders_bit_for_bit_what_the_session_does(run_of_each):
         assert ours.rgb.std() > 0.005, "a blank picture shows nothing"
 
 
+@pytest.mark.slow
 def test_a_camera_of_ones_own_is_rendered_row_by_row_in_one_or_many_chunks(run, monkeypatch):
     trained = load_trained(run[1])
     c2w, K = trained.scene.test.c2w[1], trained.scene.test.K[1]
@@ -78,6 +80,7 @@ def test_an_opened_run_samples_the_whole_diagonal(run, monkeypatch):
     assert asked == [None], "the training's own number of samples was used"
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_can_be_opened(run_of_each):
     session, folder = run_of_each
     paths = sorted((folder / "checkpoints").iterdir())
@@ -105,6 +108,7 @@ def test_no_run_and_a_run_without_checkpoints_are_errors_for_people(tmp_path):
         load_trained(tmp_path)
 
 
+@pytest.mark.slow
 def test_other_data_is_scored_beside_the_runs_own_results(run, tmp_path, capsys, monkeypatch):
     """Another scene, or changed pictures in the scene's own folder."""
     monkeypatch.setattr("nerf_ssim.evaluation.perceptual.lpips_scorers", lambda *arguments: ())

@@ -47,6 +47,7 @@ def wait_until(is_true, seconds: float = WAIT) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_newer_checkpoint_is_opened_and_an_unreadable_one_passed_over(session, run):
     assert run.trained.iteration == 6 and not run.refresh()
     session.iteration = 7
