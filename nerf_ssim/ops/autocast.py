@@ -19,6 +19,8 @@ HALVES = (torch.float16, torch.bfloat16)
 
 def is_on(tensors: Sequence[Tensor | None]) -> bool:
     """Whether autocast is on for the device of these tensors."""
+    if not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")):
+        return False
     kinds = {tensor.device.type for tensor in tensors if tensor is not None}
     return any(kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind) for kind in kinds)
 

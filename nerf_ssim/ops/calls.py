@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
@@ -31,6 +32,8 @@ def flattened(args: Sequence[Any]) -> tuple[list[Any], Widths]:
 
 def unflattened(flat: Sequence[Any], widths: Widths) -> list[Any]:
     """The arguments that `flattened` was given."""
+    if not any(widths):
+        return list(flat)
     args: list[Any] = []
     place = 0
     for width in widths:
@@ -56,8 +59,7 @@ class Call:
     widths: Widths
 
 
-@dataclass(frozen=True)
-class GradientCall:
+class GradientCall(NamedTuple):
     """What a native backward pass is given.
 
     upstream: gradient of each differentiable result, None where there is none. args: of the forward call. kept: the
@@ -75,13 +77,18 @@ class GradientCall:
 Gradient = Callable[[GradientCall], "Sequence[Tensor | None]"]
 
 
-def places_of_variables(call: Call) -> list[int]:
+def places_of_variables(call: Call) -> tuple[int, ...]:
     """Places of the differentiable tensors among the flat arguments."""
+    return _places(call.op.is_differentiable, call.widths)
+
+
+@lru_cache
+def _places(is_differentiable: tuple[bool, ...], widths: Widths) -> tuple[int, ...]:
     places: list[int] = []
     place = 0
-    for width, is_differentiable in zip(call.widths, call.op.is_differentiable, strict=True):
+    for width, has_gradient in zip(widths, is_differentiable, strict=True):
         size = 1 if width is None else width
-        if is_differentiable:
+        if has_gradient:
             places.extend(range(place, place + size))
         place += size
-    return places
+    return tuple(places)

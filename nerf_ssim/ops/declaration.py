@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from nerf_ssim.errors import DerivativeError
-from nerf_ssim.ops import autocast, backend
-from nerf_ssim.ops.calls import Call, Gradient, flattened
+from nerf_ssim.ops import autocast, backend, eager
+from nerf_ssim.ops.calls import Call, Gradient, Widths, flattened
 from nerf_ssim.ops.compilation import register_for_compilation
-from nerf_ssim.ops.differentiation import Differentiable, has_tangent
+from nerf_ssim.ops.differentiation import has_tangent
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,11 +111,13 @@ class Op:
             args: the op's arguments by position, `arguments` names them.
             resource: what the op's own `forward` and `gradient` work with beside tensors, such as memory to use again.
         """
-        tensors = [value for value in flattened(args)[0] if isinstance(value, Tensor)]
-        if not torch.compiler.is_compiling() and autocast.is_on(tensors):
+        flat, widths = flattened(args)
+        tensors = [value for value in flat if isinstance(value, Tensor)]
+        is_eager = not torch.compiler.is_compiling()
+        if is_eager and autocast.is_on(tensors):
             with autocast.off(tensors):
                 return self(*autocast.in_float32(args), resource=resource)
-        if not torch.compiler.is_compiling() and has_tangent(tensors):
+        if is_eager and has_tangent(tensors):
             if self.first_derivative_only:
                 raise DerivativeError(f"{self.name}: has no derivative in forward mode; take it in reverse mode")
             return self._by_reference(args, "derivative in forward mode")
@@ -124,15 +126,17 @@ class Op:
         if backend.implementation(self.name, *self._asked_about(args, tensors)) == "reference":
             refuse_mixed_devices(self, args)
             return self.reference(*args)
-        return self.natively(*args, resource=resource)
+        return self._natively(args, flat, widths, resource)
 
     def natively(self, *args: Any, resource: Any = None) -> Any:
         """The same by the native operators, whatever `ops.backend` says."""
-        flat, widths = flattened(args)
+        return self._natively(args, *flattened(args), resource)
+
+    def _natively(self, args: Sequence[Any], flat: Sequence[Any], widths: Widths, resource: Any) -> Any:
         if self.in_place or (self.compiles and torch.compiler.is_compiling()):
             outputs = self.outputs(self.needs(args), None, args)
         else:
-            outputs = Differentiable.apply(Call(self, self.needs(args), resource, widths), *flat)
+            outputs = eager.run(Call(self, self.needs(args), resource, widths), flat)
         if self.in_place:
             return None
         return outputs[0] if self.results == 1 else outputs[: self.results]

@@ -3,6 +3,7 @@
 Two autograd Functions serve every op. `Differentiable` is the forward pass; its backward pass calls `_Gradient`, which
 runs the native backward operator and whose own backward pass, the second derivative, goes through the reference.
 Derivatives in forward mode are the reference's where the op sees that one is wanted; the two Functions refuse the rest.
+The usual call, outside of transforms of functions, has a forward pass that costs the host less: see `ops.eager`.
 A call that `torch.compile` traces goes another way to the same formula: see `ops.compilation`.
 """
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 def has_tangent(tensors: Sequence[Any]) -> bool:
     """Whether one of these carries a forward-mode derivative; of a batch that is not known and counts as no."""
+    if forward_ad._current_level < 0:  # nobody takes one: what `unpack_dual` asks of each tensor
+        return False
     try:
         return any(isinstance(each, Tensor) and forward_ad.unpack_dual(each).tangent is not None for each in tensors)
     except RuntimeError:  # PyTorch cannot look into the tensors of a vmap; each slice is asked again
@@ -132,8 +135,9 @@ class _Gradient(torch.autograd.Function):
 def save(ctx: Any, call: Call, flat: Sequence[Any], outputs: tuple[Tensor, ...]) -> None:
     """Keep in `ctx` what `gradients_of_flat` needs of a call."""
     op = call.op
-    constant = [each for place, each in enumerate(outputs) if place not in op.differentiable_results]
-    ctx.mark_non_differentiable(*constant)
+    if len(op.differentiable_results) < len(outputs):
+        constant = [each for place, each in enumerate(outputs) if place not in op.differentiable_results]
+        ctx.mark_non_differentiable(*constant)
     ctx.set_materialize_grads(False)  # or zeros of the size of what was kept would be made for nobody
     ctx.call, ctx.count = call, len(flat)
     _keep(ctx, [*flat, *op.kept(outputs)])
@@ -141,14 +145,16 @@ def save(ctx: Any, call: Call, flat: Sequence[Any], outputs: tuple[Tensor, ...])
 
 def _keep(ctx: Any, values: Sequence[Any]) -> None:
     """Save tensors as PyTorch wants them saved, and other values beside them."""
-    ctx.others = [None if isinstance(value, Tensor) else value for value in values]
-    ctx.is_tensor = [isinstance(value, Tensor) for value in values]
-    ctx.save_for_backward(*(value for value in values if isinstance(value, Tensor)))
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    ctx.save_for_backward(*tensors)
+    ctx.others = {place: value for place, value in enumerate(values) if not isinstance(value, Tensor)}
 
 
 def _kept(ctx: Any) -> list[Any]:
-    saved = iter(ctx.saved_tensors)
-    return [next(saved) if is_tensor else other for is_tensor, other in zip(ctx.is_tensor, ctx.others, strict=True)]
+    values = list(ctx.saved_tensors)
+    for place, other in ctx.others.items():  # in ascending order
+        values.insert(place, other)
+    return values
 
 
 def gradients_of_flat(ctx: Any, flat_needs: Sequence[bool], upstream: Sequence[Tensor | None]) -> list[Tensor | None]:
