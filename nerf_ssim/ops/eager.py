@@ -52,7 +52,6 @@ def _outputs(call: Call, flat: Sequence[Any]) -> tuple[Tensor, ...]:
     op, args = call.op, unflattened(flat, call.widths)
     if op.forward is not None:
         return op.outputs(call.needs, call.resource, args)
-    with (
-        torch._C._AutoDispatchBelowAutograd()
-    ):  # one operator: what `torch.compile` differentiates it by is passed over
+    # One operator, which need not go through what `torch.compile` differentiates it by.
+    with torch._C._AutoDispatchBelowAutograd():
         return op.outputs(call.needs, call.resource, args)
