@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, options: Sequence[str] = ()) -> dict[str, object]:
-    """Time `0.8 L1 + 0.2 (1 - SSIM)` of a picture, the same by two operators, and L1 alone: what is left without SSIM."""
+    """Time `0.8 L1 + 0.2 (1 - SSIM)` of a picture, the same by two operators, and L1 alone, as without SSIM."""
     torch.set_num_threads(args.threads)
     generator = torch.Generator().manual_seed(0)
     size = (1, 3, args.height, args.width)
