@@ -18,7 +18,7 @@ from nerf_ssim.ops.transfer import sent_to
 from nerf_ssim.ssim.orders import draw_orders, drawn_orders
 from nerf_ssim.ssim.pairs import largest_value, promoted, refuse_another_range
 from nerf_ssim.ssim.parts import gradient_parts
-from nerf_ssim.ssim.recomputation import PastCalls, is_in_backward
+from nerf_ssim.ssim.recomputation import PastCalls, is_in_backward, may_be_made_again
 
 SSIM = SsimMix()
 
@@ -132,7 +132,8 @@ class S3IM(nn.Module):
         if is_repeated:
             orders = sent_to(rendered.device, self._orders_again(rays, rendered, target))
         elif draws_ahead:
-            self._past.remember(self.get_state(), rendered, target)
+            if may_be_made_again():
+                self._past.remember(self.get_state(), rendered, target)
             orders = self._next_orders(rays, rendered.device)
         else:
             orders = sent_to(rendered.device, self.draw_orders(generator, rays))

@@ -7,7 +7,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
-__all__ = ["PastCalls", "is_in_backward"]
+__all__ = ["PastCalls", "is_in_backward", "may_be_made_again"]
 
 MOST = 256  # calls that are remembered: so many updates may lie between a call and its repetition
 SAMPLES = 32  # numbers of each tensor by which a call is known again
@@ -16,6 +16,12 @@ SAMPLES = 32  # numbers of each tensor by which a call is known again
 def is_in_backward() -> bool:
     """Whether a backward pass is under way in this thread: what calls from there is computed again, as a rule."""
     return torch._C._current_graph_task_id() != -1
+
+
+def may_be_made_again() -> bool:
+    """Whether something around a call may make it again: it has gradients off, or catches what is saved for them."""
+    caught = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return caught is None or not torch.is_grad_enabled() or caught(False) is not None
 
 
 class PastCalls:
