@@ -95,7 +95,8 @@ def explain_os_error(error: OSError, *, path: object = "", doing: str = "", then
         doing: what could not be done to it, such as `written`.
         then: what to do once that is mended, such as `continue with --resume`.
     """
-    named = error.filename if isinstance(error.filename, (str, bytes, os.PathLike)) else path
+    names = (error.filename2, error.filename)  # of a renaming, its goal: what is renamed has a passing name
+    named = next((name for name in names if isinstance(name, (str, bytes, os.PathLike))), path)
     place = os.fsdecode(named) if isinstance(named, (str, bytes, os.PathLike)) else str(named)
     if len(place) > _LONGEST_NAME:
         place = f"{place[: _LONGEST_NAME // 2]}...{place[-_LONGEST_NAME // 2 :]}"

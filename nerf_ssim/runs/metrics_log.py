@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from nerf_ssim.errors import TrainingError
+from nerf_ssim.errors import TrainingError, explain_os_error
 from nerf_ssim.files import atomic_file, csv_cells, read_bytes
 from nerf_ssim.runs.writers import Writer
 
@@ -56,7 +56,7 @@ class MetricsLog:
                 file.write((_line(self.columns) + "".join(kept)).encode())
             self._file = open(self.path, "a", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115 (close())
         except OSError as error:
-            raise TrainingError(f"{self.path}: can't be opened ({error.strerror or error})") from error
+            raise TrainingError(explain_os_error(error, path=self.path, doing="opened")) from error
 
     def write(self, iteration: int, values: Mapping[str, float | None]) -> None:
         """Add one row.
@@ -74,7 +74,7 @@ class MetricsLog:
         try:
             self._file.write(_line([str(int(iteration)), *cells]))
         except OSError as error:
-            raise TrainingError(f"{self.path}: a row couldn't be written ({error.strerror or error})") from error
+            raise TrainingError(explain_os_error(error, path=self.path, doing="given a row")) from error
         if self._copies is not None:
             self._copies.write({name: float(value) for name, value in values.items() if value is not None}, iteration)
 
@@ -83,7 +83,7 @@ class MetricsLog:
         try:
             self._file.close()
         except OSError as error:
-            raise TrainingError(f"{self.path}: the last row couldn't be written ({error.strerror or error})") from error
+            raise TrainingError(explain_os_error(error, path=self.path, doing="given its last row")) from error
         if self._copies is not None:
             self._copies.close()
 

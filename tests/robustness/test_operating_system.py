@@ -17,7 +17,7 @@ from tiny_scene import command_line, folder_of, tiny_config
 from nerf_ssim.cli import streams
 from nerf_ssim.cli.main import main
 from nerf_ssim.errors import FileError, explain_os_error
-from nerf_ssim.files import file_errors
+from nerf_ssim.files import atomic_file, file_errors
 from nerf_ssim.training.session import Session
 
 SHORT = {"n_iters": 3, "upsamp_list": [], "update_AlphaMask_list": [], "save_every": 1, "vis_every": 2, "N_vis": 1}
@@ -251,3 +251,11 @@ def test_the_published_configurations_name_the_download(tmp_path):
     ended = forked.run(["train", "--config", "replica_scene3.txt"], prepare=lambda: os.chdir(tmp_path))
     assert ended.problem() is None and "nerf-ssim data download replica" in ended.line
     assert not (tmp_path / "runs" / "replica_scene3").exists()
+
+
+def test_a_renaming_that_is_refused_names_its_goal(tmp_path):
+    (tmp_path / "config.txt").mkdir()
+    with pytest.raises(OSError) as refused, atomic_file(tmp_path / "config.txt") as file:
+        file.write(b"options")
+    line = explain_os_error(refused.value, doing="written")
+    assert line.startswith(f"{tmp_path / 'config.txt'}: cannot be written") and ".partial" not in line
