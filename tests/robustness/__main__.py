@@ -24,7 +24,7 @@ ROUND = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "
 
 def inputs_in(report: str) -> int:
     """How many inputs properties were tried on, by the statistics of Hypothesis; damaged checkpoints come on top."""
-    return sum(int(count) for count in re.findall(r"(\d+) passing examples", report))
+    return sum(int(count) for count in re.findall(r"(\d+) passing\b", report))
 
 
 def main() -> int:
