@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,6 +27,18 @@ from nerf_ssim.viewer.looks import Look, Photograph
 from nerf_ssim.viewer.painter import Painter
 from nerf_ssim.viewer.watched import WatchedRun
 
+TRAINING = (
+    *("expname=run", "n_iters=100000", "save_every=40", "batch_size=64", "s3im_patch_height=8", "s3im_patch_width=8"),
+    *(
+        "N_voxel_init=1000",
+        "N_voxel_final=1000",
+        "upsamp_list=[]",
+        "update_AlphaMask_list=[]",
+        "vis_every=0",
+        "N_vis=0",
+    ),
+    *("render_test=0", "check_poses=0"),
+)
 WAIT = 240  # seconds; a browser on a busy machine takes long to begin
 
 
@@ -193,3 +209,51 @@ def test_the_page_opens_renders_and_follows_the_training(session, run):
         assert errors == []
         assert all(f"127.0.0.1:{port}" in address or address[:5] in ("data:", "blob:") for address in requests)
     assert page.painter.failure is None
+
+
+@contextmanager
+def command(*words):
+    """A command in a process of its own, which gets SIGTERM in the end; what it has printed is not kept."""
+    source = "import sys; from nerf_ssim.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, words)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+@pytest.mark.release
+def test_one_flies_through_a_run_that_trains_and_sees_its_newer_checkpoints(tmp_path):
+    pytest.importorskip("viser", reason="needs viser: pip install nerf_ssim[view]")
+    write_tiny_scene(tmp_path / "scene")
+    # Longer than anybody looks: the test ends it.
+    tiny = {**dict(part.split("=") for part in TRAINING), "datadir": tmp_path / "scene", "basedir": tmp_path}
+    training = command("train", "--config", "room.txt", *(f"--{name}={value}" for name, value in tiny.items()))
+    with chromium() as browser, training:
+        wait_until(lambda: list((tmp_path / "run" / "checkpoints").glob("*.pt")))
+        with command("view", tmp_path / "run", "--port", "0") as viewer:
+            address = re.search(r"http://\S+", viewer.stdout.readline())[0]
+            tab = browser.new_page(viewport={"width": 600, "height": 500})
+            tab.set_default_timeout(WAIT * 1000)
+            tab.goto(address, wait_until="commit")
+            tab.wait_for_function("/[0-9]+ of [0-9]+ updates\\s+[0-9]+x/.test(document.body.innerText)")
+
+            def updates():
+                return int(re.search(r"(\d+) of \d+ updates", tab.evaluate("document.body.innerText"))[1])
+
+            def scene():
+                return tab.screenshot(timeout=WAIT * 1000, clip={"x": 10, "y": 250, "width": 280, "height": 240})
+
+            tab.mouse.click(150, 350)
+            for fly in (lambda: tab.keyboard.press("w", delay=600), lambda: tab.mouse.wheel(0, -300)):
+                before = scene()
+                fly()
+                wait_until(lambda before=before: scene() != before)
+            first, before = updates(), scene()
+            wait_until(lambda: updates() > first)
+            wait_until(lambda: scene() != before)
+            tab.close()
+            viewer.terminate()
+            assert viewer.wait(WAIT) == 143
