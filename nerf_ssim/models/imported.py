@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class ForeignRecord:
         if any(side not in (None, have) for side, have in zip(shape, tensor.shape, strict=True)):
             raise CheckpointError(f"{self.path}: {self._where}{name} has the shape {tuple(tensor.shape)}")
         tensor = tensor.detach().clone()
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{self.path}: {self._where}{name} holds NaN or infinity; its training had failed")
         return tensor.float() if tensor.is_floating_point() else tensor
 
     def refuse(self, why: str) -> CheckpointError:
@@ -141,6 +144,14 @@ class _Reader(Protocol):
         """The model in the record, or None where it is another program's."""
 
 
+def _check_bounds(record: ForeignRecord, model: ForeignModel) -> None:
+    """Raises CheckpointError for a box or distances that no scene has."""
+    if not (model.aabb[0] < model.aabb[1]).all():
+        raise record.refuse(f"its box is empty or inverted ({model.aabb.tolist()})")
+    if not 0 <= model.near < model.far < math.inf:
+        raise record.refuse(f"its near {model.near:g} and far {model.far:g} are no distances along a ray")
+
+
 def foreign_model(path: Path, loaded: Any) -> ForeignModel:
     """The model that a published program's checkpoint holds.
 
@@ -156,6 +167,7 @@ def foreign_model(path: Path, loaded: Any) -> ForeignModel:
             for name in _READERS:
                 model = cast(_Reader, importlib.import_module(name)).read(record)
                 if model is not None:
+                    _check_bounds(record, model)
                     return model
         except (TypeError, ValueError, KeyError, IndexError, RuntimeError) as error:
             raise record.refuse(f"does not hold what such a checkpoint holds ({error})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -214,3 +215,36 @@ def test_variants_that_are_not_here_are_named(scene, tmp_path, capsys):
     torch.save({"network": 1}, tmp_path / "c.tar")
     assert main(["import", str(tmp_path / "c.tar"), str(tmp_path / "out")]) == 2
     assert "is neither a TensoRF checkpoint" in capsys.readouterr().err
+
+
+def test_damaged_values_of_a_tensorf_are_named(scene, tmp_path, capsys):
+    session = run_of(scene, tmp_path, "tensorf")
+    session.folder.close()
+    record = torch.load(exported(session, tmp_path / "a.th"), weights_only=False)
+    kwargs, weights = record["kwargs"], record["state_dict"]
+    others = {name: value for name, value in weights.items() if name != "density_plane.0"}
+    for changed, said in (
+        ({"kwargs": {**kwargs, "aabb": kwargs["aabb"].flip(0)}}, "its box is empty or inverted"),
+        ({"kwargs": {**kwargs, "near_far": [6.0, 2.0]}}, "its near 6 and far 2"),
+        (
+            {"state_dict": {**weights, "density_plane.0": weights["density_plane.0"] * math.nan}},
+            "holds NaN or infinity",
+        ),
+        ({"state_dict": others}, "state_dict.density_plane.0 is no tensor"),
+    ):
+        torch.save({**record, **changed}, tmp_path / "b.th")
+        assert main(["import", str(tmp_path / "b.th"), str(tmp_path / "out")]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and "b.th: " in lines[0] and said in lines[0]
+
+
+def test_a_dvgo_saved_in_half_precision_is_read(scene, tmp_path):
+    session = run_of(scene, tmp_path, "bounded dvgo")
+    session.folder.close()
+    record = torch.load(exported(session, tmp_path / "a.tar"), weights_only=False)
+    weights = {
+        name: value.half() if value.is_floating_point() else value for name, value in record["model_state_dict"].items()
+    }
+    torch.save({**record, "model_state_dict": weights}, tmp_path / "b.tar")
+    words = ["--config", "dvgo_bounded_room.txt", "--datadir", ""]
+    assert main(["import", str(tmp_path / "b.tar"), str(tmp_path / "out"), *words]) == 0

@@ -67,7 +67,7 @@ def read(record: ForeignRecord) -> ForeignTensorf | None:
         raise record.refuse(
             "is a TensorVM, whose planes and lines lie in one tensor each; TensorVMSplit and TensorCP are read"
         )
-    is_vm = weights.has("density_plane.0")
+    is_vm = any(name.startswith("density_plane.") for name in weights.values)
     options: dict[str, Any] = {"model": "tensorf", "grid": "vm" if is_vm else "cp"}
     options |= {option: kwargs.number(name) for option, name in _NAMES.items()}
     options |= {name: kwargs.get(name, str) for name in ("shadingMode", "fea2denseAct")}
