@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parent
 LOG = Path("build/extension.log")
 CUDA_LOG = Path("build/cuda.log")
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # where NERF_SSIM_CUDA=1 finds no GPU to ask, if nvcc knows them
-CPU_MINUTES, CUDA_SECONDS = 12, {".cu": 4, ".cpp": 20}  # of one core: the whole CPU part; a CUDA file, .cu each target
+CPU_MINUTES, CUDA_SECONDS = 6, {".cu": 4, ".cpp": 20}  # of one core: the whole CPU part; a CUDA file, .cu each target
+JOINED_FILES = 3  # into so many the bindings go, side by side
 BUNDLED = ("configs", "data/room")
 WHY_NOT = "without_kernels.txt"
 
@@ -230,6 +231,19 @@ def sources_in(*patterns: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for pattern in patterns for path in native.glob(pattern))
 
 
+def joined(sources: list[str], name: str) -> list[str]:
+    """A few files of `build` that include `sources`: reading PyTorch's headers is most of what compiling one takes."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    files = []
+    for group in range(min(JOINED_FILES, len(sources))):
+        path = ROOT / "build" / f"{name}_{group}.cpp"
+        text = "".join(f'#include "../{source}"\n' for source in sources[group::JOINED_FILES])
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # a file that is younger is compiled anew
+            path.write_text(text, encoding="utf-8")
+        files.append(str(path.relative_to(ROOT)))
+    return files
+
+
 def compiler_flags() -> list[str]:
     """Of every C++ file, with those of NERF_SSIM_CXXFLAGS last."""
     flags = ["-O3", "-std=c++20", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas", "-Wno-psabi"]
@@ -240,8 +254,8 @@ def compiler_flags() -> list[str]:
 
 def cuda_extension() -> list:
     """The CUDA kernels' extension, or nothing and one line that says why."""
-    sources = sources_in("cuda/*.cu", "bindings/cuda/*.cpp")
-    if not sources:
+    kernels, bindings = sources_in("cuda/*.cu"), sources_in("bindings/cuda/*.cpp")
+    if not kernels:
         return []
     cuda_home = find_cuda_home()
     reason = reason_for_no_cuda(cuda_home)
@@ -258,8 +272,8 @@ def cuda_extension() -> list:
     return [
         CUDAExtension(
             "nerf_ssim._C_cuda",
-            sources,
-            depends=sources_in("**/*.h", "**/*.cuh"),
+            [*kernels, *joined(bindings, "cuda_bindings")],
+            depends=[*bindings, *sources_in("**/*.h", "**/*.cuh")],
             extra_compile_args={
                 "cxx": compiler_flags(),
                 "nvcc": ["-O3", "-std=c++20", "-Xcompiler=-fvisibility=hidden,-g0"],
@@ -290,10 +304,11 @@ def extensions_and_builder() -> tuple[list, type[build_ext]]:
         from torch.utils.cpp_extension import BuildExtension, CppExtension
     scripts = Path(sys.executable).parent  # ninja, where it was installed beside this Python
     os.environ["PATH"] = f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"
+    bindings = sources_in("bindings/*.cpp")
     extension = CppExtension(
         "nerf_ssim._C",
-        sources_in("cpu/**/*.cpp", "bindings/*.cpp"),
-        depends=sources_in("**/*.h"),
+        [*sources_in("cpu/**/*.cpp"), *joined(bindings, "bindings")],
+        depends=[*bindings, *sources_in("**/*.h")],
         extra_compile_args=compiler_flags(),
         extra_link_args=["-fopenmp"] if sys.platform == "linux" else [],
     )

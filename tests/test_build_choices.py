@@ -74,10 +74,25 @@ def test_with_gpus_theirs_and_ptx_that_every_other_can_take(build, tmp_path, mon
 def test_time_that_a_build_will_take_is_shared_by_its_jobs(build, monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda name: "/usr/bin/ninja" if name == "ninja" else None)
     cuda = ["cuda_ext/cuda/a.cu"] * 20 + ["cuda_ext/bindings/cuda/b.cpp"] * 14
-    for jobs, cpu_part in ((1, 12), (2, 6), (64, 1)):
+    for jobs, cpu_part in ((1, 6), (2, 3), (64, 1)):
         monkeypatch.setenv("MAX_JOBS", str(jobs))
         assert build.expected_minutes(["cuda_ext/cpu/a.cpp"]) == cpu_part
     monkeypatch.setenv("MAX_JOBS", "2")
     assert build.expected_minutes(cuda, targets=7) > build.expected_minutes(cuda, targets=1) >= 1
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
-    assert build.expected_minutes(["cuda_ext/cpu/a.cpp"]) == 12, "without ninja files are compiled one by one"
+    assert build.expected_minutes(["cuda_ext/cpu/a.cpp"]) == 6, "without ninja files are compiled one by one"
+
+
+def test_bindings_are_compiled_in_a_few_files_which_change_only_with_their_list(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    sources = [f"cuda_ext/bindings/{name}.cpp" for name in "abcdefg"]
+    files = [tmp_path / name for name in build.joined(sources, "bindings")]
+    assert len(files) == build.JOINED_FILES and all(path.parent == tmp_path / "build" for path in files)
+    lines = [line for path in files for line in path.read_text().splitlines()]
+    assert sorted(lines) == [f'#include "../{source}"' for source in sources]
+    before = [path.stat().st_mtime_ns for path in files]
+    build.joined(sources, "bindings")
+    assert [path.stat().st_mtime_ns for path in files] == before
+    build.joined([*sources, "cuda_ext/bindings/h.cpp"], "bindings")
+    assert [path.stat().st_mtime_ns == age for path, age in zip(files, before, strict=True)].count(False) == 1
+    assert build.joined(sources[:1], "one") == ["build/one_0.cpp"]
