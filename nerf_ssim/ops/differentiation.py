@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 def has_tangent(tensors: Sequence[Any]) -> bool:
     """Whether one of these carries a forward-mode derivative; of a batch that is not known and counts as no."""
-    if forward_ad._current_level < 0:  # nobody takes one: what `unpack_dual` asks of each tensor
-        return False
     try:
         return any(isinstance(each, Tensor) and forward_ad.unpack_dual(each).tangent is not None for each in tensors)
     except RuntimeError:  # PyTorch cannot look into the tensors of a vmap; each slice is asked again

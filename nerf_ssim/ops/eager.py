@@ -23,35 +23,29 @@ def run(call: Call, flat: Sequence[Any]) -> tuple[Tensor, ...]:
         call: the op and what is not a tensor of its call.
         flat: its arguments, with the tensors of lists one by one.
     """
-    if torch._C._are_functorch_transforms_active():  # what `torch.autograd.Function` asks at each call too
-        return Differentiable.apply(call, *flat)
-    if any(call.needs):
-        return _Eager.apply(call, *flat)
-    with torch.no_grad():
-        return _outputs(call, flat)
+    begun: list[bool] = []
+    try:
+        return _Eager.apply(call, begun, *flat)
+    except RuntimeError:
+        if begun:
+            raise
+    # Inside a transform PyTorch refuses such a Function before it runs; nothing public tells of a transform beforehand.
+    return Differentiable.apply(call, *flat)
 
 
 class _Eager(torch.autograd.Function):
-    """The native forward pass of any op: `apply(call, *flat arguments)`, all outputs as a tuple."""
+    """The native forward pass of any op: `apply(call, begun, *flat arguments)`, all outputs as a tuple."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, *flat: Any) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, call: Call, begun: list[bool], *flat: Any) -> tuple[Tensor, ...]:
         """Run the operator; keep the arguments, and the outputs that the op's backward pass wants."""
-        outputs = _outputs(call, flat)
-        save(ctx, call, flat, outputs)
+        begun.append(True)
+        outputs = call.op.outputs(call.needs, call.resource, unflattened(flat, call.widths))
+        if any(call.needs):
+            save(ctx, call, flat, outputs)
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
         """Gradients of the flat arguments."""
-        return None, *gradients_of_flat(ctx, ctx.needs_input_grad[1:], upstream)
-
-
-def _outputs(call: Call, flat: Sequence[Any]) -> tuple[Tensor, ...]:
-    """The operators' outputs; nobody asks for derivatives inside."""
-    op, args = call.op, unflattened(flat, call.widths)
-    if op.forward is not None:
-        return op.outputs(call.needs, call.resource, args)
-    # One operator, which need not go through what `torch.compile` differentiates it by.
-    with torch._C._AutoDispatchBelowAutograd():
-        return op.outputs(call.needs, call.resource, args)
+        return None, None, *gradients_of_flat(ctx, ctx.needs_input_grad[2:], upstream)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,6 @@ from nerf_ssim.ops.transfer import sent_to
 from nerf_ssim.ssim.orders import draw_orders, drawn_orders
 from nerf_ssim.ssim.pairs import largest_value, promoted, refuse_another_range
 from nerf_ssim.ssim.parts import gradient_parts
-from nerf_ssim.ssim.recomputation import PastCalls, is_in_backward, may_be_made_again
 
 SSIM = SsimMix()
 
@@ -40,9 +40,8 @@ class S3IM(nn.Module):
     The batch in its own order and `repeat - 1` random permutations of it are concatenated and read row by row as one
     image of `patch_height` rows and `patch_width * repeat` columns, so that an order fills `patch_height / repeat` rows
     rather than a tile. Windows have zero padding `(kernel - 1) // 2`, which counts with full weight. `torch.func.vmap`
-    has to be told `randomness="same"`: all slices are read in the same orders. Where `torch.utils.checkpoint` makes a
-    call again, it is read in the orders of the first time, and no new ones are drawn; it is known by its colours, among
-    the last 256 calls.
+    has to be told `randomness="same"`: all slices are read in the same orders. `torch.utils.checkpoint` has to be given
+    `recomputation`.
 
     Args:
         kernel: side of the window, 1 to 11, 4 by default; Gaussian weights, sigma 1.5, centre at index `kernel // 2`.
@@ -58,8 +57,7 @@ class S3IM(nn.Module):
             proportions, whose `sqrt(rays * patch_height / patch_width)` rows are rounded down; the last rays of the
             batch that fill no whole row of it are left out. It is for the last batch of an epoch.
     Raises:
-        ConfigError: an option out of range, an image smaller than a window, or a call in a backward pass with colours
-            that no call had before.
+        ConfigError: an option out of range, or an image smaller than a window.
     Source: Xie et al. 2023, "S3IM: Stochastic Structural SIMilarity and Its Unreasonable Effectiveness for Neural
         Fields", section 3, with the published code's geometry.
     Example:
@@ -95,7 +93,6 @@ class S3IM(nn.Module):
         self.any_batch = any_batch
         self._state = torch.Generator().manual_seed(seed).get_state()
         self._ahead: tuple[Tensor, Tensor] | None = None  # orders drawn already, and the state before them
-        self._past = PastCalls()
 
     def forward(self, rendered: Tensor, target: Tensor) -> Tensor:
         """The loss of `rendered, target [rays, 3]`, `patch_height * patch_width` of them; draws new orders."""
@@ -126,14 +123,8 @@ class S3IM(nn.Module):
         rays = height * width
         if rays < len(rendered):
             rendered, target = rendered[:rays], target[:rays]
-        draws_own = generator is None and not torch.compiler.is_compiling()
-        is_repeated = draws_own and is_in_backward()
-        draws_ahead = draws_own and not is_repeated
-        if is_repeated:
-            orders = sent_to(rendered.device, self._orders_again(rays, rendered, target))
-        elif draws_ahead:
-            if may_be_made_again():
-                self._past.remember(self.get_state(), rendered, target)
+        draws_ahead = generator is None and not torch.compiler.is_compiling()
+        if draws_ahead:
             orders = self._next_orders(rays, rendered.device)
         else:
             orders = sent_to(rendered.device, self.draw_orders(generator, rays))
@@ -171,17 +162,6 @@ class S3IM(nn.Module):
         (_, orders), self._ahead = self._ahead, None
         return orders.to(device)
 
-    def _orders_again(self, rays: int, rendered: Tensor, target: Tensor) -> Tensor:
-        """The orders of the call that is made again; this object's state stays where it is."""
-        state = self._past.state_of(rendered, target)
-        if state is None:
-            raise ConfigError(
-                "S3IM: called in a backward pass with colours that it was not called with before, so that its random "
-                "orders cannot be the same again: call it outside of torch.utils.checkpoint, or make what is computed "
-                "again the same bits (preserve_rng_state=True)."
-            )
-        return draw_orders(state, self.repeat, rays)[0]
-
     def _forget_ahead(self) -> None:
         if self._ahead is not None:
             (self._state, _), self._ahead = self._ahead, None
@@ -196,6 +176,24 @@ class S3IM(nn.Module):
         generator.set_state(state.cpu())  # refuses what is no state
         self._ahead = None
         self._state = generator.get_state()
+
+    def recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """What `torch.utils.checkpoint` needs to make a call again in the orders of the first time.
+
+        It goes in as `checkpoint(..., use_reentrant=False, context_fn=s3im.recomputation)`. Without it the call that is
+        made again in the backward pass draws new orders: the gradient is then that of another loss than was returned.
+        """
+        return nullcontext(), self._drawing_from(self.get_state())
+
+    @contextmanager
+    def _drawing_from(self, state: Tensor) -> Iterator[None]:
+        """Calls inside draw from `state`; what comes after goes on as if they had not been."""
+        present = self.get_state()
+        self.set_state(state)
+        try:
+            yield
+        finally:
+            self.set_state(present)
 
     def get_extra_state(self) -> Tensor:
         """What `state_dict` has of this loss: the generator's state."""
