@@ -51,7 +51,8 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the source distribution, without kernels."""
     folder = tmp_path_factory.mktemp("wheel")
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        filtered = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python before 3.10.12 and 3.11.4
+        archive.extractall(folder, **filtered)
     source = next(folder.iterdir())
     command(source, "-c", "import build_backend; build_backend.build_wheel('.')", **PURE)
     return next(source.glob("*.whl"))
