@@ -54,6 +54,8 @@ sanitize: $(VENV)/.development
 release-tests: $(VENV)/.development $(VENV)/.extension
 	$(PYTHON) -m pytest -m release $(TEST_FLAGS)
 	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pytest -m "not slow and not release" tests/evaluation tests/runs $(TEST_FLAGS)
+	NERF_SSIM_NO_EXT=1 $(PYTHON) -m pytest -m "slow and not release" tests/ops tests/ssim tests/rays tests/models \
+		tests/training tests/images tests/evaluation tests/runs $(TEST_FLAGS)
 
 docs: $(VENV)/.development
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
