@@ -81,7 +81,9 @@ class ForeignRecord:
             raise CheckpointError(f"{self.path}: {self._where}{name} has the shape {tuple(tensor.shape)}")
         tensor = tensor.detach().clone()
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(f"{self.path}: {self._where}{name} holds NaN or infinity, with which nothing can be rendered")
+            raise CheckpointError(
+                f"{self.path}: {self._where}{name} holds NaN or infinity, with which nothing can be rendered"
+            )
         return tensor.float() if tensor.is_floating_point() else tensor
 
     def refuse(self, why: str) -> CheckpointError:
