@@ -7,6 +7,8 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 TRAIN_FLAGS ?=
 TEST_FLAGS ?=
 NATIVE := $(shell git ls-files 'cuda_ext/*.cpp' 'cuda_ext/*.h' 'cuda_ext/*.cu' 'cuda_ext/*.cuh')
+# Tests start many processes, and without kept bytecode each compiles the package and pytest rewrites its tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := setup.py $(wildcard cuda_ext/*/*.cpp cuda_ext/*/*.h cuda_ext/cpu/levels/* cuda_ext/bindings/cuda/* cuda_ext/cuda/*)
 
 .PHONY: train test quick lint format typecheck docs clean setup gpu-check release-check release-tests sanitize collect results results-check
@@ -38,7 +40,7 @@ typecheck: $(VENV)/.development
 
 # Every room on two cores, without what is marked as slow.
 quick: $(VENV)/.development $(VENV)/.extension
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(PYTHON) -m pytest -m "not slow and not release" -n 2 --dist loadfile $(TEST_FLAGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(PYTHON) -m pytest -m "not slow and not release" -n 2 --dist worksteal $(TEST_FLAGS)
 
 # What takes too long for every change and has to pass before a release: the tests that take minutes, then a fresh
 # environment of each Python that installs and runs the package.

@@ -61,11 +61,13 @@ def test_without_a_gpu_or_kernels_there_is_nothing_to_check(run):
     assert code == NOTHING_TO_CHECK and "all is well" not in page
 
 
+@pytest.mark.slow
 def test_a_stage_that_hangs_is_stopped_and_what_it_said_stays(run):
     code, page = run(Stage("slow", 3), Stage("good", 30))
     assert code == FAILED and "begins" in page and "slow: stopped after" in page and "all is well" in page
 
 
+@pytest.mark.slow
 def test_what_there_is_no_time_for_is_said(run):
     code, page = run(Stage("slow", 30, decides=False), Stage("good", 30), seconds=3)
     assert code == PASSED and "no time was left for: good" in page

@@ -78,6 +78,7 @@ def test_the_mesh_of_a_ball_is_a_ball_where_the_ball_is(run, tmp_path, capsys):
     assert np.abs(colors - expected).mean() < 3
 
 
+@pytest.mark.slow
 def test_extinction_is_what_a_render_composites(run):
     """Light along a ray falls to exp of minus the extinction's integral over the field's own lengths."""
     trained = load_trained(run[0], needs_images=False)

@@ -32,6 +32,7 @@ def same(ours, theirs) -> bool:
     return torch.equal(ours.train.images, theirs.train.images) and torch.equal(ours.train.c2w, theirs.train.c2w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WRITERS)
 def test_linked_images_are_refused_by_name_and_taken_when_links_are_followed(tmp_path, case):
     folder, store = written(tmp_path / "a" / "scene", case), tmp_path / "store"
@@ -48,6 +49,7 @@ def test_linked_images_are_refused_by_name_and_taken_when_links_are_followed(tmp
     assert f"{FRAMES} images lie outside the scene's folder" in " ".join(after.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WRITERS)
 def test_a_linked_folder_of_images_is_refused_and_taken_likewise(tmp_path, case):
     folder = written(tmp_path / "a" / "scene", case)

@@ -190,6 +190,7 @@ def test_an_image_too_small_for_the_network_has_no_score(tmp_path):
     assert scorer.score(*pictures(smallest)) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", BACKBONES)
 @pytest.mark.parametrize("change", ["kernel", "bias", "nan"])
 def test_weights_of_another_shape_or_not_finite_are_refused(tmp_path, net, change):

@@ -162,6 +162,7 @@ def test_table_1_is_the_mean_and_spread_over_seeds_with_a_mean_over_scenes(tmp_p
     assert "| dvgo | mean of 8 | 200 | 15.67 | 15.67 | 10.67 | 10.67 |" in text
 
 
+@pytest.mark.slow
 def test_figure_2c_is_drawn_over_seeds(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     (runs,) = planned("fig2c", tmp_path, "--seeds", "2")
@@ -218,6 +219,7 @@ def test_an_option_that_no_part_has_is_named():
         command.options_by_command(["--hiden", "3"], ["train", "fit-image"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_FITS)
 def test_parts_of_one_group_share_their_runs(name, tmp_path):
     (first, *_) = planned(name, tmp_path)

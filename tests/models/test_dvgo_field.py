@@ -91,6 +91,7 @@ def compare(field: VoxelField, dtype: torch.dtype, rays: Rays, backgrounds: torc
     return formula
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("kind", ["contracted", "bounded"])
 def test_a_render_is_what_the_formulas_say(kind, dtype):
@@ -169,6 +170,7 @@ def test_a_mask_refresh_closes_what_is_thin_all_around_and_never_opens():
     assert 10 < changed < before.sum() - 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["contracted", "bounded"])
 def test_scaling_resamples_both_grids_and_closes_the_mask_where_it_was_or_where_all_is_thin(kind):
     field = make_field(kind)

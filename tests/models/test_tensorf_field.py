@@ -103,6 +103,7 @@ def test_a_render_with_an_occupancy_mask_of_an_older_box_is_what_the_formulas_sa
     assert 30 < formula.n_coloured < without - 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "options"),
     [

@@ -98,6 +98,7 @@ def test_native_takes_non_contiguous_rays():
     assert all(torch.equal(a, b) for a, b in zip(strided, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_native_operator_passes_opcheck():
     require_native("march_box")
     origins, directions, jitter = make_rays(10)

@@ -72,6 +72,7 @@ def test_resizing_is_differentiable():
     assert float(plane.grad.sum()) == pytest.approx(48.0, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_native_operators_pass_opcheck():
     require_native("planes_tv")
     planes = [random_plane((3, 4, 2)), random_plane((2, 5, 4))]

@@ -119,6 +119,7 @@ def test_a_damaged_archive_is_refused_or_whole(kind, changes):
     assert len(found) == len(NAMES), "entries are missing without a word"
 
 
+@pytest.mark.slow
 @examples(60)
 @given(st.binary(max_size=2048))
 def test_bytes_that_are_no_archive_are_refused(contents):

@@ -162,6 +162,7 @@ def test_its_advice_can_be_followed(stopped, capsys, tmp_path):
     shutil.copytree(tmp_path / "keep", run)
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_larger_inside_than_outside_is_refused(stopped, capsys, tmp_path):
     _, path, _, command = stopped
     keep = path.read_bytes()

@@ -207,6 +207,7 @@ def test_a_lasting_stream_passes_text_until_it_fails(tmp_path):
 # Paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -64,6 +64,7 @@ def test_a_writer_that_fails_at_its_end_or_its_beginning_is_a_line_too(tmp_path,
     assert len(lines) == 1 and "nerf_ssim[log]" in lines[0]
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_same_scalars_and_drops_the_rest_on_resume(tmp_path):
     pytest.importorskip("tensorboard", reason="TensorBoard isn't installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

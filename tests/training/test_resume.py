@@ -84,6 +84,7 @@ def column_of(session: Session, name: str) -> list[str]:
     return [line.split(",")[index] for line in lines[1:]]
 
 
+@pytest.mark.slow
 def test_the_examples_remove_ssim_on_the_way(unbroken):
     schedule, session = unbroken
     assert session.schedule.removed_at is None or session.schedule.removed_at < 14

@@ -125,6 +125,7 @@ def alone(request, scene, start, tmp_path_factory):
     return request.param, folder
 
 
+@pytest.mark.slow
 def test_several_processes_make_the_updates_of_one(alone, scene, start, tmp_path):
     kind, one = alone
     assert codes_of(start(options_of(scene, tmp_path, kind), SIZES[kind], tmp_path)) == [0] * SIZES[kind]
@@ -143,6 +144,7 @@ def test_several_processes_make_the_updates_of_one(alone, scene, start, tmp_path
                 assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=1e-3, abs=1e-6), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alone", ["tensorf"], indirect=True)
 def test_a_run_goes_on_with_another_number_of_processes(alone, scene, start, tmp_path):
     kind, one = alone
@@ -165,6 +167,7 @@ def begun(processes: list[multiprocessing.Process], folder: Path) -> list[multip
     return processes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.release)])
 def test_a_process_that_is_killed_ends_all_with_one_line(scene, start, tmp_path, killed):
     processes = begun(start(options_of(scene, tmp_path, "tensorf", **LONG), 2, tmp_path), tmp_path)
@@ -176,6 +179,7 @@ def test_a_process_that_is_killed_ends_all_with_one_line(scene, start, tmp_path,
     assert newest_iteration(tmp_path / "tiny") >= 10
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_saves_and_ends_all(scene, start, tmp_path):
     argv = options_of(scene, tmp_path, "tensorf", **(LONG | {"save_every": 5000, "save_at": [10]}))
     processes = begun(start(argv, 2, tmp_path), tmp_path)
@@ -185,6 +189,7 @@ def test_a_signal_to_one_process_saves_and_ends_all(scene, start, tmp_path):
     assert f"stopped after {stopped} updates" in words_of(tmp_path)["words_0"] and stopped > 10
 
 
+@pytest.mark.slow
 def test_what_ends_all_is_told_once(scene, start, tmp_path):
     """No processes may have no ray; each of the two finds it out for itself."""
     argv = options_of(scene, tmp_path, "dvgo", batch_size=1, s3im_weight=0.0, luminance_every=0)
@@ -193,6 +198,7 @@ def test_what_ends_all_is_told_once(scene, start, tmp_path):
     assert len(said) == 1 and "fewer rays than the 2 processes" in said[0]
 
 
+@pytest.mark.slow
 def test_a_gpu_for_all_is_refused(scene, start, tmp_path):
     assert codes_of(start([*options_of(scene, tmp_path, "dvgo"), "--device", "cuda:0"], 2, tmp_path)) == [2, 2]
     assert "give --device cuda" in "".join(words_of(tmp_path).values())
