@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,18 +49,15 @@ class Curves:
             return
         data, names = aligned(self._columns, names)
         series: Any = ({"label": "updates"}, *_series(names))
+        updates = (float(data[0][0]), float(max(data[0][-1], data[0][0] + 1)))
         # The x axis counts updates; uPlot would take it for seconds of a clock.
-        updates: Any = {
-            "time": False,
-            "auto": True,
-            "range": (float(data[0][0]), float(max(data[0][-1], data[0][0] + 1))),
-        }
+        scales: Any = {"x": {"time": False, "auto": True, "range": updates}, "y": {"range": _extent(data[1:])}}
         if self._chart is not None and len(self._chart.series) == len(series):
-            self._chart.data, self._chart.series, self._chart.scales = data, series, {"x": updates}
+            self._chart.data, self._chart.series, self._chart.scales = data, series, scales
             return
         if self._chart is not None:
             self._chart.remove()
-        self._chart = self._gui.add_uplot(data, series, scales={"x": updates}, aspect=1.4)
+        self._chart = self._gui.add_uplot(data, series, scales=scales, aspect=1.4)
 
     def _names(self) -> tuple[str, ...]:
         return PSNR_COLUMNS if self._chosen.value == PSNR else (self._chosen.value,)
@@ -82,6 +80,16 @@ def aligned(columns: Columns, names: list[str]) -> tuple[tuple[NDArray[np.float6
         filled = np.interp(updates, updates[known], values[known], left=np.nan, right=np.nan)
         curves.append(filled)
     return (updates, *curves), names
+
+
+def _extent(curves: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """The least and the greatest value, with some room; uPlot finds none, and draws nothing, where one is NaN."""
+    known = np.concatenate([values[np.isfinite(values)] for values in curves])
+    if not len(known):
+        return 0.0, 1.0
+    least, greatest = float(known.min()), float(known.max())
+    room = 0.05 * (greatest - least) or 0.05 * abs(greatest) or 1.0
+    return least - room, greatest + room
 
 
 def _series(names: list[str]) -> list[dict[str, Any]]:

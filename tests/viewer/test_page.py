@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tiny_scene import tiny_config, train_session, write_tiny_scene
 from nerf_ssim.cli.main import main
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.viewer.addresses import free_port, is_loopback
-from nerf_ssim.viewer.curves import aligned
+from nerf_ssim.viewer.curves import Curves, aligned
 from nerf_ssim.viewer.looks import Look, Photograph
 from nerf_ssim.viewer.painter import Painter
 from nerf_ssim.viewer.watched import WatchedRun
@@ -88,6 +89,38 @@ def test_curves_are_read_once_for_each_change(run):
     assert names == ["a", "b"] and updates.tolist() == [0, 1, 2, 3]
     np.testing.assert_array_equal(train, [1, 2, 3, np.nan])
     np.testing.assert_array_equal(test, [np.nan, 1, 1.5, 2])
+
+
+class Gui:
+    """Keeps the y range of each chart."""
+
+    def __init__(self):
+        self.ranges = []
+
+    def add_dropdown(self, label, options, initial_value):
+        return SimpleNamespace(options=options, value=initial_value, on_update=lambda function: None)
+
+    def add_uplot(self, data, series, scales, aspect):
+        self.ranges.append(scales["y"]["range"])
+        return SimpleNamespace(series=series)
+
+
+@pytest.mark.parametrize(
+    ("test", "extent"),
+    [([np.nan, 20, 30], (9, 31)), ([np.nan] * 3, (9, 31)), ([0, 20, np.inf], (-1.5, 31.5))],
+)
+def test_a_chart_has_a_finite_extent_where_a_curve_is_not_measured(test, extent):
+    gui = Gui()
+    train = np.array([10.0, 20.0, 30.0])
+    Curves(gui).update({"iteration": np.arange(3.0), "psnr_train": train, "psnr_test": np.array(test, float)})
+    assert gui.ranges == [extent]
+
+
+@pytest.mark.parametrize(("values", "extent"), [([np.nan] * 2, (0, 1)), ([0, 0], (-1, 1)), ([20, 20], (19, 21))])
+def test_a_flat_or_empty_chart_has_an_extent(values, extent):
+    gui = Gui()
+    Curves(gui).update({"iteration": np.arange(2.0), "psnr_test": np.array(values, float)})
+    assert gui.ranges == [extent]
 
 
 def test_the_painter_refines_a_look_and_compares_it_with_its_photograph(run):
