@@ -105,10 +105,10 @@ class ScheduleConfig(Section):
 
     ssim_add_at: int = option(0, "first iteration with SSIM", at_least=0)
     ssim_remove_at: int | str = option(
-        "end", "first iteration without it; auto: once luminance has converged; end: never", at_least=1
+        "end", "first iteration without it; auto: once SSIM has converged; end: never", at_least=1
     )
     ssim_auto_watches: str = option(
-        "luminance",
+        "ssim",
         "auto: what must have converged: luminance S1, structure S2, or SSIM itself, S1 S2",
         choices=("luminance", "structure", "ssim"),
     )
@@ -122,7 +122,7 @@ class ScheduleConfig(Section):
     )
     ssim_structure_weight: float | None = option(None, "ssim_part sum: weight of 1 - S2, likewise", at_least=0)
     ssim_auto_tolerance: float = option(
-        0.02, "auto: how flat luminance must be, as a share of its improvement", above=0, below=1, adjustable=True
+        0.005, "auto: how flat that must be, as a share of its improvement", above=0, below=1, adjustable=True
     )
     ssim_auto_patience: int = option(
         20,

@@ -1,4 +1,4 @@
-"""When the SSIM term is part of the loss: a function of the iteration, and of luminance where asked."""
+"""When the SSIM term is part of the loss: a function of the iteration, and of SSIM itself where asked."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ UNFED = 100
 """After so many iterations "auto" that has observed nothing warns: the loop does not call `observe`."""
 
 
-WATCHED = ("luminance", "structure", "ssim")
-"""What "auto" may look at, by its name among the statistics."""
+WATCHED = {"luminance": "luminance", "structure": "structure", "ssim": "SSIM"}
+"""What "auto" may look at, by its name among the statistics, and what it is called."""
 
 
 class SsimSchedule:
@@ -61,7 +61,7 @@ class SsimSchedule:
         length: int | None = None,
         starts_at: int = 0,
         part: str = "both",
-        watches: str = "luminance",
+        watches: str = "ssim",
     ) -> None:
         finite_weight, first, last = real_number(weight), whole_number(add_at), whole_number(remove_at)
         if finite_weight is None or finite_weight < 0:
@@ -151,8 +151,8 @@ class SsimSchedule:
     def overdue_note(self) -> str:
         """What to tell people then."""
         return (
-            f"{self.watches} has not converged in half of the run: SSIM stays on until it does; give --ssim_remove_at "
-            "a number, or end, to decide yourself"
+            f"{WATCHED[self.watches]} has not converged in half of the run: SSIM stays on until it does; give "
+            "--ssim_remove_at a number, or end, to decide yourself"
         )
 
     def summary(self) -> dict[str, float | int | str | None]:

@@ -15,8 +15,9 @@ from nerf_ssim.ssim import LuminanceConvergence, SsimSchedule, SsimStatistics
 
 
 def statistics(luminance: float) -> SsimStatistics:
+    """Of pictures with the same structure, so that SSIM is luminance."""
     zero = torch.tensor(0.0)
-    return SsimStatistics(zero, torch.tensor(luminance), zero, zero, zero)
+    return SsimStatistics(torch.tensor(luminance), torch.tensor(luminance), torch.tensor(1.0), zero, zero)
 
 
 def rising_luminance(iteration: int, start: int = 30, pace: float = 10.0, noise: float = 0.0, seed: int = 0) -> float:
@@ -62,9 +63,9 @@ def test_auto_waits_for_a_field_that_stays_black_for_long(start):
 
 @pytest.mark.parametrize("constant", [10, 30, 100, 300])
 def test_auto_waits_for_slow_curves_as_it_does_for_fast_ones(constant):
-    """99% are reached after 4.6 time constants, whatever they are."""
-    chosen = removal(lambda i: 1 - math.exp(-i / constant), iterations=10 * constant)
-    assert 4.6 * constant <= chosen <= 7 * constant
+    """99.9% are reached after 6.9 time constants, whatever they are."""
+    chosen = removal(lambda i: 1 - math.exp(-i / constant), iterations=12 * constant)
+    assert 6.9 * constant <= chosen <= 9 * constant
 
 
 def test_auto_is_no_timer_for_curves_of_different_pace():
@@ -75,7 +76,7 @@ def test_auto_is_no_timer_for_curves_of_different_pace():
 def test_auto_removes_where_ssim_joins_luminance_that_already_agrees():
     """It begins within 0.04 of one, never halves, and has nothing left to do."""
     noise = random.Random(0)
-    assert removal(lambda i: 0.96 + 0.005 * math.exp(-i / 50) + noise.gauss(0, 0.001)) < 60
+    assert removal(lambda i: 0.96 + 0.005 * math.exp(-i / 50) + noise.gauss(0, 0.001)) < 300
 
 
 def test_patience_scales_with_the_run():

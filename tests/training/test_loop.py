@@ -22,7 +22,12 @@ SCHEDULES = {
     "w/o": {"s3im_weight": 0.0},
     "remove at 3": {"ssim_remove_at": 3},
     "add at 2": {"ssim_add_at": 2},
-    "auto": {"ssim_remove_at": "auto", "ssim_auto_patience": 1, "ssim_auto_tolerance": 0.9},
+    "auto": {
+        "ssim_remove_at": "auto",
+        "ssim_auto_watches": "luminance",
+        "ssim_auto_patience": 1,
+        "ssim_auto_tolerance": 0.9,
+    },
     "w/o, unwatched": {"s3im_weight": 0.0, "luminance_every": 0},
 }
 
@@ -148,7 +153,8 @@ def test_luminance_is_logged_each_iteration_while_ssim_is_on_and_at_its_interval
 
 
 def test_auto_removes_from_the_iteration_after_the_one_that_decided(config):
-    config = config.replace(ssim_remove_at="auto", ssim_auto_patience=1, ssim_auto_tolerance=0.9, log_every=1)
+    auto = {"ssim_remove_at": "auto", "ssim_auto_watches": "luminance", "ssim_auto_patience": 1}
+    config = config.replace(**auto, ssim_auto_tolerance=0.9, log_every=1)
     session = train_session(config)
     removed_at = session.schedule.removed_at
     assert removed_at is not None and 2 <= removed_at < 8, "the example must remove SSIM on the way"
@@ -236,5 +242,5 @@ def test_a_run_says_when_auto_has_not_decided_by_half_of_it(scene, tmp_path):
     shown = io.StringIO()
     with GracefulStop() as stop, session.open_log() as log, Progress(14, 0, file=shown) as progress:
         train(session, log, progress, stop)
-    assert shown.getvalue().count("iteration 6: luminance has not converged in half of the run") == 1
+    assert shown.getvalue().count("iteration 6: SSIM has not converged in half of the run") == 1
     assert session.schedule.removed_at is None

@@ -24,7 +24,12 @@ from nerf_ssim.training.session import Session
 
 SCHEDULES = {
     "removed by hand": {"ssim_remove_at": 11},
-    "removed by luminance": {"ssim_remove_at": "auto", "ssim_auto_patience": 2, "ssim_auto_tolerance": 0.9},
+    "removed by luminance": {
+        "ssim_remove_at": "auto",
+        "ssim_auto_watches": "luminance",
+        "ssim_auto_patience": 2,
+        "ssim_auto_tolerance": 0.9,
+    },
     "never": {"s3im_weight": 0.0, "luminance_every": 1, "alpha_mask_thre": 0.015},
 }
 
