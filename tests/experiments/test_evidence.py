@@ -97,6 +97,17 @@ def test_an_axis_is_reduced_to_the_value_that_its_score_is_best_at(sweep, tmp_pa
     assert "| a | 31.50, 31.00–32.00 (2) |" in render(declared, tmp_path / "data")
 
 
+def test_runs_of_another_sweep_stand_beside_those_of_the_table(sweep, tmp_path):
+    data = tmp_path / "data"
+    collect(sweep[0], data)
+    (data / "auto.csv").write_text(
+        "index,scene,model,schedule,seed,label,state,updates,psnr\n0,a,m,auto,1,,done,6,30\n"
+    )
+    declared = TableOf("auto", beside=["moments", "absent"], rows=["scene"], columns="schedule", where={"scene": "a"})
+    text = render(declared, data)
+    assert "| scene | without | remove_70 | remove_10 | auto |" in text and "| 30.00 (1) |" in text
+
+
 def test_a_score_that_some_seeds_lack_says_of_how_many(tmp_path):
     with open(tmp_path / "costs.csv", "w", newline="") as file:
         rows = [

@@ -26,6 +26,7 @@ class TableOf:
 
     Attributes:
         file: the CSV file in the data folder: of a sweep, its name alone.
+        beside: `final`: files of other sweeps whose runs stand in the same table, where they are there.
         kind: `as_it_is` shows the file; `final` has scores of finished runs; `under_way` a logged score by updates.
         rows: the columns of the file that name a row.
         columns: `final`: the column whose values are columns of the table, or None; `under_way`: updates.
@@ -40,6 +41,7 @@ class TableOf:
     """
 
     file: str
+    beside: Sequence[str] = ()
     kind: str = "final"
     rows: Sequence[str] = ("scene", "model", "schedule")
     columns: Any = None
@@ -99,7 +101,8 @@ def render(declared: TableOf, data: Path) -> str:
         with open(path, encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
         return f"{table(header, rows)}\n*{declared.origin}*\n"
-    runs = [row for row in read_table(path) if is_wanted(row, declared.where)]
+    others = [other for name in declared.beside if (other := data / f"{name}.csv").is_file()]
+    runs = [row for each in (*others, path) for row in read_table(each) if is_wanted(row, declared.where)]
     drawn = final_table(declared, runs) if declared.kind == "final" else under_way_table(declared, runs, data)
     return f"{drawn}\n{provenance(runs)}"
 
