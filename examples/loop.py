@@ -1,4 +1,4 @@
-"""A training loop of one's own: MSE, and S3IM until luminance has converged.
+"""A training loop of one's own: MSE, and S3IM until it has converged.
 
     python examples/loop.py
 
