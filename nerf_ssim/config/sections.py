@@ -122,7 +122,7 @@ class ScheduleConfig(Section):
     )
     ssim_structure_weight: float | None = option(None, "ssim_part sum: weight of 1 - S2, likewise", at_least=0)
     ssim_auto_tolerance: float = option(
-        0.005, "auto: how flat what it watches must be, as a share of its improvement", above=0, below=1, adjustable=True
+        0.005, "auto: how flat what it watches is, as a share of its improvement", above=0, below=1, adjustable=True
     )
     ssim_auto_patience: int = option(
         20,
