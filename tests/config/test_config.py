@@ -14,7 +14,7 @@ from nerf_ssim.config.sections import RunConfig, SsimConfig
 from nerf_ssim.datasets.options import DataConfig
 from nerf_ssim.errors import ConfigError
 from nerf_ssim.models.config import Config, parse
-from nerf_ssim.ssim import luminance
+from nerf_ssim.ssim import luminance, schedule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -196,6 +196,7 @@ def test_every_default_is_within_its_own_range():
 
 def test_convergence_defaults_are_those_of_the_rule():
     assert SsimConfig().ssim_auto_tolerance == luminance.DEFAULT_TOLERANCE
+    assert SsimConfig().ssim_auto_watches == schedule.SsimSchedule().watches == "ssim"
     assert SsimConfig().ssim_auto_patience == luminance.DEFAULT_PATIENCE
 
 
