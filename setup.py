@@ -8,6 +8,8 @@ file, as sanitizers need them.
 CUDA kernels are an extension of their own, `nerf_ssim._C_cuda`. It is built where nvcc fits PyTorch's CUDA and a GPU is
 visible or TORCH_CUDA_ARCH_LIST names some; `NERF_SSIM_CUDA=1` builds it without a GPU, `NERF_SSIM_CUDA=0` never. nvcc
 is taken from CUDA_HOME, the path, the packages of pip, or /usr/local/cuda.
+
+What the package is and needs is in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from setuptools import Extension, find_packages, setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
@@ -34,57 +36,6 @@ CPU_MINUTES, CUDA_SECONDS = 6, {".cu": 4, ".cpp": 20}  # of one core: the whole 
 JOINED_FILES = 3  # into so many the bindings go, side by side
 BUNDLED = ("configs", "data/room")
 WHY_NOT = "without_kernels.txt"
-
-# Lower bounds are those of the release that docs/installing.md says was tested.
-CORE = [
-    "torch>=2.6",
-    "numpy>=1.26",
-    "imageio>=2.31.6",
-    "pillow>=10.0.1",
-    "opencv-python>=4.8.1.78",
-    "ConfigArgParse>=1.9",
-    "tqdm>=4.64.1",
-]
-EVALUATE = ["lpips>=0.1.4", "torchvision>=0.21", "scikit-image>=0.22"]
-DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
-# Two versions of a formatter disagree, so these are pinned.
-FORMATTERS = ["ruff==0.17.6", "clang-format==23.1.5"]
-CHECKS = [
-    *("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "playwright>=1.45"),
-    *("mypy>=2.4", "import-linter>=2.5", "pre-commit>=3"),
-]
-DISTRIBUTE = ["build>=1"]
-VIDEO, EXPORT, FIGURES, YAML = "imageio-ffmpeg>=0.4.9", "safetensors>=0.4", "matplotlib>=3.8", "PyYAML>=6.0.1"
-MESHES, PICTURES, VIEWER = "trimesh>=4", "scikit-image>=0.22", "viser>=1.1.1"
-LOGGING = ["tensorboard>=2.15", "wandb>=0.16"]
-NOTEBOOK = ["nbclient>=0.9", "nbformat>=5.9", "ipykernel>=6.25"]
-COMPARED = ["pytorch-msssim>=1.0", "torchmetrics>=1.0"]
-EXTRAS = {
-    "eval": EVALUATE,
-    "video": [VIDEO],
-    "export": [EXPORT, MESHES, PICTURES],
-    "view": [VIEWER],
-    "report": [FIGURES],
-    "log": LOGGING,
-    "sweep": [YAML],
-    "cluster": ["ray>=2.30", YAML],
-    "docs": [*DOCS, *NOTEBOOK],
-    "dev": [
-        *(*EVALUATE, *DOCS, *NOTEBOOK, *LOGGING, *COMPARED, *CHECKS, *FORMATTERS, *DISTRIBUTE),
-        *(VIDEO, EXPORT, MESHES, VIEWER, FIGURES, YAML, "types-PyYAML", "ninja>=1.11"),
-    ],
-}
-CLASSIFIERS = [
-    "Development Status :: 4 - Beta",
-    "Intended Audience :: Science/Research",
-    "Operating System :: POSIX :: Linux",
-    *(f"Programming Language :: Python :: {version}" for version in ("3", "3.10", "3.11", "3.12", "3.13")),
-    "Programming Language :: C++",
-    "Topic :: Scientific/Engineering :: Artificial Intelligence",
-    "Topic :: Scientific/Engineering :: Image Processing",
-    "Typing :: Typed",
-]
-KEYWORDS = ["SSIM", "S3IM", "NeRF", "TensoRF", "DVGO", "neural fields", "radiance fields", "loss", "PyTorch"]
 
 
 def say(message: str) -> None:
@@ -368,32 +319,13 @@ class BuildWithResources(build_py):
 
 
 def main() -> None:
-    """Describe the package to setuptools."""
+    """Build what pyproject.toml describes."""
     os.chdir(ROOT)
-    version = re.search(r'^__version__ = "(.+)"', (ROOT / "nerf_ssim/__init__.py").read_text(), re.M)
-    assert version is not None
-    readme = ROOT / "README.md"
     extensions, builder = extensions_and_builder()
     setup(
-        name="nerf_ssim",
-        version=version.group(1),
-        description="Neural fields trained with SSIM for part of the way",
-        long_description=readme.read_text() if readme.exists() else "",
-        long_description_content_type="text/markdown",
-        author="the nerf_ssim authors",
         license="MIT",
-        license_files=["LICENSE"],
-        keywords=KEYWORDS,
-        classifiers=CLASSIFIERS,
-        python_requires=">=3.10",
-        packages=find_packages(include=["nerf_ssim", "nerf_ssim.*"]),
-        package_data={"nerf_ssim": ["py.typed"]},
-        install_requires=CORE,
-        extras_require=EXTRAS,
         ext_modules=extensions,
         cmdclass={"build_ext": builder, "build_py": BuildWithResources},
-        entry_points={"console_scripts": ["nerf-ssim = nerf_ssim.cli.main:main"]},
-        zip_safe=False,
     )
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "sanitize"
 COPIED = (
-    *("setup.py", "pyproject.toml", "LICENSE", "nerf_ssim", "cuda_ext", "benchmarks", "tests"),
+    *("setup.py", "pyproject.toml", "README.md", "LICENSE", "nerf_ssim", "cuda_ext", "benchmarks", "tests"),
     *("configs", "data/room"),
 )
 

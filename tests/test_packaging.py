@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of the files that the build reads, with one small native source."""
-    for name in ("setup.py", "pyproject.toml", "build_backend.py"):
+    for name in ("setup.py", "pyproject.toml", "build_backend.py", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "nerf_ssim", tmp_path / "nerf_ssim", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
