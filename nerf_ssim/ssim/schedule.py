@@ -119,7 +119,7 @@ class SsimSchedule:
 
         Args:
             statistics: as `S3IM.evaluate` and `ssim_with_statistics` return them, or the mean of
-                what is watched alone: S1, where nothing else is asked for.
+                what is watched alone: SSIM, where nothing else is asked for.
         Raises:
             ConfigError: it is another result of theirs, or more than one number.
         """
