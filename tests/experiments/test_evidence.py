@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from pathlib import Path
 
@@ -68,6 +69,29 @@ def test_runs_that_are_gone_stay_and_a_finished_one_is_not_replaced_by_one_that_
     write_tables(sweep_from(SWEEP, default_name="moments"), runs, folder)
     assert collect(folder, tmp_path / "data").taken == 1
     assert read_table(tmp_path / "data" / "moments.csv")[-1]["psnr"] == "27.0"
+
+
+def test_a_run_that_went_on_since_its_sweeps_table_was_written_is_as_far_as_its_log(sweep, tmp_path):
+    folder, runs = sweep
+    log = runs[-1].folder / "metrics.csv"
+    header = log.read_text().splitlines()[0].split(",")
+    log.write_text(log.read_text() + ",".join("4000" if name == "iteration" else "" for name in header) + "\n")
+    collect(folder, tmp_path / "data")
+    assert read_table(tmp_path / "data" / "moments.csv")[-1]["updates"] == "4001"
+
+
+def test_a_search_for_a_rate_that_is_under_way_is_as_far_as_its_newest_fit(sweep, tmp_path):
+    folder, runs = sweep
+    fits = [runs[-1].folder / name for name in ("lr_10", "lr_11")]
+    for age, fit in enumerate(fits):
+        fit.mkdir()
+        (fit / "metrics.csv").write_text(f"iteration,psnr\n0,9.5\n{7 + age},11.5\n")
+        os.utime(fit / "metrics.csv", (1e9 + age, 1e9 + age))
+    (runs[-1].folder / "metrics.csv").unlink()
+    write_tables(sweep_from(SWEEP, default_name="moments"), runs, folder)
+    collect(folder, tmp_path / "data")
+    curve = [row for row in read_table(tmp_path / "data" / "moments_curves.csv") if row["psnr"] == "11.5"]
+    assert [row["updates"] for row in curve] == ["8"]
 
 
 def test_a_real_sweeps_folder_is_what_is_collected(sweep, tmp_path):

@@ -58,10 +58,11 @@ def collect(sweep: Path, data: Path, *, points: int = 40) -> Collected:
         curves.setdefault(names_of(row, axes), []).append(row)
     rows, taken = dict(before), 0
     for row in found:
-        names = names_of(row, axes)
+        names, folder = names_of(row, axes), folder_of(row, sweep)
+        if row["state"] == "begun":  # and has gone on since runs.csv was written
+            row = row | {"updates": str(max([int(row["updates"]), *updates_of(metrics_columns(folder))[-1:]]))}
         if row["state"] not in STATES or is_behind(row, before.get(names)):
             continue
-        folder = folder_of(row, sweep)
         manifest = read_json(folder / "manifest.json")
         label = row["label"] or manifest.get("scene", {}).get("label") or ""  # a run under way has no results yet
         rows[names] = kept(row) | {"label": label, "backend": backend_of(manifest)}
@@ -117,9 +118,17 @@ def kept(row: Row) -> Row:
 
 
 def folder_of(row: Row, sweep: Path) -> Path:
-    """Where a run is now: the sweep may have been moved since. Of a search for a rate, the folder of its best fit."""
+    """Where a run is now: the sweep may have been moved since.
+
+    Of a search for a rate it is the folder of its best fit or, before there is one, of the fit that is under way.
+    """
     folder = sweep / row["folder"].rpartition(f"/{sweep.name}/")[2]
-    return folder / str(read_json(folder / "results.json").get("fit", ""))
+    if best := read_json(folder / "results.json").get("fit"):
+        return folder / str(best)
+    if (folder / "metrics.csv").is_file():
+        return folder
+    fits = folder.glob("lr_*/metrics.csv")
+    return max(fits, key=lambda path: path.stat().st_mtime, default=folder / "metrics.csv").parent
 
 
 def backend_of(manifest: Mapping[str, Any]) -> str:
@@ -135,15 +144,19 @@ def backend_of(manifest: Mapping[str, Any]) -> str:
 def curve_rows(names: Mapping[str, str], folder: Path, points: int) -> list[Row]:
     """The thinned log of a run; `updates` are those done at each row."""
     columns = metrics_columns(folder)
-    iterations = columns.get("iteration", [])
-    after_row = 0 if "psnr" in columns else 1  # a fit's row is of the state before its update
+    updates = updates_of(columns)
     chosen = [name for name in CURVES if name in columns]
-    places = rows_to_keep([columns[name] for name in SCORED if name in columns], len(iterations), points)
+    places = rows_to_keep([columns[name] for name in SCORED if name in columns], len(updates), points)
     return [
-        {**names, "updates": int(at) + after_row, **{name: short(columns[name][place]) for name in chosen}}
+        {**names, "updates": updates[place], **{name: short(columns[name][place]) for name in chosen}}
         for place in places
-        if (at := iterations[place]) is not None
     ]
+
+
+def updates_of(columns: Mapping[str, Sequence[float | None]]) -> list[int]:
+    """The updates done at each row of a log."""
+    after_row = 0 if "psnr" in columns else 1  # a fit's row is of the state before its update
+    return [int(at) + after_row for at in columns.get("iteration", []) if at is not None]
 
 
 def short(value: float | None) -> str:
