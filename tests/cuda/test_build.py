@@ -110,7 +110,7 @@ bindings, *extension.extra_objects = sys.argv.pop(1).split(os.pathsep)
 extension.sources = [source for source in extension.sources if source.endswith("module.cpp")] + [bindings]
 extension.include_dirs.append(str(project.ROOT / "cuda_ext/bindings/cuda"))
 from torch.utils.cpp_extension import BuildExtension
-setup(name="check", ext_modules=[extension], cmdclass={"build_ext": BuildExtension}, script_args=sys.argv[1:])
+setup(license="MIT", ext_modules=[extension], cmdclass={"build_ext": BuildExtension}, script_args=sys.argv[1:])
 """
 IMPORT = """
 import sys, torch
