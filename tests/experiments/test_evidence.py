@@ -115,6 +115,14 @@ def test_a_table_has_means_over_seeds_counts_and_where_it_comes_from(sweep, tmp_
     assert "nerf-ssim sweep" in render(TableOf("absent", ask="nerf-ssim sweep x"), tmp_path / "data")
 
 
+def test_rows_stand_in_the_order_of_the_titles_within_each_scene(sweep, tmp_path):
+    collect(sweep[0], tmp_path / "data")
+    titles = {"without": "w/o", "remove_10": "at 10", "remove_70": "at 70"}
+    text = render(TableOf("moments", rows=["scene", "schedule"], titles=titles), tmp_path / "data")
+    found = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith(("| a", "| b"))]
+    assert found == [[f"| {scene}", title] for scene in "ab" for title in titles.values()]
+
+
 def test_an_axis_is_reduced_to_the_value_that_its_score_is_best_at(sweep, tmp_path):
     collect(sweep[0], tmp_path / "data")
     declared = TableOf("moments", rows=["scene"], best={"schedule": "psnr"}, where={"scene": "a"}, spread="median")

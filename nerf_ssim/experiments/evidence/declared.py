@@ -113,6 +113,7 @@ def final_table(declared: TableOf, runs: Sequence[Row]) -> str:
     for axis, score in declared.best.items():
         done = reduce_best(done, axis, score)
     wanted = value_order(declared.columns, declared.titles, done) if declared.columns else [None]
+    orders = [value_order(name, declared.titles, done) for name in declared.rows]
     groups: dict[tuple[str, ...], dict[str | None, list[Row]]] = {}
     for row in done:
         of_row = groups.setdefault(tuple(row[name] for name in declared.rows), {})
@@ -132,7 +133,7 @@ def final_table(declared: TableOf, runs: Sequence[Row]) -> str:
                 for score in declared.cells
             ),
         ]
-        for names, of_row in groups.items()
+        for names, of_row in sorted(groups.items(), key=lambda each: list(map(list.index, orders, each[0])))
     ]
     return table(header, lines) if lines else "*No run of it is finished yet.*\n"
 
