@@ -123,6 +123,21 @@ def test_rows_stand_in_the_order_of_the_titles_within_each_scene(sweep, tmp_path
     assert found == [[f"| {scene}", title] for scene in "ab" for title in titles.values()]
 
 
+def test_a_table_of_runs_under_way_has_what_they_reached_in_the_order_of_the_titles(tmp_path):
+    runs = "index,schedule,seed,label,state,updates\n0,remove_70,1,,begun,300\n1,with,1,,done,400\n"
+    curves = "schedule,seed,updates,psnr_test\nremove_70,1,200,21\nwith,1,200,22.5\nwith,1,300,\nwith,1,400,25\n"
+    (tmp_path / "moments.csv").write_text(runs)
+    (tmp_path / "moments_curves.csv").write_text(curves)
+    titles, scores = {"with": "w/", "remove_70": "at 70"}, {"psnr_test": "PSNR dB"}
+    declared = TableOf(
+        "moments", kind="under_way", rows=["schedule"], columns=[200, 300, 400, 900], titles=titles, cells=scores
+    )
+    text = render(declared, tmp_path)
+    assert "| schedule | 200 | 400 |\n" in text, "nothing was scored at 300 or 900"
+    assert text.index("| w/ | 22.50 (1) | 25.00 (1) |") < text.index("| at 70 | 21.00 (1) | – |")
+    assert "1 runs finished; 1 under way (the furthest after 300 updates)" in text
+
+
 def test_an_axis_is_reduced_to_the_value_that_its_score_is_best_at(sweep, tmp_path):
     collect(sweep[0], tmp_path / "data")
     declared = TableOf("moments", rows=["scene"], best={"schedule": "psnr"}, where={"scene": "a"}, spread="median")

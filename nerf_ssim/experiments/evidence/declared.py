@@ -139,7 +139,7 @@ def final_table(declared: TableOf, runs: Sequence[Row]) -> str:
 
 
 def under_way_table(declared: TableOf, runs: Sequence[Row], data: Path) -> str:
-    """A logged score by updates, over the seeds of the runs that came so far."""
+    """A logged score by updates, over the seeds of the runs that came so far; without columns that none has reached."""
     ((score, _),) = declared.cells.items()
     wanted = {(tuple(row[name] for name in declared.rows), row["seed"]) for row in runs}
     groups: dict[tuple[str, ...], dict[int, list[float]]] = {names: {} for names, _ in sorted(wanted, key=str)}
@@ -147,12 +147,13 @@ def under_way_table(declared: TableOf, runs: Sequence[Row], data: Path) -> str:
         names, at = tuple(row[name] for name in declared.rows), int(row["updates"])
         if (names, row["seed"]) in wanted and at in declared.columns and row.get(score):
             groups[names].setdefault(at, []).append(float(row[score]))
-    header = [*(declared.titles.get(name, name) for name in declared.rows), *map(str, declared.columns)]
+    columns = [at for at in declared.columns if any(at in values for values in groups.values())]
+    header = [*(declared.titles.get(name, name) for name in declared.rows), *map(str, columns)]
     ordered = sorted(groups, key=lambda names: [place(declared.titles, value) for value in names])
     lines = [
         [
             *(declared.titles.get(value, value) for value in names),
-            *(cell(declared, groups[names].get(at, [])) for at in declared.columns),
+            *(cell(declared, groups[names].get(at, [])) for at in columns),
         ]
         for names in ordered
         if groups[names]
