@@ -135,7 +135,7 @@ def test_a_table_of_runs_under_way_has_what_they_reached_in_the_order_of_the_tit
     text = render(declared, tmp_path)
     assert "| schedule | 200 | 400 |\n" in text, "nothing was scored at 300 or 900"
     assert text.index("| w/ | 22.50 (1) | 25.00 (1) |") < text.index("| at 70 | 21.00 (1) | – |")
-    assert "1 runs finished; 1 under way (the furthest after 300 updates)" in text
+    assert "1 run finished; 1 under way (the furthest after 300 updates)" in text
 
 
 def test_an_axis_is_reduced_to_the_value_that_its_score_is_best_at(sweep, tmp_path):

@@ -12,7 +12,7 @@ from nerf_ssim.errors import ConfigError
 from nerf_ssim.experiments.report.layout import metrics_columns
 from nerf_ssim.experiments.report.thinning import rows_to_keep
 from nerf_ssim.experiments.sweep.rows import write_rows
-from nerf_ssim.experiments.sweep.state import read_json
+from nerf_ssim.experiments.sweep.state import newest_log, read_json
 
 __all__ = ["Collected", "collect", "read_table"]
 
@@ -58,17 +58,20 @@ def collect(sweep: Path, data: Path, *, points: int = 40) -> Collected:
         curves.setdefault(names_of(row, axes), []).append(row)
     rows, taken = dict(before), 0
     for row in found:
+        if row["state"] not in STATES:
+            continue
         names, folder = names_of(row, axes), folder_of(row, sweep)
+        columns = metrics_columns(folder)
         if row["state"] == "begun":  # and has gone on since runs.csv was written
-            row = row | {"updates": str(max([int(row["updates"]), *updates_of(metrics_columns(folder))[-1:]]))}
-        if row["state"] not in STATES or is_behind(row, before.get(names)):
+            row = row | {"updates": str(max([int(row["updates"]), *updates_of(columns)[-1:]]))}
+        if is_behind(row, before.get(names)):
             continue
         manifest = read_json(folder / "manifest.json")
         label = row["label"] or manifest.get("scene", {}).get("label") or ""  # a run under way has no results yet
         rows[names] = kept(row) | {"label": label, "backend": backend_of(manifest)}
         taken += filled(rows[names]) != filled(before.get(names, {}))
         if points:
-            curves[names] = curve_rows(dict(zip(axes, names, strict=True)), folder, points)
+            curves[names] = curve_rows(dict(zip(axes, names, strict=True)), columns, points)
     if not rows:
         raise ConfigError(f"{sweep}: no run of it has begun")
     order = {names_of(row, axes): place for place, row in enumerate(found)}
@@ -125,10 +128,8 @@ def folder_of(row: Row, sweep: Path) -> Path:
     folder = sweep / row["folder"].rpartition(f"/{sweep.name}/")[2]
     if best := read_json(folder / "results.json").get("fit"):
         return folder / str(best)
-    if (folder / "metrics.csv").is_file():
-        return folder
-    fits = folder.glob("lr_*/metrics.csv")
-    return max(fits, key=lambda path: path.stat().st_mtime, default=folder / "metrics.csv").parent
+    log = newest_log(folder)
+    return folder if log is None else log.parent
 
 
 def backend_of(manifest: Mapping[str, Any]) -> str:
@@ -141,9 +142,8 @@ def backend_of(manifest: Mapping[str, Any]) -> str:
     return "; ".join([usual, *others])
 
 
-def curve_rows(names: Mapping[str, str], folder: Path, points: int) -> list[Row]:
+def curve_rows(names: Mapping[str, str], columns: Mapping[str, Sequence[float | None]], points: int) -> list[Row]:
     """The thinned log of a run; `updates` are those done at each row."""
-    columns = metrics_columns(folder)
     updates = updates_of(columns)
     chosen = [name for name in CURVES if name in columns]
     places = rows_to_keep([columns[name] for name in SCORED if name in columns], len(updates), points)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nerf_ssim.errors import ConfigError, MissingDependency
 from nerf_ssim.experiments.evidence.collect import Row, read_table
@@ -17,6 +17,7 @@ from nerf_ssim.experiments.sweep.rows import reduce_best
 
 __all__ = ["TableOf", "read_declared", "read_yaml", "render"]
 
+G = TypeVar("G")
 KINDS = ("as_it_is", "final", "under_way")
 
 
@@ -113,7 +114,6 @@ def final_table(declared: TableOf, runs: Sequence[Row]) -> str:
     for axis, score in declared.best.items():
         done = reduce_best(done, axis, score)
     wanted = value_order(declared.columns, declared.titles, done) if declared.columns else [None]
-    orders = [value_order(name, declared.titles, done) for name in declared.rows]
     groups: dict[tuple[str, ...], dict[str | None, list[Row]]] = {}
     for row in done:
         of_row = groups.setdefault(tuple(row[name] for name in declared.rows), {})
@@ -133,7 +133,7 @@ def final_table(declared: TableOf, runs: Sequence[Row]) -> str:
                 for score in declared.cells
             ),
         ]
-        for names, of_row in sorted(groups.items(), key=lambda each: list(map(list.index, orders, each[0])))
+        for names, of_row in in_order(groups, declared, done)
     ]
     return table(header, lines) if lines else "*No run of it is finished yet.*\n"
 
@@ -142,21 +142,20 @@ def under_way_table(declared: TableOf, runs: Sequence[Row], data: Path) -> str:
     """A logged score by updates, over the seeds of the runs that came so far; without columns that none has reached."""
     ((score, _),) = declared.cells.items()
     wanted = {(tuple(row[name] for name in declared.rows), row["seed"]) for row in runs}
-    groups: dict[tuple[str, ...], dict[int, list[float]]] = {names: {} for names, _ in sorted(wanted, key=str)}
+    groups: dict[tuple[str, ...], dict[int, list[float]]] = {names: {} for names, _ in wanted}
     for row in read_table(data / f"{declared.file}_curves.csv"):
         names, at = tuple(row[name] for name in declared.rows), int(row["updates"])
         if (names, row["seed"]) in wanted and at in declared.columns and row.get(score):
             groups[names].setdefault(at, []).append(float(row[score]))
     columns = [at for at in declared.columns if any(at in values for values in groups.values())]
     header = [*(declared.titles.get(name, name) for name in declared.rows), *map(str, columns)]
-    ordered = sorted(groups, key=lambda names: [place(declared.titles, value) for value in names])
     lines = [
         [
             *(declared.titles.get(value, value) for value in names),
-            *(cell(declared, groups[names].get(at, [])) for at in columns),
+            *(cell(declared, of_row.get(at, [])) for at in columns),
         ]
-        for names in ordered
-        if groups[names]
+        for names, of_row in in_order(groups, declared, runs)
+        if of_row
     ]
     return table(header, lines) if lines else "*No test view of it has been scored yet.*\n"
 
@@ -172,6 +171,18 @@ def is_wanted(row: Row, where: Mapping[str, Any]) -> bool:
 def numbered(rows: Sequence[Row], scores: Sequence[str]) -> list[Row]:
     """The rows with their scores as numbers; None where there is none."""
     return [row | {score: float(row[score]) if row.get(score) else None for score in scores} for row in rows]
+
+
+def in_order(
+    groups: Mapping[tuple[str, ...], G], declared: TableOf, rows: Sequence[Row]
+) -> list[tuple[tuple[str, ...], G]]:
+    """What belongs to each row of a table, in the order of the values that name the row."""
+    orders = [value_order(name, declared.titles, rows) for name in declared.rows]
+
+    def places(group: tuple[tuple[str, ...], G]) -> list[int]:
+        return [order.index(value) for order, value in zip(orders, group[0], strict=True)]
+
+    return sorted(groups.items(), key=places)
 
 
 def value_order(column: str, titles: Mapping[str, str], rows: Sequence[Row]) -> list[str]:
@@ -225,7 +236,8 @@ SPREADS: Mapping[str, Callable[[Sequence[float], int], str]] = {
 def provenance(runs: Sequence[Row]) -> str:
     """How many runs, of which commits, processors and backends; those that are not finished yet are counted."""
     under_way = [row for row in runs if row["state"] != "done"]
-    parts = [f"{len(runs) - len(under_way)} runs finished"]
+    finished = len(runs) - len(under_way)
+    parts = [f"{finished} run{'' if finished == 1 else 's'} finished"]
     if under_way:
         furthest = max(int(row["updates"]) for row in under_way)
         parts.append(f"{len(under_way)} under way (the furthest after {furthest} updates)")

@@ -13,7 +13,7 @@ from nerf_ssim.errors import ConfigError
 from nerf_ssim.experiments.sweep.runs import PlannedRun
 from nerf_ssim.files import csv_cells, open_regular, plain_value, read_bytes
 
-__all__ = ["Standing", "read_json", "refuse_other_runs", "standing_of"]
+__all__ = ["Standing", "newest_log", "read_json", "refuse_other_runs", "standing_of"]
 
 State = Literal["new", "begun", "done", "other"]
 """Nothing there; some updates done; results of the whole run; the folder of a run with other options."""
@@ -84,6 +84,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def newest_log(folder: Path) -> Path | None:
+    """The newest `metrics.csv` of a run, or None; a search for a rate has one in the folder of each rate."""
+    paths = [path for path in (folder / "metrics.csv", *folder.glob("lr_*/metrics.csv")) if path.is_file()]
+    return max(paths, key=lambda path: path.stat().st_mtime, default=None)
+
+
 def _difference(run: PlannedRun, saved: Mapping[str, Any]) -> str:
     """What differs between the options of a run and those saved in its folder; empty for nothing, or nothing saved."""
     if not saved:
@@ -104,15 +110,15 @@ def _seconds(results: Mapping[str, Any]) -> float:
 
 
 def _read_log(folder: Path, after_row: int) -> Standing:
-    """What the newest `metrics.csv` says; a search for a rate has one in the folder of each rate.
+    """What the newest log says.
 
     Args:
         after_row: updates done at a row beyond its number.
     """
-    paths = [path for path in (folder / "metrics.csv", *folder.glob("lr_*/metrics.csv")) if path.is_file()]
-    if not paths:
+    log = newest_log(folder)
+    if log is None:
         return Standing("new")
-    rows = _last_rows(max(paths, key=lambda path: path.stat().st_mtime))
+    rows = _last_rows(log)
     if not rows:
         return Standing("new")
     updates, seconds = int(rows[-1]["iteration"]) + after_row, _number(rows[-1].get("seconds")) or 0.0
