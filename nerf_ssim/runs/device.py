@@ -85,7 +85,16 @@ def precision_record(
 
 
 def cpu_model() -> str | None:
-    """The processor's name, None where the system does not tell."""
+    """The processor's name and its widest vector unit that PyTorch uses, None where the system does not tell its name.
+
+    The name alone does not do: a virtual machine gives processors of several kinds one name, and sums are rounded
+    differently on each.
+    """
+    name, unit = _cpu_name(), torch.backends.cpu.get_cpu_capability()
+    return f"{name} with {unit}" if name and unit != "DEFAULT" else name
+
+
+def _cpu_name() -> str | None:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.lower().startswith("model name"):

@@ -15,6 +15,7 @@ import torch
 import nerf_ssim
 from nerf_ssim.errors import TrainingError
 from nerf_ssim.runs import manifest
+from nerf_ssim.runs.device import cpu_model
 from nerf_ssim.runs.manifest import changed_circumstances, git_state, read_manifest, write_manifest
 
 
@@ -64,6 +65,14 @@ def test_what_can_change_the_last_bits_of_a_resumed_run_is_told(tmp_path):
         "composite native, now reference",
     ]
     assert changed_circumstances({}, backend, "cpu") != []  # nothing is known of the earlier start
+
+
+def test_kinds_of_processor_with_one_name_are_told_apart(monkeypatch):
+    name = cpu_model()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX1024")
+    assert cpu_model() != name and cpu_model().endswith(" with AVX1024")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert name.startswith(cpu_model())
 
 
 def test_a_resume_keeps_the_first_start_and_adds_its_own(tmp_path):
